@@ -1,0 +1,31 @@
+// Runs an npm script's real command with the locked dependencies in place. This file runs on the system's own Node, whatever
+// its age: it installs what package-lock.json names when that has changed, then hands over to the pinned Node 24.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const stampFile = join(root, 'node_modules', '.countersign-installed');
+const wanted = createHash('sha256')
+  .update(readFileSync(join(root, 'package-lock.json')))
+  .digest('hex');
+const installed = existsSync(stampFile) ? readFileSync(stampFile, 'utf8') : '';
+
+if (installed !== wanted) {
+  process.stderr.write('installing the locked dependencies (npm ci), about 20 seconds…\n');
+  const install = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] });
+  if (install.status !== 0) {
+    process.stderr.write('npm ci failed; its own message is above. With a registry in reach, try again.\n');
+    process.exit(1);
+  }
+  writeFileSync(stampFile, wanted);
+}
+
+const [command, ...args] = process.argv.slice(2);
+const path = `${join(root, 'node_modules', '.bin')}:${process.env.PATH}`;
+// An interrupt from the terminal reaches the child as well, which stops cleanly; this process waits for it.
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {});
+const child = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, PATH: path } });
+process.exit(child.status ?? 1);
