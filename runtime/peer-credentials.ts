@@ -165,7 +165,7 @@ const fdinfo = Buffer.alloc(1024);
 
 /** The pid that a pidfd stands for, in our pid namespace; -1 once the process was reaped. See proc_pid_fdinfo(5). */
 function pidOfPidfd(pidfd: number): number {
-  const file = openSync(`/proc/self/fdinfo/${pidfd}`);
+  const file = openSync(`/proc/self/fdinfo/${pidfd}`, 'r');
   try {
     const text = fdinfo.toString('latin1', 0, readSync(file, fdinfo, 0, fdinfo.length, 0));
     return Number(/^Pid:\t(-?\d+)$/m.exec(text)?.[1] ?? NaN);
