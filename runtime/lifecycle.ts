@@ -30,9 +30,11 @@ export async function runProcess({ log, start, graceMs = 10_000 }: RunOptions): 
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   try {
     const running = await start(stop.signal);
-    await Promise.race([running.ended ?? new Promise<never>(() => {}), aborted(stop.signal)]).finally(() =>
-      close(running, graceMs, log),
-    );
+    try {
+      await Promise.race([running.ended ?? new Promise<never>(() => {}), aborted(stop.signal)]);
+    } finally {
+      await close(running, graceMs, log);
+    }
     log.info('stopped');
     return 0;
   } catch (error) {
