@@ -1,0 +1,26 @@
+import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
+import type { Selector } from '../model.ts';
+
+/** What a node proved. */
+export interface AttestedNode {
+  /** The ID that its agent gets. */
+  readonly agentId: SpiffeId;
+  readonly selectors: readonly Selector[];
+  /** Whether the node can prove itself again; then its agent re-attests instead of renewing. */
+  readonly canReattest: boolean;
+}
+
+/** Sends the node a challenge and resolves with its response. */
+export type Challenge = (challenge: Uint8Array) => Promise<Uint8Array>;
+
+/** A way in which a node proves what it is. */
+export interface NodeAttestor {
+  /** Such as `x509pop`; what the agent names. */
+  readonly type: string;
+  /**
+   * Verifies what an agent sent about its node.
+   *
+   * @throws IdentityError `invalid_argument` for what cannot be read, `permission_denied` for what proves nothing
+   */
+  attest(payload: Uint8Array, challenge: Challenge): Promise<AttestedNode>;
+}

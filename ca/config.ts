@@ -1,0 +1,216 @@
+import { array, boolean, duration, integer, literal, map, object, optional, string, type Decoder } from '../core/decode.ts';
+import { durationOfMs, type Duration } from '../core/duration.ts';
+import { IdentityError } from '../core/errors.ts';
+import { filePath, listenAddress, type ListenAddress } from '../runtime/config-file.ts';
+import { LOG_LEVELS, type LogLevel } from '../runtime/log.ts';
+import { parseSpiffeId, type SpiffeId } from '../spiffe/spiffe-id.ts';
+import { parseTrustDomain, type TrustDomain } from '../spiffe/trust-domain.ts';
+
+/** Where registration state lives. */
+export type StoreConfig = { readonly kind: 'sqlite' } | { readonly kind: 'postgres'; readonly urlFile: string };
+
+/** The root under which the CA's own X.509 authorities are intermediates. */
+export interface UpstreamConfig {
+  readonly disk: { readonly certFile: string; readonly keyFile: string; readonly bundleFile: string | undefined };
+}
+
+/** Node attestation by X.509 proof of possession. */
+export interface X509PopConfig {
+  /** PEM files with the roots that a node's certificate must lead to; at least one. */
+  readonly caFiles: readonly string[];
+  /** Most intermediates that a node may present. */
+  readonly maxIntermediates: number;
+}
+
+/** The ways in which a node may prove what it is; absent ones are off. */
+export interface AttestorsConfig {
+  readonly joinToken: Readonly<Record<string, never>> | undefined;
+  readonly x509pop: X509PopConfig | undefined;
+}
+
+/** Certificate of the `public` listener; without files it serves the CA's own SVID. */
+export interface PublicTlsConfig {
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+/** How this trust domain's bundle is served to others, and which hosts may be polled. */
+export interface FederationConfig {
+  /** Serves this trust domain's bundle on `listen.public`. */
+  readonly endpoint: { readonly profile: 'https_web' | 'https_spiffe'; readonly refreshHint: Duration } | undefined;
+  /** Hosts of bundle endpoints that may be polled although their address is private, link-local or loopback. */
+  readonly allowPrivateHosts: readonly string[];
+  /** PEM files of the roots for `https_web`; the system's own when empty. */
+  readonly webRootFiles: readonly string[];
+}
+
+/** The whole configuration of `countersign ca run`; times are durations, paths absolute. */
+export interface CaConfig {
+  readonly trustDomain: TrustDomain;
+  readonly dataDir: string;
+  readonly listen: {
+    readonly grpc: ListenAddress;
+    readonly admin: Extract<ListenAddress, { kind: 'unix' }>;
+    readonly http: ListenAddress | undefined;
+    readonly public: ListenAddress | undefined;
+  };
+  readonly store: StoreConfig;
+  readonly keys: { readonly kind: 'disk' | 'memory' };
+  /** Requests per second and client address; 0 turns a limit off. */
+  readonly rateLimits: { readonly attestation: number; readonly signing: number };
+  readonly ttl: {
+    readonly ca: Duration;
+    readonly x509Svid: Duration;
+    readonly jwtSvid: Duration;
+    readonly witSvid: Duration;
+    readonly agentSvid: Duration;
+  };
+  /** The `iss` of JWT-SVIDs; an https URL, which also turns OIDC discovery on. */
+  readonly jwtIssuer: string | undefined;
+  readonly upstream: UpstreamConfig | undefined;
+  readonly attestors: AttestorsConfig;
+  /** SPIFFE IDs that may administer the CA over TLS, besides those of entries with `admin`. */
+  readonly admins: readonly SpiffeId[];
+  /** Agents whose SVID ran out this long ago are forgotten; absent keeps them. */
+  readonly pruneAgentsAfter: Duration | undefined;
+  readonly publicTls: PublicTlsConfig | undefined;
+  readonly federation: FederationConfig;
+  readonly authorization: { readonly default: 'audit' | 'allow' | 'deny' };
+  readonly reflection: boolean;
+  readonly log: { readonly level: LogLevel };
+}
+
+const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
+const SECOND_MS = 1000;
+const DEFAULT_TTL = {
+  ca: durationOfMs(24 * HOUR_MS),
+  x509Svid: durationOfMs(HOUR_MS),
+  jwtSvid: durationOfMs(5 * MINUTE_MS),
+  witSvid: durationOfMs(HOUR_MS),
+  agentSvid: durationOfMs(HOUR_MS),
+};
+const DEFAULT_MAX_INTERMEDIATES = 4;
+
+/** The strict schema of `ca.yaml`; `baseDir` is the folder that its relative paths start from. */
+export function caConfig(baseDir: string): Decoder<CaConfig> {
+  return object({
+    trustDomain: map(string(), (text) => parseTrustDomain(text)),
+    dataDir: filePath(baseDir),
+    listen: listenShape(baseDir),
+    store: optional(store(baseDir), { kind: 'sqlite' }),
+    keys: optional(object({ kind: literal('disk', 'memory') }), { kind: 'disk' }),
+    rateLimits: optional(
+      object({ attestation: optional(integer({ min: 0, max: 1e6 }), 1), signing: optional(integer({ min: 0, max: 1e6 }), 500) }),
+      { attestation: 1, signing: 500 },
+    ),
+    ttl: optional(ttlShape, DEFAULT_TTL),
+    jwtIssuer: optional(map(string(), httpsIssuer)),
+    upstream: optional(
+      object({
+        disk: object({ certFile: filePath(baseDir), keyFile: filePath(baseDir), bundleFile: optional(filePath(baseDir)) }),
+      }),
+    ),
+    attestors: optional(attestorsShape(baseDir), { joinToken: {}, x509pop: undefined }),
+    admins: optional(array(map(string(), (text) => parseSpiffeId(text))), []),
+    pruneAgentsAfter: optional(duration),
+    publicTls: optional(object({ certFile: filePath(baseDir), keyFile: filePath(baseDir) })),
+    federation: optional(federationShape(baseDir), { endpoint: undefined, allowPrivateHosts: [], webRootFiles: [] }),
+    authorization: optional(object({ default: literal('audit', 'allow', 'deny') }), { default: 'audit' }),
+    reflection: optional(boolean, true),
+    log: optional(object({ level: literal(...LOG_LEVELS) }), { level: 'info' }),
+  });
+}
+
+function listenShape(baseDir: string) {
+  return object({
+    grpc: map(listenAddress(baseDir), tcpOnly),
+    admin: map(listenAddress(baseDir), unixOnly),
+    http: optional(listenAddress(baseDir)),
+    public: optional(map(listenAddress(baseDir), tcpOnly)),
+  });
+}
+
+function tcpOnly(address: ListenAddress): ListenAddress {
+  if (address.kind === 'tcp') return address;
+  throw new IdentityError('invalid_argument', 'must be host:port: this listener speaks TLS over TCP');
+}
+
+function unixOnly(address: ListenAddress): Extract<ListenAddress, { kind: 'unix' }> {
+  if (address.kind === 'unix') return address;
+  throw new IdentityError('invalid_argument', 'must be unix:PATH: who may open the socket may administer the CA');
+}
+
+function store(baseDir: string): Decoder<StoreConfig> {
+  return map(object({ kind: literal('sqlite', 'postgres'), urlFile: optional(filePath(baseDir)) }), ({ kind, urlFile }) => {
+    if (kind === 'sqlite') {
+      if (urlFile === undefined) return { kind };
+      throw new IdentityError('invalid_argument', 'urlFile is for kind: postgres; SQLite lives in dataDir');
+    }
+    if (urlFile !== undefined) return { kind, urlFile };
+    throw new IdentityError('invalid_argument', 'kind: postgres needs urlFile, a file with the postgres:// URL');
+  });
+}
+
+const ttlShape = map(
+  object({
+    ca: optional(duration, DEFAULT_TTL.ca),
+    x509Svid: optional(duration, DEFAULT_TTL.x509Svid),
+    jwtSvid: optional(duration, DEFAULT_TTL.jwtSvid),
+    witSvid: optional(duration, DEFAULT_TTL.witSvid),
+    agentSvid: optional(duration),
+  }),
+  (times): CaConfig['ttl'] => {
+    const ttl = { ...times, agentSvid: times.agentSvid ?? times.x509Svid };
+    for (const name of ['ca', 'x509Svid', 'jwtSvid', 'witSvid', 'agentSvid'] as const) checkTtl(name, ttl[name], ttl.ca);
+    return ttl;
+  },
+);
+
+function checkTtl(name: string, { ms }: Duration, ca: Duration): void {
+  if (ms < SECOND_MS) throw new IdentityError('invalid_argument', `${name} must be at least 1s`);
+  if (ms > ca.ms) throw new IdentityError('invalid_argument', `${name} is longer than ca: no SVID can outlive its authority`);
+}
+
+function attestorsShape(baseDir: string): Decoder<AttestorsConfig> {
+  return object({
+    joinToken: optional(object({})),
+    x509pop: optional(
+      map(
+        object({
+          caFile: optional(filePath(baseDir)),
+          caFiles: optional(array(filePath(baseDir))),
+          maxIntermediates: optional(integer({ min: 1, max: 16 }), DEFAULT_MAX_INTERMEDIATES),
+        }),
+        ({ caFile, caFiles = [], maxIntermediates }) => ({ caFiles: oneSource(caFile, caFiles), maxIntermediates }),
+      ),
+    ),
+  });
+}
+
+function oneSource(caFile: string | undefined, caFiles: readonly string[]): readonly string[] {
+  if (caFile !== undefined && caFiles.length === 0) return [caFile];
+  if (caFile === undefined && caFiles.length > 0) return caFiles;
+  throw new IdentityError('invalid_argument', 'needs either caFile or caFiles: the roots that node certificates lead to');
+}
+
+function federationShape(baseDir: string): Decoder<FederationConfig> {
+  return object({
+    endpoint: optional(
+      object({
+        profile: literal('https_web', 'https_spiffe'),
+        refreshHint: optional(duration, durationOfMs(5 * MINUTE_MS)),
+      }),
+    ),
+    allowPrivateHosts: optional(array(string()), []),
+    webRootFiles: optional(array(filePath(baseDir)), []),
+  });
+}
+
+function httpsIssuer(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== 'https:' || url.search !== '' || url.hash !== '' || url.username !== '') {
+    throw new IdentityError('invalid_argument', 'must be an https:// URL without query, fragment or user (OpenID Connect Discovery §3)');
+  }
+  return text;
+}
