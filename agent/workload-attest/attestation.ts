@@ -1,15 +1,103 @@
-import type { PeerProcess } from '../../runtime/peer-credentials.ts';
-import type { Selector } from './attestor.ts';
+import type { Socket } from 'node:net';
+import type { Clock } from '../../core/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { PeerProcess } from '../../runtime/peer-credentials.ts';
+import type { SelectorSet } from '../cache/selectors.ts';
+import type { WorkloadAttestor } from './attestor.ts';
+import { FailureLog } from './failure-log.ts';
+import { type ProcessImage, ProcessReader } from './process-image.ts';
+import { type AttestationContext, AttestedWorkload } from './workload.ts';
 
-/** Tells the selectors of a process; one for the agent. */
-export interface WorkloadAttestation {
+/** The process behind one connection, or one that the private admin socket named by pid. */
+export interface Workload extends Disposable {
+  /** 0 when it could not be told. */
+  readonly pid: number;
   /**
-   * The selectors of the process behind a connection, sorted and without duplicates. Call it at the start of each RPC: the
-   * process may have become another program since. As long as nothing changed, the answer comes at once (no promise) and
-   * is the identical array, so that a cache can be keyed by it.
+   * The process's selectors. Call it at the start of each RPC: the process may have become another program since. While
+   * nothing changed the answer comes at once, without a promise, and is the identical set.
    *
-   * @throws IdentityError `permission_denied` when the process has ended, or is no longer the program that connected
+   * @throws IdentityError `permission_denied` when the process has ended, runs in a foreign pid namespace, or changed its
+   *   user or group since it connected; `unavailable` when it cannot be inspected now; the signal's reason when it aborts
    */
-  attest(peer: PeerProcess, signal: AbortSignal): readonly Selector[] | Promise<readonly Selector[]>;
-  close(): void;
+  attest(signal: AbortSignal): SelectorSet | Promise<SelectorSet>;
+  /** What the process is now; for `why PID`. Throws as {@link attest}. */
+  inspect(): ProcessImage;
+}
+
+/** What a {@link WorkloadAttestation} is made of. */
+export interface WorkloadAttestationOptions {
+  readonly attestors: readonly WorkloadAttestor[];
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Reads `/proc` unless given. */
+  readonly reader?: ProcessReader;
+}
+
+/**
+ * Tells who is calling; one for the agent.
+ *
+ * @example
+ * const attestation = new WorkloadAttestation({ attestors, clock, log });
+ * const workload = attestation.accept(socket);             // for each connection
+ * const selectors = await workload.attest(call.signal);    // at the start of each call on it
+ */
+export class WorkloadAttestation implements Disposable {
+  readonly #attestors: readonly WorkloadAttestor[];
+  readonly #context: AttestationContext;
+
+  constructor({ attestors, clock, log, reader }: WorkloadAttestationOptions) {
+    const withCgroups = attestors.some((each) => each.needsCgroups);
+    this.#attestors = attestors;
+    this.#context = {
+      attestors,
+      clock,
+      failures: new FailureLog(log, clock),
+      reader: reader ?? new ProcessReader({ withCgroups }),
+    };
+  }
+
+  /**
+   * Takes hold of the process at the other end of a unix socket, in the `connection` callback; lets go when the socket
+   * closes. Never throws: a process that cannot be told is refused at each {@link Workload.attest}, with the reason.
+   */
+  accept(socket: Socket): Workload {
+    try {
+      return new AttestedWorkload(PeerProcess.ofSocket(socket), this.#context);
+    } catch (error) {
+      this.#context.failures.failed('accept', error, 'caller refused');
+      return new RefusedWorkload(error);
+    }
+  }
+
+  /**
+   * A process named by its pid, for callers that are trusted to name one; dispose of it.
+   *
+   * @throws IdentityError `not_found`, `invalid_argument`
+   */
+  ofPid(pid: number): Workload {
+    return new AttestedWorkload(PeerProcess.ofPid(pid), this.#context);
+  }
+
+  [Symbol.dispose](): void {
+    for (const attestor of this.#attestors) attestor.close?.();
+  }
+}
+
+class RefusedWorkload implements Workload {
+  readonly pid = 0;
+  readonly #reason: unknown;
+
+  constructor(reason: unknown) {
+    this.#reason = reason;
+  }
+
+  inspect(): never {
+    throw this.#reason;
+  }
+
+  attest(): never {
+    throw this.#reason;
+  }
+
+  [Symbol.dispose](): void {}
 }
