@@ -1,83 +1,126 @@
-import { notYet } from './not-yet.ts';
+import { createHash } from 'node:crypto';
+import { IdentityError } from '../core/errors.ts';
+import {
+  encodeAuthorityKeyId,
+  encodeBasicConstraints,
+  encodeExtendedKeyUsage,
+  encodeKeyUsage,
+  encodeSubjectAltName,
+  encodeSubjectKeyId,
+  encodeTbs,
+} from './certificate-writer.ts';
+import { encodeName, withCommonName } from './distinguished-name.ts';
+import type { Subject } from './distinguished-name.ts';
+import { KEY_PURPOSE } from './extensions.ts';
+import type { CertificateSignatureAlgorithm } from './signature-algorithm.ts';
 import type { SpiffeId } from './spiffe-id.ts';
 
-/** The algorithms that an X.509 authority signs with. */
-export type CertificateSignatureAlgorithm =
-  | 'ecdsa-with-SHA256'
-  | 'ecdsa-with-SHA384'
-  | 'ecdsa-with-SHA512'
-  | 'sha256WithRSAEncryption'
-  | 'sha384WithRSAEncryption'
-  | 'sha512WithRSAEncryption'
-  | 'ed25519';
+export type { CertificateSignatureAlgorithm } from './signature-algorithm.ts';
+export type { Subject } from './distinguished-name.ts';
+export { assembleCertificate } from './certificate-writer.ts';
 
-/** The parts of a distinguished name that an SVID's subject may have. */
-export interface Subject {
-  readonly country?: string;
-  readonly organization?: string;
-  readonly organizationalUnit?: string;
-  readonly commonName?: string;
-  /** The attribute x500UniqueIdentifier (2.5.4.45), see {@link uniqueIdOf}. */
-  readonly uniqueId?: string;
-  readonly serialNumber?: string;
-}
+/** The subject of a workload's X509-SVID unless configured otherwise, as in SPIRE. */
+export const DEFAULT_SVID_SUBJECT: Subject = { country: 'US', organization: 'SPIRE' };
+/** The subject of an X.509 authority unless configured otherwise, as in SPIRE. */
+export const DEFAULT_AUTHORITY_SUBJECT: Subject = { country: 'US', organization: 'SPIFFE' };
 
-/** Everything that goes into an X509-SVID. */
-export interface LeafProfile {
-  /** Unsigned, big-endian, at most 20 bytes, not zero. */
+/** What leaf and authority certificates have in common. */
+interface CommonProfile {
+  /** Unsigned, big-endian, at most 20 bytes with the highest bit clear, not zero. */
   readonly serial: Uint8Array;
-  /** The authority's subject Name, DER. */
-  readonly issuerRaw: Uint8Array;
   readonly signatureAlgorithm: CertificateSignatureAlgorithm;
+  /** Written to the second; fractions are dropped. */
   readonly notBeforeMs: number;
+  /** Written to the second; fractions are dropped. */
   readonly notAfterMs: number;
-  /** A subject, or a Name in DER as taken from a CSR. The first DNS name becomes the common name, as in SPIRE. */
+  /** A subject, or a Name in DER as taken from a CSR. */
   readonly subject: Subject | Uint8Array;
   /** The SubjectPublicKeyInfo, DER. */
   readonly spki: Uint8Array;
   readonly id: SpiffeId;
-  readonly dnsNames: readonly string[];
+  /** See `subjectKeyIdOf` in `public-key.ts`. */
   readonly subjectKeyId: Uint8Array;
+}
+
+/** Everything that goes into an X509-SVID. */
+export interface LeafProfile extends CommonProfile {
+  /** The authority's subject Name, DER. */
+  readonly issuerRaw: Uint8Array;
+  /** The first becomes the common name of the subject, as in SPIRE. */
+  readonly dnsNames: readonly string[];
   readonly authorityKeyId: Uint8Array;
 }
 
-/** The TBSCertificate of an X509-SVID, DER. */
-export function buildX509SvidTbs(profile: LeafProfile): Uint8Array {
-  return notYet(profile);
+/** Everything that goes into an X.509 authority's certificate. */
+export interface AuthorityProfile extends CommonProfile {
+  /** The issuer's Name, DER; the certificate's own subject when left out (self-signed). */
+  readonly issuerRaw?: Uint8Array;
+  readonly pathLength?: number;
+  /** Left out when self-signed, as in SPIRE. */
+  readonly authorityKeyId?: Uint8Array;
 }
 
-/** A certificate from what was signed, the algorithm and the signature (for ECDSA in DER). */
-export function assembleCertificate(
-  tbs: Uint8Array,
-  signatureAlgorithm: CertificateSignatureAlgorithm,
-  signature: Uint8Array,
-): Uint8Array {
-  return notYet(tbs, signatureAlgorithm, signature);
+const LEAF_KEY_USAGE = encodeKeyUsage('digitalSignature', 'keyEncipherment', 'keyAgreement');
+const LEAF_PURPOSES = encodeExtendedKeyUsage(KEY_PURPOSE.serverAuth, KEY_PURPOSE.clientAuth);
+const LEAF_CONSTRAINTS = encodeBasicConstraints(false);
+const AUTHORITY_KEY_USAGE = encodeKeyUsage('keyCertSign', 'cRLSign');
+const ASCII = /^[\x21-\x7e]+$/;
+
+/**
+ * The TBSCertificate of an X509-SVID with the extensions that SPIRE writes, in its order (X509-SVID §2–§4). It is not linted: see
+ * `lintX509Svid`.
+ *
+ * @returns DER, ready to be signed and passed to `assembleCertificate`
+ * @throws IdentityError `invalid_argument` when a DNS name is not ASCII
+ */
+export function buildX509SvidTbs(profile: LeafProfile): Uint8Array {
+  const { dnsNames, id } = profile;
+  const nonAscii = dnsNames.findIndex((name) => !ASCII.test(name));
+  if (nonAscii !== -1) throw new IdentityError('invalid_argument', 'is not ASCII', { field: `dns_names[${nonAscii}]` });
+  const subjectRaw = leafSubject(profile.subject, dnsNames[0]);
+  return encodeTbs({
+    ...profile,
+    subjectRaw,
+    extensions: [
+      LEAF_KEY_USAGE,
+      LEAF_PURPOSES,
+      LEAF_CONSTRAINTS,
+      encodeSubjectKeyId(profile.subjectKeyId),
+      encodeAuthorityKeyId(profile.authorityKeyId),
+      // RFC 5280 §4.2.1.6: critical if and only if there is no subject.
+      encodeSubjectAltName({ dnsNames, uris: [id.toString()] }, subjectRaw.length === 2),
+    ],
+  });
+}
+
+function leafSubject(subject: Subject | Uint8Array, commonName: string | undefined): Uint8Array {
+  if (subject instanceof Uint8Array) return commonName === undefined ? subject : withCommonName(subject, commonName);
+  return encodeName(commonName === undefined ? subject : { ...subject, commonName });
+}
+
+/**
+ * The TBSCertificate of an X.509 authority (X509-SVID §3.2), self-signed or below another one.
+ *
+ * @returns DER, ready to be signed and passed to `assembleCertificate`
+ */
+export function buildX509AuthorityTbs(profile: AuthorityProfile): Uint8Array {
+  const subjectRaw = profile.subject instanceof Uint8Array ? profile.subject : encodeName(profile.subject);
+  const authorityKeyId = profile.authorityKeyId === undefined ? [] : [encodeAuthorityKeyId(profile.authorityKeyId)];
+  return encodeTbs({
+    ...profile,
+    issuerRaw: profile.issuerRaw ?? subjectRaw,
+    subjectRaw,
+    extensions: [
+      AUTHORITY_KEY_USAGE,
+      encodeBasicConstraints(true, profile.pathLength),
+      encodeSubjectKeyId(profile.subjectKeyId),
+      ...authorityKeyId,
+      encodeSubjectAltName({ dnsNames: [], uris: [profile.id.toString()] }, subjectRaw.length === 2),
+    ],
+  });
 }
 
 /** SPIRE's unique ID of a SPIFFE ID: the first half of the SHA-256 of its text, in hexadecimal. */
 export function uniqueIdOf(id: SpiffeId): string {
-  return notYet(id);
-}
-
-/** Everything that goes into an X.509 authority's certificate. */
-export interface AuthorityProfile {
-  readonly serial: Uint8Array;
-  /** The issuer's Name, DER; the certificate's own subject when self-signed. */
-  readonly issuerRaw?: Uint8Array;
-  readonly signatureAlgorithm: CertificateSignatureAlgorithm;
-  readonly notBeforeMs: number;
-  readonly notAfterMs: number;
-  readonly subject: Subject | Uint8Array;
-  readonly spki: Uint8Array;
-  /** The trust domain's ID, or another URI without a path. */
-  readonly id: SpiffeId;
-  readonly pathLength?: number;
-  readonly subjectKeyId: Uint8Array;
-  readonly authorityKeyId?: Uint8Array;
-}
-
-/** The TBSCertificate of an X.509 authority, DER. */
-export function buildX509AuthorityTbs(profile: AuthorityProfile): Uint8Array {
-  return notYet(profile);
+  return createHash('sha256').update(id.toString()).digest('hex').slice(0, 32);
 }
