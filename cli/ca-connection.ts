@@ -1,0 +1,71 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+
+import { systemClock } from '../core/clock.ts';
+import { IdentityError } from '../core/errors.ts';
+import { parseListenAddress, type ListenAddress } from '../runtime/config-file.ts';
+import { connectGrpc, type GrpcConnection } from '../runtime/grpc-client.ts';
+import type { Invocation, OptionSpec } from './command.ts';
+
+/** How a command finds the CA: over its private socket, or over mTLS with an admin's SVID. */
+export const CA_OPTIONS: Readonly<Record<'socket' | 'config', OptionSpec>> = {
+  socket: { value: 'PATH', summary: "the CA's private socket; else $COUNTERSIGN_ADMIN_SOCKET, else ./run/ca/admin.sock" },
+  config: { value: 'FILE', summary: "the CA's configuration file, to read the socket's place from" },
+};
+
+/** How a command finds the agent's private socket. */
+export const AGENT_OPTIONS: Readonly<Record<'socket' | 'config', OptionSpec>> = {
+  socket: {
+    value: 'PATH',
+    summary: "the agent's private socket; else $COUNTERSIGN_AGENT_ADMIN_SOCKET, else ./run/agent/private/admin.sock",
+  },
+  config: { value: 'FILE', summary: "the agent's configuration file, to read the socket's place from" },
+};
+
+/** Opens the CA's private socket; use it with `using`. */
+export async function connectCa(invocation: Invocation): Promise<GrpcConnection> {
+  const target = await findSocket(invocation, { variable: 'COUNTERSIGN_ADMIN_SOCKET', fallback: 'run/ca/admin.sock' });
+  return connectGrpc({ target, clock: systemClock });
+}
+
+/** Opens the agent's private socket; use it with `using`. */
+export async function connectAgent(invocation: Invocation): Promise<GrpcConnection> {
+  const target = await findSocket(invocation, {
+    variable: 'COUNTERSIGN_AGENT_ADMIN_SOCKET',
+    fallback: 'run/agent/private/admin.sock',
+  });
+  return connectGrpc({ target, clock: systemClock });
+}
+
+interface Places {
+  readonly variable: string;
+  readonly fallback: string;
+}
+
+async function findSocket(invocation: Invocation, { variable, fallback }: Places): Promise<ListenAddress> {
+  const { cwd, environment } = invocation.terminal;
+  const given = invocation.text('socket');
+  if (given !== undefined) return socketAddress(given, cwd);
+  const config = invocation.text('config');
+  if (config !== undefined) return socketOfConfig(resolve(cwd, config));
+  return socketAddress(environment[variable] ?? fallback, cwd);
+}
+
+function socketAddress(text: string, baseDir: string): ListenAddress {
+  return parseListenAddress(text.startsWith('unix:') ? text : `unix:${text}`, baseDir);
+}
+
+/** Reads only `listen.admin`, so that a command works with the configuration of a newer process. */
+async function socketOfConfig(file: string): Promise<ListenAddress> {
+  const { parse } = await import('yaml');
+  const document: unknown = parse(await readFile(file, 'utf8'));
+  const address = field(field(document, 'listen'), 'admin');
+  if (typeof address !== 'string') {
+    throw new IdentityError('invalid_argument', `${file} has no listen.admin; name the socket with --socket PATH`);
+  }
+  return parseListenAddress(address, dirname(file));
+}
+
+function field(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+}

@@ -1,0 +1,30 @@
+import type { CommandSpec } from './command.ts';
+import { AUTHORITY_COMMANDS } from './commands/authority.ts';
+import { BUNDLE_COMMANDS } from './commands/bundle.ts';
+import { ENTRY_COMMANDS } from './commands/entry.ts';
+import { NODE_COMMANDS } from './commands/node.ts';
+import { PROCESS_COMMANDS } from './commands/process.ts';
+import { SVID_COMMANDS } from './commands/svid.ts';
+import { WORKLOAD_COMMANDS } from './commands/workload.ts';
+
+/** Every command of `countersign`, in the order in which help lists them. */
+export const COMMANDS: readonly CommandSpec[] = [
+  ...PROCESS_COMMANDS,
+  ...NODE_COMMANDS,
+  ...ENTRY_COMMANDS,
+  ...BUNDLE_COMMANDS,
+  ...AUTHORITY_COMMANDS,
+  ...SVID_COMMANDS,
+  ...WORKLOAD_COMMANDS,
+  {
+    path: ['completion'],
+    summary: 'Print a completion script for a shell',
+    positionals: 'bash|zsh|fish',
+    options: {},
+    examples: [
+      'source <(countersign completion bash)',
+      'countersign completion fish > ~/.config/fish/completions/countersign.fish',
+    ],
+    load: async () => (await import('./run/completion.ts')).completion,
+  },
+];

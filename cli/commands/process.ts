@@ -1,0 +1,49 @@
+import type { CommandSpec, OptionSpec } from '../command.ts';
+import { AGENT_OPTIONS, CA_OPTIONS } from '../ca-connection.ts';
+
+const CONFIG: Readonly<Record<'config' | 'check-config', OptionSpec>> = {
+  config: { value: 'FILE', summary: 'the configuration file (YAML); paths in it are relative to its folder', required: true },
+  'check-config': { summary: 'read the configuration, report every fault, and stop' },
+};
+
+/** The long-running processes and whether they are well. */
+export const PROCESS_COMMANDS: readonly CommandSpec[] = [
+  {
+    path: ['ca', 'run'],
+    summary: 'Run the certificate authority',
+    options: CONFIG,
+    examples: ['countersign ca run --config ca.yaml', 'countersign ca run --config ca.yaml --check-config'],
+    load: async () => (await import('../run/process.ts')).runCaProcess,
+  },
+  {
+    path: ['agent', 'run'],
+    summary: 'Run the node agent',
+    options: CONFIG,
+    examples: ['countersign agent run --config agent.yaml', 'countersign agent run --config agent.yaml --check-config'],
+    load: async () => (await import('../run/process.ts')).runAgentProcess,
+  },
+  {
+    path: ['ca', 'healthcheck'],
+    summary: 'Ask the CA whether it serves',
+    options: CA_OPTIONS,
+    examples: ['countersign ca healthcheck --socket ./run/ca/admin.sock'],
+    load: async () => (await import('../run/healthcheck.ts')).healthcheckCa,
+  },
+  {
+    path: ['agent', 'healthcheck'],
+    summary: 'Ask the agent whether it serves',
+    options: AGENT_OPTIONS,
+    examples: ['countersign agent healthcheck --socket ./run/agent/private/admin.sock'],
+    load: async () => (await import('../run/healthcheck.ts')).healthcheckAgent,
+  },
+  {
+    path: ['healthcheck'],
+    summary: 'Ask whatever listens on a socket whether it serves',
+    options: { socket: { value: 'PATH', summary: 'the socket to ask', required: true } },
+    examples: [
+      'countersign healthcheck --socket ./run/ca/admin.sock',
+      'countersign healthcheck --socket ./run/agent/public/api.sock',
+    ],
+    load: async () => (await import('../run/healthcheck.ts')).healthcheckCa,
+  },
+];

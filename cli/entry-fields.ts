@@ -1,0 +1,100 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+
+import { parseDuration } from '../core/duration.ts';
+import { IdentityError } from '../core/errors.ts';
+import { EntryMaskSchema, type Entry, type EntryMask, type EntrySchema } from '../proto/gen/spire/api/types/entry_pb.ts';
+import type { SPIFFEIDSchema } from '../proto/gen/spire/api/types/spiffeid_pb.ts';
+import { parseSpiffeId } from '../spiffe/spiffe-id.ts';
+import type { Invocation } from './command.ts';
+import { formatSeconds, type Row } from './output.ts';
+
+/** A SPIFFE ID as the APIs carry it. */
+export function wireId(text: string): MessageInitShape<typeof SPIFFEIDSchema> {
+  const id = parseSpiffeId(text);
+  return { trustDomain: id.trustDomain.name, path: id.path };
+}
+
+/** The text of a SPIFFE ID that an API carries. */
+export function formatWireId(id: { readonly trustDomain: string; readonly path: string } | undefined): string {
+  return id === undefined ? '' : `spiffe://${id.trustDomain}${id.path}`;
+}
+
+/** A selector from `type:value`; the value may hold colons itself. */
+export function parseSelector(text: string): { type: string; value: string } {
+  const colon = text.indexOf(':');
+  if (colon < 1 || colon === text.length - 1) {
+    throw new IdentityError('invalid_argument', `"${text}" is no selector; write TYPE:VALUE, such as unix:uid:1000`);
+  }
+  return { type: text.slice(0, colon), value: text.slice(colon + 1) };
+}
+
+/** Seconds from `1800` or `30m`. */
+export function parseTtlSeconds(text: string): number {
+  return /^\d+$/.test(text) ? Number(text) : parseDuration(text).ms / 1000;
+}
+
+function parseTimeSeconds(text: string): bigint {
+  const seconds = /^\d+$/.test(text) ? Number(text) : Date.parse(text) / 1000;
+  if (!Number.isFinite(seconds))
+    throw new IdentityError('invalid_argument', `"${text}" is no time; write 2030-01-31T12:00:00Z or seconds since 1970`);
+  return BigInt(Math.floor(seconds));
+}
+
+type EntryInit = Exclude<MessageInitShape<typeof EntrySchema>, Entry>;
+
+/** The fields of an entry that the options name, and only those. */
+export function entryOfOptions(invocation: Invocation): EntryInit {
+  const given: Record<string, unknown> = {
+    spiffeId: mapped(invocation.text('spiffe-id'), wireId),
+    parentId: mapped(invocation.text('parent-id'), wireId),
+    selectors: filled(invocation.texts('selector').map(parseSelector)),
+    x509SvidTtl: mapped(invocation.text('x509-svid-ttl'), parseTtlSeconds),
+    jwtSvidTtl: mapped(invocation.text('jwt-svid-ttl'), parseTtlSeconds),
+    federatesWith: filled(invocation.texts('federates-with')),
+    dnsNames: filled(invocation.texts('dns')),
+    hint: invocation.text('hint'),
+    admin: invocation.toggle('admin'),
+    downstream: invocation.toggle('downstream'),
+    storeSvid: invocation.toggle('store-svid'),
+    expiresAt: mapped(invocation.text('expires-at'), parseTimeSeconds),
+  };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+/** The mask with exactly the fields that an entry names. */
+export function maskOf(entry: EntryInit): EntryMask {
+  return create(EntryMaskSchema, Object.fromEntries(Object.keys(entry).map((field) => [field, true])));
+}
+
+/** An entry as the command prints it. */
+export function rowOfEntry(entry: Entry): Row {
+  return {
+    entryId: entry.id,
+    spiffeId: formatWireId(entry.spiffeId),
+    parentId: formatWireId(entry.parentId),
+    selector: entry.selectors.map(({ type, value }) => `${type}:${value}`),
+    x509SvidTtl: entry.x509SvidTtl === 0 ? 'default' : `${entry.x509SvidTtl}s`,
+    jwtSvidTtl: entry.jwtSvidTtl === 0 ? 'default' : `${entry.jwtSvidTtl}s`,
+    federatesWith: optionalList(entry.federatesWith),
+    dns: optionalList(entry.dnsNames),
+    hint: entry.hint === '' ? undefined : entry.hint,
+    admin: entry.admin || undefined,
+    downstream: entry.downstream || undefined,
+    storeSvid: entry.storeSvid || undefined,
+    expiresAt: entry.expiresAt === 0n ? undefined : formatSeconds(entry.expiresAt),
+    createdAt: formatSeconds(entry.createdAt),
+    revision: Number(entry.revisionNumber),
+  };
+}
+
+function optionalList(values: readonly string[]): readonly string[] | undefined {
+  return values.length === 0 ? undefined : values;
+}
+
+function mapped<T, U>(value: T | undefined, convert: (value: T) => U): U | undefined {
+  return value === undefined ? undefined : convert(value);
+}
+
+function filled<T>(values: readonly T[]): readonly T[] | undefined {
+  return values.length === 0 ? undefined : values;
+}

@@ -1,0 +1,69 @@
+#!/usr/bin/env node
+import { isIdentityError } from '../core/errors.ts';
+import { COMMANDS } from './commands.ts';
+import { findCommand, parseInvocation, type Terminal } from './command.ts';
+import { formatHelp, formatOverview } from './help.ts';
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(words: readonly string[]): Promise<number> {
+  const terminal = openTerminal();
+  try {
+    return await runCommand(words, terminal);
+  } catch (error) {
+    if (terminal.signal.aborted) return 130;
+    terminal.writeError(`${await describe(error)}\n`);
+    return 1;
+  }
+}
+
+async function runCommand(words: readonly string[], terminal: Terminal): Promise<number> {
+  const command = findCommand(COMMANDS, words);
+  if (command === undefined) return overview(words, terminal);
+  const own = words.slice(command.path.length);
+  const beforeRest = own.includes('--') ? own.slice(0, own.indexOf('--')) : own;
+  if (beforeRest.includes('--help') || beforeRest.includes('-h')) {
+    terminal.write(formatHelp(command));
+    return 0;
+  }
+  const invocation = parseInvocation(command, own, terminal);
+  const run = await command.load();
+  return run(invocation);
+}
+
+function overview(words: readonly string[], terminal: Terminal): number {
+  const [first] = words;
+  const group = COMMANDS.filter(({ path }) => path[0] === first);
+  const asked = first === undefined || first === 'help' || first === '--help' || first === '-h';
+  const text = formatOverview(group.length > 0 ? group : COMMANDS);
+  if (asked || group.length > 0) terminal.write(text);
+  else terminal.writeError(`countersign: "${words.join(' ')}" is no command\n\n${text}`);
+  return asked ? 0 : 2;
+}
+
+/** What the user reads: the text of a known failure, or of an unknown one with its kind. */
+async function describe(error: unknown): Promise<string> {
+  if (isIdentityError(error)) return `${error.code}: ${error.message}`;
+  const { toIdentityError } = await import('../runtime/grpc-client.ts');
+  const known = error instanceof Error && error.name === 'ConnectError' ? toIdentityError(error) : undefined;
+  if (known !== undefined) return `${known.code}: ${known.message}`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+function openTerminal(): Terminal {
+  const interrupt = new AbortController();
+  const { env } = process;
+  // `npm run` moves to the package's folder; paths that the user writes are relative to where the user is.
+  const cwd = (env['npm_lifecycle_event'] === 'countersign' ? env['INIT_CWD'] : undefined) ?? process.cwd();
+  return {
+    cwd,
+    environment: env,
+    write: (text) => void process.stdout.write(text),
+    writeError: (text) => void process.stderr.write(text),
+    get signal() {
+      process.once('SIGINT', () => interrupt.abort()).once('SIGTERM', () => interrupt.abort());
+      Object.defineProperty(this, 'signal', { value: interrupt.signal });
+      return interrupt.signal;
+    },
+  };
+}
