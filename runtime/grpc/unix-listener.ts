@@ -1,0 +1,94 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, lstat, mkdir, rename, unlink } from 'node:fs/promises';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname, join } from 'node:path';
+import { IdentityError } from '../../core/errors.ts';
+import { acceptInto } from './accept.ts';
+import type { GrpcServer } from './server.ts';
+
+/** How a unix socket is served. */
+export interface UnixListenOptions<P> {
+  /** Permission bits of the socket file, such as 0o600; whoever may write may connect. */
+  readonly mode: number;
+  /** Tells who connected; runs first of all for each connection. What it throws closes the connection. */
+  readonly onAccept: (socket: Socket) => P | Promise<P>;
+  /** Told of connections that were refused, and why. */
+  readonly onRefused?: (error: unknown) => void;
+}
+
+/** A socket that is served. Closing it stops new connections only; those that exist belong to the server. */
+export interface UnixListener extends AsyncDisposable {
+  readonly path: string;
+  close(): Promise<void>;
+}
+
+/**
+ * Serves a unix socket at `path`. The file appears with its permission bits in one step, in place of a stale one: a socket
+ * file on which nobody answers. Missing folders are made.
+ *
+ * @throws IdentityError `failed_precondition` when somebody answers on the path, or what is there is no socket
+ */
+export async function listenUnix<P>(
+  server: GrpcServer<P>,
+  path: string,
+  { mode, onAccept, onRefused = () => {} }: UnixListenOptions<P>,
+): Promise<UnixListener> {
+  await mkdir(dirname(path), { recursive: true });
+  await refuseIfServed(path);
+  const listener = createServer((socket) => acceptInto(server, socket, { identify: onAccept, onRefused }));
+  const inode = await bind(listener, path, mode);
+  const close = (): Promise<void> => unbind(listener, path, inode);
+  return { path, close, [Symbol.asyncDispose]: close };
+}
+
+// Bound under a short name of its own, given its mode, then moved: nobody can connect with the wrong permissions, and the
+// path is never without a socket. The name is short because the kernel allows 107 bytes.
+async function bind(listener: Server, path: string, mode: number): Promise<bigint> {
+  const temporary = join(dirname(path), `.${randomBytes(3).toString('hex')}`);
+  await new Promise<void>((resolve, reject) => {
+    listener.once('error', reject);
+    listener.listen(temporary, () => {
+      listener.off('error', reject);
+      resolve();
+    });
+  });
+  // An accept that fails (no descriptor left) is over with that connection.
+  listener.on('error', () => {});
+  try {
+    await chmod(temporary, mode);
+    const { ino } = await lstat(temporary, { bigint: true });
+    await refuseIfServed(path);
+    await rename(temporary, path);
+    return ino;
+  } catch (error) {
+    listener.close();
+    throw error;
+  }
+}
+
+async function unbind(listener: Server, path: string, inode: bigint): Promise<void> {
+  listener.close();
+  const found = await lstat(path, { bigint: true }).catch(() => undefined);
+  if (found?.ino === inode) await unlink(path).catch(() => {});
+}
+
+async function refuseIfServed(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new IdentityError('failed_precondition', `${path} exists and is no socket; move it away`);
+  if (await answers(path)) {
+    throw new IdentityError('failed_precondition', `another process serves ${path}; stop it or choose another path`);
+  }
+}
+
+// Only a refused connection proves that nobody listens; anything else counts as an answer.
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'));
+  });
+}
