@@ -224,3 +224,16 @@ function decodeOid(content: Uint8Array, reader: DerReader): string {
   if (arcs.length === 0) throw reader.fault('object identifier is empty');
   return arcs.join('.');
 }
+
+/**
+ * Takes apart DER values that stand one after the other, such as the certificates in a Workload API message.
+ *
+ * @returns each value as a whole, as views of the input
+ * @throws IdentityError `invalid_argument`, naming `field`
+ */
+export function splitDer(concatenated: Uint8Array, field = 'certificates'): readonly Uint8Array[] {
+  const reader = new DerReader(concatenated, field);
+  const values: Uint8Array[] = [];
+  while (!reader.atEnd) values.push(reader.readRaw(TAG.sequence));
+  return values;
+}
