@@ -17,7 +17,8 @@ export interface Turn {
   readonly count: number;
   /** When the caller gives up, on the clock's monotonic time. */
   readonly deadlineMs: number | undefined;
-  readonly signal: AbortSignal | undefined;
+  /** Asked for only when the caller has to wait. */
+  readonly signal: () => AbortSignal | undefined;
 }
 
 const GENERATION_MS = 60_000;
@@ -49,7 +50,7 @@ export class RateLimiter {
     const patienceMs = Math.min(maxWaitMs, (turn.deadlineMs ?? Infinity) - nowMs);
     if (waitMs > patienceMs) throw exhausted(`more than ${perSecond} per second from this address; try again later`, waitMs);
     this.#current.set(turn.address, fullMs);
-    return waitMs > 0 ? sleep(clock, waitMs, turn.signal) : undefined;
+    return waitMs > 0 ? sleep(clock, waitMs, turn.signal()) : undefined;
   }
 
   #lookUp(address: string, nowMs: number): number {

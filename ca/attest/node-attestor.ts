@@ -10,8 +10,11 @@ export interface AttestedNode {
   readonly canReattest: boolean;
 }
 
-/** Sends the node a challenge and resolves with its response. */
-export type Challenge = (challenge: Uint8Array) => Promise<Uint8Array>;
+/**
+ * An attestation under way: yields challenges for the agent, takes its response to each by `next`, and returns what the node
+ * proved.
+ */
+export type Attestation = AsyncGenerator<Uint8Array, AttestedNode, Uint8Array>;
 
 /** A way in which a node proves what it is. */
 export interface NodeAttestor {
@@ -20,7 +23,7 @@ export interface NodeAttestor {
   /**
    * Verifies what an agent sent about its node.
    *
-   * @throws IdentityError `invalid_argument` for what cannot be read, `permission_denied` for what proves nothing
+   * @throws (from the generator) IdentityError `invalid_argument` for what cannot be read, `permission_denied` for what proves nothing
    */
-  attest(payload: Uint8Array, challenge: Challenge): Promise<AttestedNode>;
+  attest(payload: Uint8Array): Attestation;
 }

@@ -6,7 +6,7 @@ import { createSpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { Selector } from '../model.ts';
 import { findPaths } from './certificate-paths.ts';
-import type { AttestedNode, Challenge, NodeAttestor } from './node-attestor.ts';
+import type { Attestation, NodeAttestor } from './node-attestor.ts';
 import {
   formatChallenge,
   NONCE_BYTES,
@@ -31,15 +31,15 @@ export interface X509PopOptions {
  * ID is `/spire/agent/x509pop/<SHA-1 of the certificate>`.
  */
 export function createX509PopAttestor(options: X509PopOptions): NodeAttestor {
-  return { type: TYPE, attest: (payload, challenge) => attest(options, payload, challenge) };
+  return { type: TYPE, attest: (payload) => attest(options, payload) };
 }
 
-async function attest(options: X509PopOptions, payload: Uint8Array, challenge: Challenge): Promise<AttestedNode> {
+async function* attest(options: X509PopOptions, payload: Uint8Array): Attestation {
   const { leaf, intermediates } = parseChain(payload, options.maxIntermediates);
   const paths = findPaths({ leaf, intermediates, roots: options.roots, nowMs: options.clock.nowMs() });
   const kind = challengeKind(leaf);
   const nonce = randomBytes(NONCE_BYTES);
-  const response = parseChallengeResponse(await challenge(formatChallenge(kind, nonce)), kind);
+  const response = parseChallengeResponse(yield formatChallenge(kind, nonce), kind);
   if (!proves(leaf, nonce, response)) {
     throw new IdentityError('permission_denied', 'challenge response verification failed: the signature is not by the key of the certificate');
   }

@@ -1,0 +1,97 @@
+import type { Clock } from '../../core/clock.ts';
+import { IdentityError } from '../../core/errors.ts';
+import type { Call } from '../../runtime/grpc/call.ts';
+import type { Peer, X509Peer } from '../../runtime/peer.ts';
+import { DetailedError } from '../../runtime/wire-errors.ts';
+import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
+import type { TrustDomain } from '../../spiffe/trust-domain.ts';
+import type { Entry } from '../model.ts';
+import type { RegistryReads } from '../registry/registry.ts';
+import { ACCESS_TABLE, type Role } from './access-table.ts';
+import { agentDenied, Reason, type AgentAccess } from './agent-access.ts';
+import { isAgentPath } from './id-conversion.ts';
+
+/** What an {@link Authorizer} needs. */
+export interface AuthorizerOptions {
+  readonly trustDomain: TrustDomain;
+  readonly admins: readonly SpiffeId[];
+  readonly registry: RegistryReads;
+  readonly agents: AgentAccess;
+  readonly clock: Clock;
+}
+
+const NOBODY: ReadonlySet<Role> = new Set();
+
+/** Decides each call by the access table, and before that whether its caller is still who it was. */
+export class Authorizer {
+  readonly #options: AuthorizerOptions;
+  readonly #admins: ReadonlySet<string>;
+
+  constructor(options: AuthorizerOptions) {
+    this.#options = options;
+    this.#admins = new Set(options.admins.map(String));
+  }
+
+  /** For the gRPC server's `authorize`. @throws IdentityError `unauthenticated` or `permission_denied` */
+  authorize(call: Call<Peer>): void | Promise<void> {
+    const { peer, method } = call;
+    const roles = ACCESS_TABLE.get(method) ?? NOBODY;
+    if (peer.kind === 'refused') throw peer.reason;
+    if (peer.kind === 'x509') this.checkPeer(peer);
+    if (roles.has('anyone') || (peer.kind === 'local' && roles.has('local'))) return undefined;
+    if (peer.kind !== 'x509') throw denied(method);
+    if (roles.has('admin') && this.#isAdmin(peer.id)) return undefined;
+    if (roles.has('downstream') && this.downstreamEntry(peer.id) !== undefined) return undefined;
+    if (!roles.has('agent')) throw denied(method);
+    return this.#checkAgent(peer, method);
+  }
+
+  /**
+   * Whether the peer's certificate is good now, and whether it may come at all: it is of this trust domain or a configured admin.
+   *
+   * @throws IdentityError `unauthenticated`, or `permission_denied` for an agent whose SVID ran out, with that reason
+   */
+  checkPeer(peer: X509Peer): void {
+    const nowMs = this.#options.clock.nowMs();
+    if (nowMs > peer.expiresAtMs && isAgentPath(peer.id)) {
+      throw agentDenied(Reason.AGENT_EXPIRED, `agent "${peer.id}" SVID is expired`);
+    }
+    if (!peer.id.isMemberOf(this.#options.trustDomain) && !this.#admins.has(peer.id.toString())) {
+      throw new IdentityError('unauthenticated', `unexpected trust domain in ID "${peer.id}"`);
+    }
+    peer.verify(this.#options.registry, nowMs);
+  }
+
+  /** The first entry that makes the ID one of a downstream CA. */
+  downstreamEntry(id: SpiffeId): Entry | undefined {
+    return this.#entriesOf(id).find(({ downstream }) => downstream);
+  }
+
+  #isAdmin(id: SpiffeId): boolean {
+    return this.#admins.has(id.toString()) || this.#entriesOf(id).some(({ admin }) => admin);
+  }
+
+  #entriesOf(bySpiffeId: SpiffeId): readonly Entry[] {
+    return this.#options.registry.entries.list({ bySpiffeId }).items;
+  }
+
+  #checkAgent(peer: X509Peer, method: string): void | Promise<void> {
+    try {
+      return this.#options.agents.check(peer);
+    } catch (error) {
+      // The text is that of every denial; only the details tell an agent why.
+      if (!(error instanceof DetailedError)) throw error;
+      throw new DetailedError(error.code, denied(method).message, { cause: error, details: error.details });
+    }
+  }
+}
+
+function denied(method: string): IdentityError {
+  return new IdentityError('permission_denied', `authorization denied for method ${method}`);
+}
+
+/** The SPIFFE ID of a call that only X.509 callers may make. */
+export function callerId(call: Call<Peer>): SpiffeId {
+  if (call.peer.kind === 'x509') return call.peer.id;
+  throw new IdentityError('internal', 'caller ID missing from request context');
+}

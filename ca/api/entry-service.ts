@@ -1,0 +1,153 @@
+import { IdentityError, isIdentityError } from '../../core/errors.ts';
+import { Entry as EntryService } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import type {
+  BatchCreateEntryRequest,
+  BatchDeleteEntryRequest,
+  BatchUpdateEntryRequest,
+} from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import type { Entry as ProtoEntry, EntryMask } from '../../proto/gen/spire/api/types/entry_pb.ts';
+import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
+import type { Peer } from '../../runtime/peer.ts';
+import type { Entry, EntryChange, NewEntry } from '../model.ts';
+import type { Mutation } from '../store/store.ts';
+import { commit, type ApiContext } from './api-context.ts';
+import { callerId } from './authorizer.ts';
+import { checkStorable, entryChangeFromProto, entryToProto, newEntryFromProto } from './entry-conversion.ts';
+import { syncEntries } from './entry-sync.ts';
+import { attempt, during, itemStatus, ITEM_OK } from './item-status.ts';
+import { entryFilterFromProto, pageFromProto } from './list-filters.ts';
+
+const SIMILAR = { code: 6, message: 'similar entry already exists' };
+
+/** `spire.api.server.entry.v1.Entry`: registrations. */
+export function entryService(context: ApiContext): ServiceHandlers<typeof EntryService, Peer> {
+  const { registry, trustDomain } = context;
+  return {
+    countEntries: ({ filter }) => ({ count: registry.entries.count(entryFilterFromProto(filter, trustDomain)) }),
+    listEntries: (request) => {
+      const { items, nextToken } = registry.entries.list(entryFilterFromProto(request.filter, trustDomain), pageFromProto(request));
+      return { entries: items.map((entry) => entryToProto(entry, request.outputMask)), nextPageToken: nextToken };
+    },
+    getEntry: ({ id, outputMask }) => {
+      if (id === '') throw new IdentityError('invalid_argument', 'missing ID', { field: 'id' });
+      const entry = registry.entries.get(id);
+      if (entry === undefined) throw new IdentityError('not_found', 'entry not found');
+      return entryToProto(entry, outputMask);
+    },
+    batchCreateEntry: (request) => createEntries(context, request),
+    batchUpdateEntry: (request) => updateEntries(context, request),
+    batchDeleteEntry: (request) => deleteEntries(context, request),
+    getAuthorizedEntries: ({ outputMask }, call) => ({
+      entries: registry.authorizedEntries(callerId(call)).map((entry) => entryToProto(entry, outputMask)),
+    }),
+    syncAuthorizedEntries: (requests, call) => syncEntries(registry.authorizedEntries(callerId(call)), requests),
+  };
+}
+
+async function createEntries(context: ApiContext, { entries, outputMask }: BatchCreateEntryRequest) {
+  const read = entries.map((proto) => readNewEntry(context, proto));
+  const wanted = read.filter((item) => !(item instanceof Error));
+  // Nothing to write must not cost a transaction.
+  const made = wanted.length === 0 ? [] : await commit(context, (tx) => tx.createEntries(wanted));
+  let next = 0;
+  const results = read.map((item) => createResult(item instanceof Error ? item : made[next++], outputMask));
+  return { results };
+}
+
+function readNewEntry(context: ApiContext, proto: ProtoEntry): NewEntry | Error {
+  try {
+    const entry = attempt('failed to convert entry', () => newEntryFromProto(proto, context.trustDomain));
+    checkFederation(context, entry.federatesWith, 'failed to create entry');
+    return entry;
+  } catch (error) {
+    if (error instanceof IdentityError) return error;
+    throw error;
+  }
+}
+
+function createResult(made: { kind: 'created' | 'exists'; entry: Entry } | Error | undefined, mask: EntryMask | undefined) {
+  if (made === undefined) throw new IdentityError('internal', 'the store left out a result');
+  if (made instanceof Error) return { status: itemStatus(made) };
+  return { status: made.kind === 'created' ? ITEM_OK : SIMILAR, entry: entryToProto(made.entry, mask) };
+}
+
+/** A workload can only be told of trust domains whose bundle there is. */
+function checkFederation({ registry }: ApiContext, federatesWith: EntryChange['federatesWith'], doing: string): void {
+  const unknown = federatesWith?.find((trustDomain) => registry.bundleOf(trustDomain) === undefined);
+  if (unknown === undefined) return;
+  throw new IdentityError('failed_precondition', `${doing}: unable to find federated bundle "${unknown}"; create it first`);
+}
+
+async function updateEntries(context: ApiContext, { entries, inputMask, outputMask }: BatchUpdateEntryRequest) {
+  const read = entries.map((proto) => readChange(context, proto, inputMask));
+  const updates = await commit(context, (tx) => inOrder(read, (item) => (item instanceof Error ? item : update(tx, item))));
+  return {
+    results: updates.map((entry) =>
+      entry instanceof Error ? { status: itemStatus(entry) } : { status: ITEM_OK, entry: entryToProto(entry, outputMask) },
+    ),
+  };
+}
+
+type IdentifiedChange = { readonly id: string; readonly change: EntryChange };
+
+function readChange(context: ApiContext, proto: ProtoEntry, mask: EntryMask | undefined): IdentifiedChange | Error {
+  try {
+    const change = attempt('failed to convert entry', () => entryChangeFromProto(proto, context.trustDomain, mask));
+    checkFederation(context, change.federatesWith, 'failed to update entry');
+    return { id: proto.id, change };
+  } catch (error) {
+    if (error instanceof IdentityError) return error;
+    throw error;
+  }
+}
+
+async function update(tx: Mutation, { id, change }: IdentifiedChange): Promise<Entry> {
+  const present = await tx.getEntry(id);
+  if (present === undefined) throw new IdentityError('not_found', 'failed to update entry: record not found');
+  try {
+    checkStorable({ ...present, ...change });
+    return await tx.updateEntry(id, change);
+  } catch (error) {
+    throw during('failed to update entry', error);
+  }
+}
+
+async function deleteEntries(context: ApiContext, { ids }: BatchDeleteEntryRequest) {
+  const outcomes = await commit(context, (tx) => inOrder(ids, (id) => remove(tx, id)));
+  return {
+    results: outcomes.map((outcome, index) => ({
+      id: ids[index] ?? '',
+      status: outcome instanceof Error ? itemStatus(outcome) : ITEM_OK,
+    })),
+  };
+}
+
+async function remove(tx: Mutation, id: string): Promise<Entry> {
+  if (id === '') throw new IdentityError('invalid_argument', 'missing entry ID', { field: 'ids' });
+  try {
+    return await tx.deleteEntry(id);
+  } catch (error) {
+    if (isIdentityError(error, 'not_found')) throw new IdentityError('not_found', 'entry not found', { cause: error });
+    throw during('failed to delete entry', error);
+  }
+}
+
+/** Runs `work` for one item after the other; an item's own failure becomes its result, that of the store ends the whole. */
+export async function inOrder<T, R>(
+  items: readonly T[],
+  work: (item: T) => R | Promise<R>,
+): Promise<(Exclude<Awaited<R>, Error> | IdentityError)[]> {
+  const results: (Exclude<Awaited<R>, Error> | IdentityError)[] = [];
+  for (const item of items) {
+    try {
+      const result = await work(item);
+      if (result instanceof Error) throw result;
+      // The cast is sound: errors have just been thrown.
+      results.push(result as Exclude<Awaited<R>, Error>);
+    } catch (error) {
+      if (!(error instanceof IdentityError) || error.code === 'unavailable') throw error;
+      results.push(error);
+    }
+  }
+  return results;
+}
