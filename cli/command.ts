@@ -32,8 +32,8 @@ export type CommandRun = (invocation: Invocation) => Promise<number>;
 export interface Terminal {
   readonly cwd: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  write(text: string): void;
-  writeError(text: string): void;
+  readonly write: (text: string) => void;
+  readonly writeError: (text: string) => void;
   /** Aborts when the user interrupts. */
   readonly signal: AbortSignal;
 }

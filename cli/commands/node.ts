@@ -9,7 +9,8 @@ const AGENT_ID: Readonly<Record<'spiffe-id', OptionSpec>> = {
 /** Join tokens and attested agents. */
 export const NODE_COMMANDS: readonly CommandSpec[] = [
   {
-    path: ['token', 'generate'],
+    // `spire-server token generate` has a second word; it is taken as an argument without meaning.
+    path: ['token'],
     summary: 'Make a join token, with which one agent may attest once',
     options: {
       ttl: { value: 'TTL', summary: 'how long it can be used; 10m unless given' },
@@ -18,10 +19,7 @@ export const NODE_COMMANDS: readonly CommandSpec[] = [
       ...CA_OPTIONS,
       ...OUTPUT_OPTION,
     },
-    examples: [
-      'countersign token generate --write-to ./token',
-      'countersign token generate --spiffe-id spiffe://example.org/node/web --ttl 1h',
-    ],
+    examples: ['countersign token --write-to ./token', 'countersign token --spiffe-id spiffe://example.org/node/web --ttl 1h'],
     load: async () => (await import('../run/node.ts')).generateToken,
   },
   {

@@ -10,7 +10,7 @@ import { formatSeconds, printRows, type Row } from '../output.ts';
 
 const DEFAULT_TOKEN_TTL_SECONDS = 600;
 
-/** `countersign token generate` */
+/** `countersign token` */
 export const generateToken: CommandRun = async (invocation) => {
   using connection = await connectCa(invocation);
   const ttl = invocation.text('ttl');
