@@ -14,6 +14,7 @@ import { commit, type ApiContext } from './api-context.ts';
 import { callerId } from './authorizer.ts';
 import { checkStorable, entryChangeFromProto, entryToProto, newEntryFromProto } from './entry-conversion.ts';
 import { syncEntries } from './entry-sync.ts';
+import { inOrder } from './in-order.ts';
 import { attempt, during, itemStatus, ITEM_OK } from './item-status.ts';
 import { entryFilterFromProto, pageFromProto } from './list-filters.ts';
 
@@ -130,24 +131,4 @@ async function remove(tx: Mutation, id: string): Promise<Entry> {
     if (isIdentityError(error, 'not_found')) throw new IdentityError('not_found', 'entry not found', { cause: error });
     throw during('failed to delete entry', error);
   }
-}
-
-/** Runs `work` for one item after the other; an item's own failure becomes its result, that of the store ends the whole. */
-export async function inOrder<T, R>(
-  items: readonly T[],
-  work: (item: T) => R | Promise<R>,
-): Promise<(Exclude<Awaited<R>, Error> | IdentityError)[]> {
-  const results: (Exclude<Awaited<R>, Error> | IdentityError)[] = [];
-  for (const item of items) {
-    try {
-      const result = await work(item);
-      if (result instanceof Error) throw result;
-      // The cast is sound: errors have just been thrown.
-      results.push(result as Exclude<Awaited<R>, Error>);
-    } catch (error) {
-      if (!(error instanceof IdentityError) || error.code === 'unavailable') throw error;
-      results.push(error);
-    }
-  }
-  return results;
 }

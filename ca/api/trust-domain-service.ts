@@ -1,0 +1,146 @@
+import { IdentityError, isIdentityError } from '../../core/errors.ts';
+import { TrustDomain as TrustDomainService } from '../../proto/gen/spire/api/server/trustdomain/v1/trustdomain_pb.ts';
+import type {
+  BatchCreateFederationRelationshipRequest,
+  BatchDeleteFederationRelationshipRequest,
+  BatchUpdateFederationRelationshipRequest,
+} from '../../proto/gen/spire/api/server/trustdomain/v1/trustdomain_pb.ts';
+import type { FederationRelationship as ProtoRelationship, FederationRelationshipMask } from '../../proto/gen/spire/api/types/federationrelationship_pb.ts';
+import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
+import type { Peer } from '../../runtime/peer.ts';
+import { parseTrustDomain, type TrustDomain } from '../../spiffe/trust-domain.ts';
+import type { FederationRelationship } from '../model.ts';
+import type { Mutation } from '../store/store.ts';
+import { commit, type ApiContext } from './api-context.ts';
+import { inOrder } from './in-order.ts';
+import { attempt, during, itemStatus, ITEM_OK } from './item-status.ts';
+import { pageFromProto } from './list-filters.ts';
+import { relationshipFromProto, relationshipToProto, type RelationshipInput } from './relationship-conversion.ts';
+
+/** Polls the bundles of federated trust domains; it follows the relationships in the registry by itself. */
+export interface FederationRefresher {
+  /** Polls a trust domain's bundle endpoint now; false when there is no relationship with it. @throws IdentityError when that fails */
+  refresh(trustDomain: TrustDomain, signal: AbortSignal): Promise<boolean>;
+}
+
+/** What the service needs besides the common context. */
+export interface TrustDomainServiceOptions extends ApiContext {
+  readonly refresher: FederationRefresher;
+}
+
+/** `spire.api.server.trustdomain.v1.TrustDomain`: with whom this trust domain federates. */
+export function trustDomainService(options: TrustDomainServiceOptions): ServiceHandlers<typeof TrustDomainService, Peer> {
+  const { registry, refresher } = options;
+  return {
+    listFederationRelationships: (request) => {
+      const { items, nextToken } = registry.relationships.list(undefined, pageFromProto(request));
+      const federationRelationships = items.map((relationship) => render(options, relationship, request.outputMask));
+      return { federationRelationships, nextPageToken: nextToken };
+    },
+    getFederationRelationship: ({ trustDomain, outputMask }) => {
+      const relationship = registry.relationships.get(readName(trustDomain));
+      if (relationship === undefined) throw new IdentityError('not_found', 'federation relationship does not exist');
+      return render(options, relationship, outputMask);
+    },
+    batchCreateFederationRelationship: (request) => createRelationships(options, request),
+    batchUpdateFederationRelationship: (request) => updateRelationships(options, request),
+    batchDeleteFederationRelationship: (request) => deleteRelationships(options, request),
+    refreshBundle: async ({ trustDomain: name }, call) => {
+      const trustDomain = readName(name);
+      const known = await refresher.refresh(trustDomain, call.signal).catch((error: unknown) => {
+        throw during('failed to refresh bundle', error, 'internal');
+      });
+      if (!known) throw new IdentityError('not_found', `no relationship with trust domain "${trustDomain}"`);
+      return {};
+    },
+  };
+}
+
+function readName(name: string): TrustDomain {
+  return attempt('failed to parse trust domain', () => parseTrustDomain(name));
+}
+
+function render({ registry }: ApiContext, relationship: FederationRelationship, mask: FederationRelationshipMask | undefined) {
+  return relationshipToProto(relationship, registry.federatedBundles.get(relationship.trustDomain), mask);
+}
+
+async function createRelationships(context: ApiContext, request: BatchCreateFederationRelationshipRequest) {
+  const create = async (tx: Mutation, { relationship, bundle }: RelationshipInput): Promise<FederationRelationship> => {
+    await tx.createRelationship(relationship);
+    if (bundle !== undefined) await tx.putBundle(bundle);
+    return relationship;
+  };
+  const { federationRelationships: protos, outputMask } = request;
+  return writeRelationships(context, { protos, outputMask, doing: 'create', write: create });
+}
+
+async function updateRelationships(context: ApiContext, request: BatchUpdateFederationRelationshipRequest) {
+  const { federationRelationships: protos, inputMask: mask, outputMask } = request;
+  const update = async (tx: Mutation, { relationship, bundle }: RelationshipInput): Promise<FederationRelationship> => {
+    const { trustDomain, bundleEndpointUrl, profile } = relationship;
+    const updated = await tx.updateRelationship(trustDomain, {
+      ...(mask === undefined || mask.bundleEndpointUrl ? { bundleEndpointUrl } : {}),
+      ...(mask === undefined || mask.bundleEndpointProfile ? { profile } : {}),
+    });
+    if (bundle !== undefined && (mask === undefined || mask.trustDomainBundle)) await tx.putBundle(bundle);
+    return updated;
+  };
+  return writeRelationships(context, { protos, outputMask, doing: 'update', write: update });
+}
+
+interface RelationshipWrite {
+  readonly protos: readonly ProtoRelationship[];
+  readonly outputMask: FederationRelationshipMask | undefined;
+  readonly doing: 'create' | 'update';
+  readonly write: (tx: Mutation, input: RelationshipInput) => Promise<FederationRelationship>;
+}
+
+async function writeRelationships(context: ApiContext, { protos, outputMask, doing, write }: RelationshipWrite) {
+  const writeOne = async (tx: Mutation, proto: ProtoRelationship): Promise<FederationRelationship> => {
+    const input = attempt('failed to convert federation relationship', () => relationshipFromProto(proto));
+    if (input.relationship.trustDomain.equals(context.trustDomain)) {
+      const message = `unable to ${doing} federation relationship for server trust domain`;
+      throw new IdentityError('invalid_argument', message, { field: 'trust_domain' });
+    }
+    return write(tx, input).catch((error: unknown) => {
+      throw during(`failed to ${doing} federation relationship`, error);
+    });
+  };
+  const written = await commit(context, (tx) => inOrder(protos, (proto) => writeOne(tx, proto)));
+  warnOfMissingBundles(context, written);
+  return {
+    results: written.map((relationship) =>
+      relationship instanceof Error
+        ? { status: itemStatus(relationship) }
+        : { status: ITEM_OK, federationRelationship: render(context, relationship, outputMask) },
+    ),
+  };
+}
+
+// An endpoint that proves itself by its SVID can be polled only once the bundle of its trust domain is there.
+function warnOfMissingBundles({ registry, log }: ApiContext, written: readonly (FederationRelationship | Error)[]): void {
+  for (const relationship of written) {
+    if (relationship instanceof Error || relationship.profile.kind !== 'https_spiffe') continue;
+    const { endpointSpiffeId } = relationship.profile;
+    if (registry.bundleOf(endpointSpiffeId.trustDomain) !== undefined) continue;
+    log.warn({ endpointSpiffeId: endpointSpiffeId.toString() }, 'no bundle to verify the federation endpoint with');
+  }
+}
+
+async function deleteRelationships(context: ApiContext, { trustDomains }: BatchDeleteFederationRelationshipRequest) {
+  const remove = async (tx: Mutation, name: string): Promise<true> => {
+    if (name === '') throw new IdentityError('invalid_argument', 'missing trust domain', { field: 'trust_domains' });
+    await tx.deleteRelationship(readName(name)).catch((error: unknown) => {
+      if (!isIdentityError(error, 'not_found')) throw during('failed to delete federation relationship', error);
+      throw new IdentityError('not_found', 'federation relationship not found', { cause: error });
+    });
+    return true;
+  };
+  const outcomes = await commit(context, (tx) => inOrder(trustDomains, (name) => remove(tx, name)));
+  return {
+    results: outcomes.map((outcome, index) => ({
+      trustDomain: trustDomains[index] ?? '',
+      status: outcome instanceof Error ? itemStatus(outcome) : ITEM_OK,
+    })),
+  };
+}
