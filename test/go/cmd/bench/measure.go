@@ -104,8 +104,8 @@ func percentiles(latencies []time.Duration) (p50, p99, highest float64) {
 		return 0, 0, 0
 	}
 	sort.Slice(latencies, func(i, j int) bool { return latencies[i] < latencies[j] })
-	at := func(fraction float64) float64 {
-		return float64(latencies[int(fraction*float64(len(latencies)-1))].Microseconds()) / 1000
+	nearestRank := func(percent int) float64 {
+		return float64(latencies[(percent*len(latencies)+99)/100-1].Microseconds()) / 1000
 	}
-	return at(0.5), at(0.99), at(1)
+	return nearestRank(50), nearestRank(99), nearestRank(100)
 }
