@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { DerReader, TAG, contextConstructedTag, contextTag, splitDer } from '../../../spiffe/der.ts';
 import {
@@ -15,7 +15,7 @@ import {
   derTrue,
   derUnsigned,
 } from '../../../spiffe/der-writer.ts';
-import { thrownBy } from '../../support/thrown-by.ts';
+import { codeOf, thrownBy } from '../../support/thrown-by.ts';
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
 const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
@@ -233,13 +233,9 @@ describe('DER writer', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
         const input = new DerReader(bytes, 'input');
-        for (const read of ['readBoolean', 'readUnsigned', 'readBitString', 'readOid', 'readTime', 'readRaw'] as const) {
-          try {
-            input[read]();
-          } catch (error) {
-            expect(error).toMatchObject(refused);
-          }
-        }
+        const reads = ['readBoolean', 'readUnsigned', 'readBitString', 'readOid', 'readTime', 'readRaw'] as const;
+        const codes = reads.map((read) => codeOf(() => input[read]()));
+        expect(codes.filter((code) => code !== undefined && code !== 'invalid_argument')).toEqual([]);
       }),
       { numRuns: 1000 },
     );

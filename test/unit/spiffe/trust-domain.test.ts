@@ -7,7 +7,7 @@ describe('trust domain', () => {
     const trustDomain = parseTrustDomain('example.org');
     expect(parseTrustDomain('spiffe://example.org').equals(trustDomain)).toBe(true);
     expect(trustDomain.name).toBe('example.org');
-    expect(`${trustDomain}`).toBe('example.org');
+    expect(trustDomain.toString()).toBe('example.org');
     expect(trustDomain.idString).toBe('spiffe://example.org');
     expect(JSON.stringify({ trustDomain })).toBe('{"trustDomain":"example.org"}');
   });
