@@ -6,6 +6,10 @@ const CONFIG: Readonly<Record<'config' | 'check-config', OptionSpec>> = {
   'check-config': { summary: 'read the configuration, report every fault, and stop' },
 };
 
+const WAIT: Readonly<Record<'wait', OptionSpec>> = {
+  wait: { value: 'TIME', summary: 'wait so long for it to serve, such as 10s' },
+};
+
 /** The long-running processes and whether they are well. */
 export const PROCESS_COMMANDS: readonly CommandSpec[] = [
   {
@@ -25,21 +29,21 @@ export const PROCESS_COMMANDS: readonly CommandSpec[] = [
   {
     path: ['ca', 'healthcheck'],
     summary: 'Ask the CA whether it serves',
-    options: CA_OPTIONS,
+    options: { ...CA_OPTIONS, ...WAIT },
     examples: ['countersign ca healthcheck --socket ./run/ca/admin.sock'],
     load: async () => (await import('../run/healthcheck.ts')).healthcheckCa,
   },
   {
     path: ['agent', 'healthcheck'],
     summary: 'Ask the agent whether it serves',
-    options: AGENT_OPTIONS,
+    options: { ...AGENT_OPTIONS, ...WAIT },
     examples: ['countersign agent healthcheck --socket ./run/agent/private/admin.sock'],
     load: async () => (await import('../run/healthcheck.ts')).healthcheckAgent,
   },
   {
     path: ['healthcheck'],
     summary: 'Ask whatever listens on a socket whether it serves',
-    options: { socket: { value: 'PATH', summary: 'the socket to ask', required: true } },
+    options: { socket: { value: 'PATH', summary: 'the socket to ask', required: true }, ...WAIT },
     examples: [
       'countersign healthcheck --socket ./run/ca/admin.sock',
       'countersign healthcheck --socket ./run/agent/public/api.sock',
