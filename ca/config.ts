@@ -49,10 +49,10 @@ export interface CaConfig {
   readonly trustDomain: TrustDomain;
   readonly dataDir: string;
   readonly listen: {
-    readonly grpc: ListenAddress;
+    readonly grpc: Extract<ListenAddress, { kind: 'tcp' }>;
     readonly admin: Extract<ListenAddress, { kind: 'unix' }>;
     readonly http: ListenAddress | undefined;
-    readonly public: ListenAddress | undefined;
+    readonly public: Extract<ListenAddress, { kind: 'tcp' }> | undefined;
   };
   readonly store: StoreConfig;
   readonly keys: { readonly kind: 'disk' | 'memory' };
@@ -131,7 +131,7 @@ function listenShape(baseDir: string) {
   });
 }
 
-function tcpOnly(address: ListenAddress): ListenAddress {
+function tcpOnly(address: ListenAddress): Extract<ListenAddress, { kind: 'tcp' }> {
   if (address.kind === 'tcp') return address;
   throw new IdentityError('invalid_argument', 'must be host:port: this listener speaks TLS over TCP');
 }

@@ -6,7 +6,7 @@ import type { Logger } from '../../runtime/log.ts';
 import type { X509Peer } from '../../runtime/peer.ts';
 import { DetailedError } from '../../runtime/wire-errors.ts';
 import type { Agent } from '../model.ts';
-import type { RegistryReads } from '../registry/registry.ts';
+import type { Registry } from '../registry/registry.ts';
 import type { Store } from '../store/store.ts';
 
 export { Reason };
@@ -19,7 +19,7 @@ export function agentDenied(reason: Reason, message: string): DetailedError {
 
 /** What {@link AgentAccess} needs. */
 export interface AgentAccessOptions {
-  readonly registry: RegistryReads;
+  readonly registry: Registry;
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Logger;

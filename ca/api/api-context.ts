@@ -2,7 +2,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { Issuer } from '../issue/issuer.ts';
-import type { RegistryReads } from '../registry/registry.ts';
+import type { Registry } from '../registry/registry.ts';
 import type { Mutation, Store } from '../store/store.ts';
 
 /** What the services of the API are built on. */
@@ -11,7 +11,7 @@ export interface ApiContext {
   readonly clock: Clock;
   readonly log: Logger;
   readonly store: Store;
-  readonly registry: RegistryReads;
+  readonly registry: Registry;
   readonly issuer: Issuer;
 }
 

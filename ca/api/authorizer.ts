@@ -6,7 +6,7 @@ import { DetailedError } from '../../runtime/wire-errors.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { Entry } from '../model.ts';
-import type { RegistryReads } from '../registry/registry.ts';
+import type { Registry } from '../registry/registry.ts';
 import { ACCESS_TABLE, type Role } from './access-table.ts';
 import { agentDenied, Reason, type AgentAccess } from './agent-access.ts';
 import { isAgentPath } from './id-conversion.ts';
@@ -15,7 +15,7 @@ import { isAgentPath } from './id-conversion.ts';
 export interface AuthorizerOptions {
   readonly trustDomain: TrustDomain;
   readonly admins: readonly SpiffeId[];
-  readonly registry: RegistryReads;
+  readonly registry: Registry;
   readonly agents: AgentAccess;
   readonly clock: Clock;
 }

@@ -1,0 +1,46 @@
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Source } from '../../core/current.ts';
+import type { ListenAddress } from '../../runtime/config-file.ts';
+import { listenTls } from '../../runtime/grpc/tls-listener.ts';
+import { listenUnix } from '../../runtime/grpc/unix-listener.ts';
+import type { GrpcServer } from '../../runtime/grpc/server.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { localPeer, tlsPeer, type Peer } from '../../runtime/peer.ts';
+import type { ServerSvid } from '../issue/issuer.ts';
+import { tlsCredentials } from '../server-svid.ts';
+
+/** Serves agents and remote admins over TLS, with the CA's own SVID as it is replaced. */
+export async function listenForAgents(
+  server: GrpcServer<Peer>,
+  { address, svid, log }: { readonly address: Extract<ListenAddress, { kind: 'tcp' }>; readonly svid: Source<ServerSvid>; readonly log: Logger },
+): Promise<AsyncDisposable & { readonly port: number }> {
+  const listener = await listenTls<Peer>(server, {
+    host: address.host,
+    port: address.port,
+    credentials: tlsCredentials(svid.value),
+    verifyPeer: tlsPeer,
+    onRefused: (err) => log.debug({ err }, 'connection refused'),
+  });
+  const unsubscribe = svid.subscribe((next) => listener.setCredentials(tlsCredentials(next)));
+  return {
+    port: listener.port,
+    [Symbol.asyncDispose]: () => {
+      unsubscribe();
+      return listener.close();
+    },
+  };
+}
+
+/** Serves local admins on a socket that only the CA's own user may open, in a folder that only that user may enter. */
+export async function listenForAdmins(
+  server: GrpcServer<Peer>,
+  { path, log }: { readonly path: string; readonly log: Logger },
+): Promise<AsyncDisposable> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  return listenUnix<Peer>(server, path, {
+    mode: 0o600,
+    onAccept: localPeer,
+    onRefused: (err) => log.debug({ err }, 'connection refused'),
+  });
+}

@@ -1,0 +1,60 @@
+import type { Source } from '../../core/current.ts';
+import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
+import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
+import { Debug } from '../../proto/gen/spire/api/server/debug/v1/debug_pb.ts';
+import { Entry } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import { LocalAuthority } from '../../proto/gen/spire/api/server/localauthority/v1/localauthority_pb.ts';
+import { Logger } from '../../proto/gen/spire/api/server/logger/v1/logger_pb.ts';
+import { SVID } from '../../proto/gen/spire/api/server/svid/v1/svid_pb.ts';
+import { TrustDomain } from '../../proto/gen/spire/api/server/trustdomain/v1/trustdomain_pb.ts';
+import { addHealth } from '../../runtime/grpc/health.ts';
+import { addReflection } from '../../runtime/grpc/reflection.ts';
+import type { GrpcServer } from '../../runtime/grpc/server.ts';
+import type { Peer } from '../../runtime/peer.ts';
+import type { NodeAttestor } from '../attest/node-attestor.ts';
+import type { Authorities } from '../authorities/authorities.ts';
+import type { ServerSvid } from '../issue/issuer.ts';
+import type { LogLevels } from '../log-levels.ts';
+import { agentService } from './agent-service.ts';
+import type { ApiContext } from './api-context.ts';
+import type { Authorizer } from './authorizer.ts';
+import { bundleService } from './bundle-service.ts';
+import { debugService } from './debug-service.ts';
+import { entryService } from './entry-service.ts';
+import { localAuthorityService } from './local-authority-service.ts';
+import { loggerService } from './logger-service.ts';
+import type { RpcLimits } from './rpc-limits.ts';
+import { svidService } from './svid-service.ts';
+import { trustDomainService, type FederationRefresher } from './trust-domain-service.ts';
+
+/** Everything that the services are built from. */
+export interface ApiOptions extends ApiContext {
+  readonly authorities: Authorities;
+  readonly authorizer: Authorizer;
+  readonly limits: RpcLimits;
+  readonly attestors: ReadonlyMap<string, NodeAttestor>;
+  readonly refresher: FederationRefresher;
+  readonly svid: Source<ServerSvid>;
+  readonly logLevels: LogLevels;
+  /** Whether the CA serves; what the health service answers. */
+  readonly serving: Source<boolean>;
+  readonly reflection: boolean;
+}
+
+/** Adds what agents and remote admins may call, which the private socket has too. */
+export function addSharedServices(server: GrpcServer<Peer>, options: ApiOptions): void {
+  server.addService(Agent, agentService(options));
+  server.addService(Bundle, bundleService(options));
+  server.addService(Entry, entryService(options));
+  server.addService(SVID, svidService(options));
+  server.addService(TrustDomain, trustDomainService(options));
+  server.addService(LocalAuthority, localAuthorityService(options.authorities));
+}
+
+/** Adds what only the private socket has. */
+export function addLocalServices(server: GrpcServer<Peer>, options: ApiOptions): void {
+  server.addService(Logger, loggerService(options.logLevels));
+  server.addService(Debug, debugService(options));
+  addHealth(server, options.serving);
+  if (options.reflection) addReflection(server);
+}

@@ -1,0 +1,226 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../core/clock.ts';
+import { Current } from '../core/current.ts';
+import { IdentityError } from '../core/errors.ts';
+import { GrpcServer } from '../runtime/grpc/server.ts';
+import { listenHttp, type Checks } from '../runtime/http.ts';
+import type { Logger } from '../runtime/log.ts';
+import { createMetrics, createRpcMetrics, type Registry as MetricsRegistry, type RpcMetrics } from '../runtime/metrics.ts';
+import type { Peer } from '../runtime/peer.ts';
+import { AgentAccess } from './api/agent-access.ts';
+import { Authorizer } from './api/authorizer.ts';
+import { listenForAdmins, listenForAgents } from './api/listeners.ts';
+import { RpcLimits } from './api/rpc-limits.ts';
+import { addLocalServices, addSharedServices, type ApiOptions } from './api/services.ts';
+import type { FederationRefresher } from './api/trust-domain-service.ts';
+import { loadAttestors } from './attest/attestors.ts';
+import { AuditLog } from './audit/audit-log.ts';
+import { Authorities } from './authorities/authorities.ts';
+import { createAuthorityBundle } from './authority-bundle.ts';
+import type { CaConfig } from './config.ts';
+import { Issuer } from './issue/issuer.ts';
+import { DiskKeyStore } from './keys/disk-key-store.ts';
+import type { KeyStore } from './keys/key-store.ts';
+import { MemoryKeyStore } from './keys/memory-key-store.ts';
+import { LogLevels } from './log-levels.ts';
+import { startRegistry } from './registry/feed.ts';
+import type { RegistryFeed } from './registry/registry.ts';
+import { ServerIdentity } from './server-svid.ts';
+import { openStore } from './store/open.ts';
+import type { Store } from './store/store.ts';
+
+/** What a CA is started with. */
+export interface CaOptions {
+  readonly config: CaConfig;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** A CA that serves. Disposing of it drains its connections, then closes everything. */
+export interface Ca extends AsyncDisposable {
+  readonly grpcPort: number;
+  /** Undefined when `listen.http` is not configured. */
+  readonly httpPort: number | undefined;
+}
+
+const DRAIN_MS = 5_000;
+// Every call checks its caller anew; the age only spreads agents over replicas again after one was away.
+const MAX_CONNECTION_AGE_MS = 30 * 60_000;
+
+/** Builds the CA and starts serving. @throws IdentityError that says what is wrong and what to do */
+export async function startCa({ config, clock, log }: CaOptions): Promise<Ca> {
+  await using resources = new AsyncDisposableStack();
+  const logLevels = new LogLevels(log);
+  const state = await openState(resources, { config, clock, logLevels });
+  const signing = await openSigning(resources, { config, clock, logLevels, state });
+  const api = await createApi({ config, clock, logLevels, state, signing });
+  const metrics = createMetrics();
+  const ports = await listen(resources, { config, api, metrics, checks: readiness(state, signing) });
+  log.info({ trustDomain: config.trustDomain.name, ...ports }, 'ca serves');
+  const owned = resources.move();
+  return {
+    ...ports,
+    [Symbol.asyncDispose]: () => {
+      api.serving.set(false);
+      return owned.disposeAsync();
+    },
+  };
+}
+
+interface Common {
+  readonly config: CaConfig;
+  readonly clock: Clock;
+  readonly logLevels: LogLevels;
+}
+
+interface State {
+  readonly store: Store;
+  readonly feed: RegistryFeed;
+}
+
+async function openState(resources: AsyncDisposableStack, { config, clock, logLevels }: Common): Promise<State> {
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  const log = logLevels.component('store');
+  const onOutage = (err: Error | undefined): void => {
+    if (err === undefined) log.info('store feed restored');
+    else log.error({ err }, 'store feed lost');
+  };
+  const store = resources.use(await openStore(await storeConfig(config), { clock, onOutage }));
+  const refreshHintSeconds = Math.floor((config.federation.endpoint?.refreshHint.ms ?? 0) / 1000);
+  const feed = resources.use(await startRegistry({ store, trustDomain: config.trustDomain, clock, refreshHintSeconds }));
+  return { store, feed };
+}
+
+async function storeConfig({ store, dataDir }: CaConfig): Promise<Parameters<typeof openStore>[0]> {
+  if (store.kind === 'sqlite') return { kind: 'sqlite', path: join(dataDir, 'store.db') };
+  try {
+    return { kind: 'postgres', url: (await readFile(store.urlFile, 'utf8')).trim() };
+  } catch (cause) {
+    throw new IdentityError('failed_precondition', `cannot read store.urlFile ${store.urlFile}; it holds the postgres:// URL`, { cause });
+  }
+}
+
+interface Signing {
+  readonly audit: AuditLog;
+  readonly authorities: Authorities;
+  readonly issuer: Issuer;
+  readonly identity: ServerIdentity;
+}
+
+async function openSigning(
+  resources: AsyncDisposableStack,
+  { config, clock, logLevels, state }: Common & { readonly state: State },
+): Promise<Signing> {
+  const { trustDomain, dataDir, ttl } = config;
+  const audit = resources.use(await AuditLog.open({ file: join(dataDir, 'audit.jsonl'), clock, log: logLevels.component('audit') }));
+  const authorities = resources.use(
+    await Authorities.open({
+      trustDomain,
+      dataDir,
+      keys: await openKeys(config),
+      bundle: createAuthorityBundle({ store: state.store, registry: state.feed.registry }),
+      clock,
+      log: logLevels.component('authorities'),
+      lifetimeMs: ttl.ca.ms,
+      upstream: config.upstream?.disk,
+    }),
+  );
+  const lifetimes = {
+    x509SvidMs: ttl.x509Svid.ms,
+    agentSvidMs: ttl.agentSvid.ms,
+    jwtSvidMs: ttl.jwtSvid.ms,
+    witSvidMs: ttl.witSvid.ms,
+    caMs: ttl.ca.ms,
+  };
+  const issuer = resources.use(new Issuer({ trustDomain, authorities, audit, clock, ttl: lifetimes, jwtIssuer: config.jwtIssuer }));
+  const identity = resources.use(
+    await ServerIdentity.start({ issuer, clock, log: logLevels.component('server-svid'), taints: authorities.taintedX509 }),
+  );
+  return { audit, authorities, issuer, identity };
+}
+
+function openKeys({ keys, dataDir }: CaConfig): KeyStore | Promise<KeyStore> {
+  return keys.kind === 'disk' ? DiskKeyStore.open(join(dataDir, 'keys')) : new MemoryKeyStore();
+}
+
+type Api = Omit<ApiOptions, 'serving'> & { readonly serving: Current<boolean> };
+
+async function createApi({ config, clock, logLevels, state, signing }: Common & { state: State; signing: Signing }): Promise<Api> {
+  const { trustDomain } = config;
+  const { registry } = state.feed;
+  const log = logLevels.component('api');
+  const agents = new AgentAccess({ registry, store: state.store, clock, log });
+  return {
+    trustDomain,
+    clock,
+    log,
+    store: state.store,
+    registry,
+    issuer: signing.issuer,
+    authorities: signing.authorities,
+    authorizer: new Authorizer({ trustDomain, admins: config.admins, registry, agents, clock }),
+    limits: new RpcLimits(clock, config.rateLimits),
+    attestors: await loadAttestors({ config: config.attestors, trustDomain, store: state.store, clock }),
+    refresher: noFederation,
+    svid: signing.identity.svid,
+    logLevels,
+    serving: new Current(true),
+    reflection: config.reflection,
+  };
+}
+
+/** Until federation is wired up: no relationship is managed. */
+const noFederation: FederationRefresher = { refresh: () => Promise.resolve(false) };
+
+interface Listening {
+  readonly config: CaConfig;
+  readonly api: Api;
+  readonly metrics: MetricsRegistry;
+  readonly checks: Checks;
+}
+
+async function listen(resources: AsyncDisposableStack, { config, api, metrics, checks }: Listening): Promise<Omit<Ca, symbol>> {
+  const rpcMetrics = createRpcMetrics(metrics);
+  const remote = createServer(resources, api, { rpcMetrics, maxAgeMs: MAX_CONNECTION_AGE_MS });
+  const local = createServer(resources, api, { rpcMetrics, maxAgeMs: 0 });
+  addSharedServices(remote, api);
+  addSharedServices(local, api);
+  addLocalServices(local, api);
+  const http = config.listen.http && resources.use(await listenHttp({ address: config.listen.http, ready: checks, metrics }));
+  resources.use(await listenForAdmins(local, { path: config.listen.admin.path, log: api.log }));
+  const agents = resources.use(await listenForAgents(remote, { address: config.listen.grpc, svid: api.svid, log: api.log }));
+  return { grpcPort: agents.port, httpPort: http?.port };
+}
+
+interface ServerLimits {
+  readonly rpcMetrics: RpcMetrics;
+  readonly maxAgeMs: number;
+}
+
+function createServer(resources: AsyncDisposableStack, api: Api, { rpcMetrics, maxAgeMs }: ServerLimits): GrpcServer<Peer> {
+  const server = new GrpcServer<Peer>({
+    clock: api.clock,
+    maxAgeMs,
+    authorize: (call) => api.authorizer.authorize(call),
+    onCallEnd: ({ method, code, durationMs }) => {
+      rpcMetrics.handled.inc({ method, code });
+      rpcMetrics.seconds.observe({ method }, durationMs / 1000);
+    },
+    onError: (err, method) => api.log.error({ err, method }, 'rpc failed'),
+  });
+  resources.defer(() => server.close({ graceMs: DRAIN_MS }));
+  return server;
+}
+
+function readiness({ feed }: State, { authorities, audit }: Signing): Checks {
+  const check = (fault: () => string | undefined, well: string) => () => {
+    const reason = fault();
+    return { ok: reason === undefined, reason: reason ?? well };
+  };
+  return {
+    store: check(() => feed.outage?.message, 'the registry follows the store'),
+    authorities: check(() => authorities.fault(), 'all authorities are in force'),
+    audit: check(() => audit.fault(), 'the audit log is written'),
+  };
+}
