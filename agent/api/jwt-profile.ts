@@ -1,0 +1,147 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+
+import type { Clock } from '../../core/clock.ts';
+import { IdentityError, isIdentityError } from '../../core/errors.ts';
+import {
+  JWTBundlesResponseSchema,
+  JWTSVIDResponseSchema,
+  ValidateJWTSVIDResponseSchema,
+  type JWTSVIDRequest,
+  type ValidateJWTSVIDRequest,
+} from '../../proto/gen/spiffe/workload/workload_pb.ts';
+import { encodeMessage, type EncodedMessage } from '../../runtime/grpc/encoded-message.ts';
+import { formatBundleDocument, type Bundle } from '../../spiffe/bundle.ts';
+import { verifyJwtSvid, type JwtSvid } from '../../spiffe/jwt-svid.ts';
+import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
+import type { TrustDomain } from '../../spiffe/trust-domain.ts';
+import type { AgentEntry, WorkloadIdentities } from '../cache/identities.ts';
+import type { JwtSvidCache } from '../cache/jwt-svid-cache.ts';
+import type { CachedToken } from '../cache/token.ts';
+import { sharedProjection, type Projection } from './view-stream.ts';
+import { noIdentity } from './workload-call.ts';
+
+/** `FetchJWTBundles`: JWK sets with JWT keys only (Workload API §6.2.2). */
+export const jwtBundles: Projection = sharedProjection({
+  encode({ bundle, federatedBundles }) {
+    const documents = jwkSetsById([bundle, ...federatedBundles.values()]);
+    return encodeMessage(JWTBundlesResponseSchema, { bundles: documents });
+  },
+  refusal: ({ entries }) => (entries.length === 0 ? noIdentity() : undefined),
+  isWaiting: () => false,
+});
+
+/** JWK sets of the JWT authorities by trust domain ID. */
+export function jwkSetsById(bundles: Iterable<Bundle>): Record<string, Uint8Array> {
+  const format = (bundle: Bundle): Uint8Array =>
+    Buffer.from(formatBundleDocument(bundle, { include: ['jwt'], standardJwks: true }), 'utf8');
+  return Object.fromEntries([...bundles].map((bundle) => [bundle.trustDomain.idString, format(bundle)]));
+}
+
+/** An answer that was given, with the tokens in it: it is given again while they are fresh. */
+interface Answer {
+  readonly message: EncodedMessage;
+  readonly tokens: readonly CachedToken[];
+  readonly generation: number;
+}
+
+const MAX_ANSWERS_PER_VIEW = 64;
+
+/** `FetchJWTSVID` (Workload API §6.2.1); answers are encoded once and shared by all callers that look alike. */
+export class JwtSvidAnswers {
+  readonly #cache: JwtSvidCache;
+  readonly #clock: Clock;
+  readonly #answers = new WeakMap<WorkloadIdentities, Map<string, Answer>>();
+
+  constructor(cache: JwtSvidCache, clock: Clock) {
+    this.#cache = cache;
+    this.#clock = clock;
+  }
+
+  answer(identities: WorkloadIdentities, request: JWTSVIDRequest): EncodedMessage | Promise<EncodedMessage> {
+    const key = `${request.spiffeId}\0${request.audience.join('\0')}`;
+    const known = this.#answers.get(identities)?.get(key);
+    if (known !== undefined && this.#isFresh(known)) return known.message;
+    const entries = entriesFor(identities, request.spiffeId);
+    const { generation } = this.#cache;
+    const compose = (tokens: readonly CachedToken[]): EncodedMessage => {
+      const message = encodeTokens(entries, tokens);
+      const isShared = !entries.some(({ jwtSvidIncludeJti }) => jwtSvidIncludeJti);
+      if (isShared) this.#keep(identities, key, { message, tokens, generation });
+      return message;
+    };
+    return Promise.all(entries.map(async (entry) => this.#cache.get(entry, request.audience))).then(compose);
+  }
+
+  #isFresh({ tokens, generation }: Answer): boolean {
+    return generation === this.#cache.generation && tokens.every(({ lifetime }) => !lifetime.isDue(this.#clock));
+  }
+
+  #keep(identities: WorkloadIdentities, key: string, answer: Answer): void {
+    let answers = this.#answers.get(identities);
+    if (answers === undefined) this.#answers.set(identities, (answers = new Map()));
+    if (answers.size >= MAX_ANSWERS_PER_VIEW) answers.clear();
+    answers.set(key, answer);
+  }
+}
+
+/** Refuses a request without audience or with a wrong ID, before anybody is attested. @throws IdentityError `invalid_argument` */
+export function checkJwtSvidRequest({ audience, spiffeId }: JWTSVIDRequest): void {
+  if (audience.length === 0 || audience.includes('')) throw new IdentityError('invalid_argument', 'audience must be specified');
+  if (spiffeId !== '') parseSpiffeId(spiffeId, 'spiffe_id');
+}
+
+function entriesFor({ entries }: WorkloadIdentities, spiffeId: string): readonly AgentEntry[] {
+  const wanted = spiffeId === '' ? entries : entries.filter((entry) => entry.spiffeId.toString() === spiffeId);
+  if (wanted.length === 0) throw noIdentity();
+  return wanted;
+}
+
+function encodeTokens(entries: readonly AgentEntry[], tokens: readonly CachedToken[]): EncodedMessage {
+  const svids = entries.map(({ spiffeId, hint }, index) => ({
+    spiffeId: spiffeId.toString(),
+    svid: tokens[index]?.token ?? '',
+    hint,
+  }));
+  return encodeMessage(JWTSVIDResponseSchema, { svids });
+}
+
+/**
+ * `ValidateJWTSVID` (Workload API §6.2.3). Of a foreign trust domain's token only `sub`, `aud` and `exp` are passed on, as in
+ * SPIRE: what else a stranger claims might be taken for the word of our own CA.
+ *
+ * @throws IdentityError `invalid_argument` for a token that does not validate
+ */
+export function validateJwtSvid(request: ValidateJWTSVIDRequest, identities: WorkloadIdentities, clock: Clock): EncodedMessage {
+  const { bundle, federatedBundles } = identities;
+  const bundleOf = (trustDomain: TrustDomain): Bundle | undefined =>
+    trustDomain.equals(bundle.trustDomain) ? bundle : federatedBundles.get(trustDomain.name);
+  const svid = verify(request, { bundleOf }, clock.nowMs());
+  const isOwn = svid.id.isMemberOf(bundle.trustDomain);
+  return encodeMessage(ValidateJWTSVIDResponseSchema, { spiffeId: svid.id.toString(), claims: claimsOf(svid, isOwn) });
+}
+
+/** Refuses an incomplete request, before anybody is attested. @throws IdentityError `invalid_argument` */
+export function checkValidateRequest({ audience, svid }: ValidateJWTSVIDRequest): void {
+  if (audience === '') throw new IdentityError('invalid_argument', 'audience must be specified');
+  if (svid === '') throw new IdentityError('invalid_argument', 'svid must be specified');
+}
+
+function verify(
+  { svid, audience }: ValidateJWTSVIDRequest,
+  bundles: { bundleOf(trustDomain: TrustDomain): Bundle | undefined },
+  nowMs: number,
+): JwtSvid {
+  try {
+    return verifyJwtSvid(svid, [audience], bundles, nowMs);
+  } catch (error) {
+    if (!isIdentityError(error, 'unauthenticated')) throw error;
+    throw new IdentityError('invalid_argument', error.message, { cause: error });
+  }
+}
+
+function claimsOf({ claims, audience }: JwtSvid, isOwn: boolean): JsonObject {
+  // The cast is sound: claims were parsed from JSON.
+  const all = { ...claims, aud: [...audience] } as JsonObject;
+  if (isOwn) return all;
+  return Object.fromEntries(Object.entries(all).filter(([name]) => name === 'sub' || name === 'aud' || name === 'exp'));
+}

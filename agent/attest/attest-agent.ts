@@ -1,0 +1,56 @@
+import { create } from '@bufbuild/protobuf';
+
+import { IdentityError } from '../../core/errors.ts';
+import {
+  Agent,
+  AttestAgentRequestSchema,
+  type AttestAgentRequest,
+  type AttestAgentResponse,
+} from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
+import type { GrpcConnection } from '../../runtime/grpc-client.ts';
+import { buildCsr } from '../cache/csr-builder.ts';
+import { createKeyPair } from '../cache/key-pair.ts';
+import { RequestQueue } from '../sync/request-queue.ts';
+import { createAgentSvid, type AgentSvid } from './agent-svid.ts';
+import type { NodeAttestor } from './node-attestor.ts';
+
+const ATTEST_TIMEOUT_MS = 30_000;
+
+/** Attests the node over a connection without client certificate: payload, any challenges, and the SVID for a new key. */
+export async function attestAgent(connection: GrpcConnection, attestor: NodeAttestor, signal: AbortSignal): Promise<AgentSvid> {
+  const proof = await attestor.prepare();
+  const key = createKeyPair();
+  const requests = new RequestQueue<AttestAgentRequest>();
+  const data = { type: attestor.type, payload: proof.payload };
+  const params = { data, params: { csr: buildCsr(key) } };
+  requests.push(create(AttestAgentRequestSchema, { step: { case: 'params', value: params } }));
+  try {
+    const responses = connection.client(Agent).attestAgent(requests, { signal, timeoutMs: ATTEST_TIMEOUT_MS });
+    for await (const { step } of responses) {
+      if (step.case === 'result') return readResult(step.value, key.privateKeyPkcs8Der);
+      if (step.case !== 'challenge') continue;
+      if (proof.answer === undefined)
+        throw new IdentityError('failed_precondition', `the CA challenged a ${attestor.type} attestation`);
+      const answer = proof.answer(step.value);
+      requests.push(create(AttestAgentRequestSchema, { step: { case: 'challengeResponse', value: answer } }));
+    }
+  } finally {
+    requests.end();
+  }
+  throw new IdentityError('unavailable', 'the CA ended the attestation without a result');
+}
+
+type Result = Extract<AttestAgentResponse['step'], { case: 'result' }>['value'];
+
+function readResult({ svid, reattestable }: Result, privateKeyPkcs8Der: Uint8Array): AgentSvid {
+  return createAgentSvid({ chainDer: svid?.certChain ?? [], privateKeyPkcs8Der, reattestable });
+}
+
+/** Renews the agent's SVID over its mTLS connection, with a new key. */
+export async function renewAgent(connection: GrpcConnection, present: AgentSvid, signal: AbortSignal): Promise<AgentSvid> {
+  const key = createKeyPair();
+  const request = { params: { csr: buildCsr(key) } };
+  const { svid } = await connection.client(Agent).renewAgent(request, { signal, timeoutMs: ATTEST_TIMEOUT_MS });
+  const { privateKeyPkcs8Der } = key;
+  return createAgentSvid({ chainDer: svid?.certChain ?? [], privateKeyPkcs8Der, reattestable: present.reattestable });
+}

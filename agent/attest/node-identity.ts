@@ -1,0 +1,243 @@
+import { Backoff } from '../../core/backoff.ts';
+import { sleep, type Clock } from '../../core/clock.ts';
+import { Current, type Source } from '../../core/current.ts';
+import { IdentityError, type ErrorCode } from '../../core/errors.ts';
+import { Bundle as BundleService } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
+import type { ListenAddress } from '../../runtime/config-file.ts';
+import { toIdentityError, type GrpcConnection } from '../../runtime/grpc-client.ts';
+import type { Logger } from '../../runtime/log.ts';
+import { Bundle } from '../../spiffe/bundle.ts';
+import type { TrustDomain } from '../../spiffe/trust-domain.ts';
+import { isSignedByTainted } from '../cache/tainted.ts';
+import { Lifetime } from '../cache/lifetime.ts';
+import { readBundle } from '../sync/from-wire.ts';
+import type { AgentSvid } from './agent-svid.ts';
+import { attestAgent, renewAgent } from './attest-agent.ts';
+import { connectToCa } from './ca-connection.ts';
+import { denialOf } from './denial.ts';
+import type { NodeAttestor } from './node-attestor.ts';
+import type { StateFile } from './state-file.ts';
+
+/** What {@link NodeIdentity} is made from. */
+export interface NodeIdentityOptions {
+  readonly trustDomain: TrustDomain;
+  readonly server: ListenAddress;
+  readonly attestor: NodeAttestor;
+  /** The bundle to trust first; undefined trusts whoever answers (insecure bootstrap). Asked only when none is saved. */
+  readonly bootstrap: () => Promise<Bundle | undefined>;
+  readonly state: StateFile;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+// A renewal that is not due yet is looked at this often, so that a step of the wall clock is noticed.
+const CHECK_INTERVAL_MS = 30_000;
+const GET_BUNDLE_TIMEOUT_MS = 30_000;
+
+/**
+ * Who this agent is: its SVID, attested once, renewed at half life and kept over restarts, and the bundle that it trusts.
+ *
+ * @example
+ * const node = new NodeIdentity(options);
+ * await node.start(signal);
+ * void node.keepRenewed(signal);
+ * node.connection.client(Entry);
+ */
+export class NodeIdentity implements Disposable {
+  readonly #options: NodeIdentityOptions;
+  readonly #svid = new Current<AgentSvid | undefined>(undefined);
+  readonly #bundle = new Current<Bundle | undefined>(undefined);
+  #lifetime: Lifetime | undefined;
+  #wake: () => void = () => {};
+  /** The connection to the CA that proves this identity; made when first needed. */
+  readonly connection: GrpcConnection;
+
+  constructor(options: NodeIdentityOptions) {
+    this.#options = options;
+    const { server: target, trustDomain, clock } = options;
+    this.connection = connectToCa({ target, trustDomain, clock, bundle: () => this.bundle.value, svid: () => this.#svid.value });
+  }
+
+  /** The SVID; undefined until attested. */
+  get svid(): Source<AgentSvid | undefined> {
+    return this.#svid;
+  }
+
+  /** The bundle of the agent's trust domain; undefined until attested. */
+  get bundle(): Source<Bundle | undefined> {
+    return this.#bundle;
+  }
+
+  /**
+   * Resumes with the saved SVID or attests; while the CA is out of reach it keeps trying.
+   *
+   * @throws IdentityError when the CA refuses this node, or something on this side is missing: trying again would not help
+   */
+  async start(signal: AbortSignal): Promise<void> {
+    const { state, log, clock } = this.#options;
+    const saved = await state.load();
+    if (saved !== undefined) this.#bundle.set(saved.bundle);
+    const svid = saved?.svid;
+    if (svid !== undefined && svid.leaf.notAfterMs > clock.nowMs()) {
+      this.#adopt(svid);
+      log.info({ spiffeId: svid.id.toString() }, 'agent resumed');
+      return;
+    }
+    // What was saved may be so old that the CA has other authorities by now, so the bootstrap bundle counts again as well.
+    const bootstrap = await this.#persistently(() => this.#options.bootstrap(), signal);
+    this.#bundle.set(
+      saved === undefined || bootstrap === undefined ? (bootstrap ?? saved?.bundle) : merge(saved.bundle, bootstrap),
+    );
+    await this.#persistently(() => this.#attest(signal), signal);
+  }
+
+  /** Renews the SVID for as long as the agent runs. @throws IdentityError when the CA takes the identity away for good */
+  async keepRenewed(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#untilDue(signal);
+      await this.#persistently(() => this.#renew(signal), signal, isNoDenial);
+    }
+  }
+
+  /** Uses a newer bundle of the trust domain, as it comes with synchronisation; a tainted SVID is renewed at once. */
+  updateBundle(bundle: Bundle): void {
+    if (bundle === this.#bundle.value) return;
+    this.#bundle.set(bundle);
+    this.#save();
+    if (this.#isTainted()) this.#wake();
+  }
+
+  /**
+   * Draws the consequence of a denial by the CA: attests again where that can help.
+   *
+   * @returns whether the error was such a denial, and the agent is in order again
+   * @throws IdentityError `permission_denied` when the agent is banned or cannot attest again
+   */
+  async recover(error: unknown, signal: AbortSignal): Promise<boolean> {
+    const denial = denialOf(error);
+    if (denial === undefined) return false;
+    if (denial === 'banned') throw await this.#giveUp('the CA has banned this agent; an operator has to lift that', error);
+    await this.#reattest(signal);
+    return true;
+  }
+
+  [Symbol.dispose](): void {
+    this.connection[Symbol.dispose]();
+  }
+
+  async #renew(signal: AbortSignal): Promise<void> {
+    const present = this.#svid.value;
+    // One that can attest again does so: the CA then sees the node's selectors of today, as with SPIRE.
+    if (present === undefined || present.reattestable) return this.#attest(signal);
+    if (this.#lifetime?.isExpired(this.#options.clock)) return this.#reattest(signal);
+    try {
+      this.#adopt(await renewAgent(this.connection, present, signal));
+      this.#options.log.info({ spiffeId: present.id.toString() }, 'agent svid renewed');
+    } catch (error) {
+      if (await this.recover(error, signal)) return;
+      throw error;
+    }
+  }
+
+  /** Attests anew because the present SVID is of no more use. */
+  async #reattest(signal: AbortSignal): Promise<void> {
+    this.#options.log.warn({ spiffeId: this.#svid.value?.id.toString() }, 'the ca no longer accepts this agent; attesting again');
+    try {
+      await this.#persistently(() => this.#attest(signal), signal);
+    } catch (cause) {
+      if (signal.aborted) throw cause;
+      const why = 'the CA no longer accepts this agent (evicted or expired) and attesting again failed';
+      throw await this.#giveUp(`${why}: ${toIdentityError(cause).message}; give it a new join token or certificate`, cause);
+    }
+  }
+
+  async #attest(signal: AbortSignal): Promise<void> {
+    const { server: target, trustDomain, clock, attestor, log } = this.#options;
+    if (this.#bundle.value === undefined) log.warn('insecure bootstrap: the ca is not verified');
+    const bundle = (): Bundle | undefined => this.#bundle.value;
+    using connection = connectToCa({ target, trustDomain, clock, bundle, svid: () => undefined });
+    const svid = await attestAgent(connection, attestor, signal);
+    const response = await connection.client(BundleService).getBundle({}, { signal, timeoutMs: GET_BUNDLE_TIMEOUT_MS });
+    this.#bundle.set(readBundle(response, trustDomain));
+    this.#adopt(svid);
+    log.info({ spiffeId: svid.id.toString(), attestor: attestor.type }, 'agent attested');
+  }
+
+  #adopt(svid: AgentSvid): void {
+    const { notBeforeMs, notAfterMs: expiresAtMs } = svid.leaf;
+    this.#lifetime = new Lifetime({ notBeforeMs, expiresAtMs }, this.#options.clock, Math.random());
+    this.#svid.set(svid);
+    this.connection.renew();
+    this.#save();
+  }
+
+  #save(): void {
+    const bundle = this.#bundle.value;
+    if (bundle === undefined) return;
+    const { state, log } = this.#options;
+    state.save({ bundle, svid: this.#svid.value }).catch((err: unknown) => log.error({ err }, 'state of the agent not saved'));
+  }
+
+  async #giveUp(message: string, cause: unknown): Promise<IdentityError> {
+    this.#svid.set(undefined);
+    const bundle = this.#bundle.value;
+    if (bundle !== undefined) await this.#options.state.save({ bundle, svid: undefined });
+    return new IdentityError('permission_denied', message, { cause });
+  }
+
+  #isTainted(): boolean {
+    const svid = this.#svid.value;
+    const bundle = this.#bundle.value;
+    return svid !== undefined && bundle !== undefined && isSignedByTainted(svid.chainDer, bundle);
+  }
+
+  async #untilDue(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    while (this.#lifetime !== undefined && !this.#lifetime.isDue(clock) && !this.#isTainted()) {
+      const waiting = new AbortController();
+      this.#wake = () => waiting.abort();
+      const delayMs = Math.min(CHECK_INTERVAL_MS, this.#lifetime.dueInMs(clock));
+      await sleep(clock, delayMs, AbortSignal.any([signal, waiting.signal])).catch(() => signal.throwIfAborted());
+    }
+  }
+
+  /** Repeats what failed for a passing reason, with growing pauses. */
+  async #persistently<T>(attempt: () => Promise<T>, signal: AbortSignal, passes = isPassing): Promise<T> {
+    const backoff = new Backoff({ initialMs: 1_000, maxMs: 30_000 });
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (thrown) {
+        signal.throwIfAborted();
+        const error = toIdentityError(thrown);
+        if (!passes(error)) throw error;
+        this.#options.log.warn({ err: error }, 'the ca did not answer as hoped; trying again');
+        await sleep(this.#options.clock, backoff.nextMs(), signal);
+      }
+    }
+  }
+}
+
+// Everything else (a wrong token, a forged bundle, a missing file) stays wrong until somebody changes something.
+const PASSING: ReadonlySet<ErrorCode> = new Set([
+  'unavailable',
+  'deadline_exceeded',
+  'resource_exhausted',
+  'aborted',
+  'cancelled',
+  'internal',
+]);
+
+function isPassing({ code }: IdentityError): boolean {
+  return PASSING.has(code);
+}
+
+// As long as the SVID is valid, only the CA's word that it will not renew ends the attempts.
+function isNoDenial({ code }: IdentityError): boolean {
+  return code !== 'permission_denied';
+}
+
+function merge(saved: Bundle, bootstrap: Bundle): Bundle {
+  const { trustDomain } = saved;
+  return new Bundle({ trustDomain, x509Authorities: [...saved.x509Authorities, ...bootstrap.x509Authorities] });
+}
