@@ -97,7 +97,9 @@ async function storeConfig({ store, dataDir }: CaConfig): Promise<Parameters<typ
   try {
     return { kind: 'postgres', url: (await readFile(store.urlFile, 'utf8')).trim() };
   } catch (cause) {
-    throw new IdentityError('failed_precondition', `cannot read store.urlFile ${store.urlFile}; it holds the postgres:// URL`, { cause });
+    throw new IdentityError('failed_precondition', `cannot read store.urlFile ${store.urlFile}; it holds the postgres:// URL`, {
+      cause,
+    });
   }
 }
 
@@ -113,7 +115,9 @@ async function openSigning(
   { config, clock, logLevels, state }: Common & { readonly state: State },
 ): Promise<Signing> {
   const { trustDomain, dataDir, ttl } = config;
-  const audit = resources.use(await AuditLog.open({ file: join(dataDir, 'audit.jsonl'), clock, log: logLevels.component('audit') }));
+  const audit = resources.use(
+    await AuditLog.open({ file: join(dataDir, 'audit.jsonl'), clock, log: logLevels.component('audit') }),
+  );
   const authorities = resources.use(
     await Authorities.open({
       trustDomain,
@@ -133,7 +137,9 @@ async function openSigning(
     witSvidMs: ttl.witSvid.ms,
     caMs: ttl.ca.ms,
   };
-  const issuer = resources.use(new Issuer({ trustDomain, authorities, audit, clock, ttl: lifetimes, jwtIssuer: config.jwtIssuer }));
+  const issuer = resources.use(
+    new Issuer({ trustDomain, authorities, audit, clock, ttl: lifetimes, jwtIssuer: config.jwtIssuer }),
+  );
   const identity = resources.use(
     await ServerIdentity.start({ issuer, clock, log: logLevels.component('server-svid'), taints: authorities.taintedX509 }),
   );
@@ -146,7 +152,13 @@ function openKeys({ keys, dataDir }: CaConfig): KeyStore | Promise<KeyStore> {
 
 type Api = Omit<ApiOptions, 'serving'> & { readonly serving: Current<boolean> };
 
-async function createApi({ config, clock, logLevels, state, signing }: Common & { state: State; signing: Signing }): Promise<Api> {
+async function createApi({
+  config,
+  clock,
+  logLevels,
+  state,
+  signing,
+}: Common & { state: State; signing: Signing }): Promise<Api> {
   const { trustDomain } = config;
   const { registry } = state.feed;
   const log = logLevels.component('api');

@@ -4,7 +4,13 @@ import type { Registry } from './registry/registry.ts';
 import type { Store } from './store/store.ts';
 
 /** The bundle of all replicas as the authorities see it: written through the store, read from the registry. */
-export function createAuthorityBundle({ store, registry }: { readonly store: Store; readonly registry: Registry }): AuthorityBundle {
+export function createAuthorityBundle({
+  store,
+  registry,
+}: {
+  readonly store: Store;
+  readonly registry: Registry;
+}): AuthorityBundle {
   return {
     list: () => registry.authorities,
     async publish(authority) {

@@ -99,7 +99,7 @@ export function caConfig(baseDir: string): Decoder<CaConfig> {
     dataDir: filePath(baseDir),
     listen: listenShape(baseDir),
     store: optional(store(baseDir), { kind: 'sqlite' }),
-    keys: optional(object({ kind: literal('disk', 'memory') }), { kind: 'disk' }),
+    keys: optional(object({ kind: literal('disk', 'memory') }), { kind: 'disk' } as const),
     rateLimits: optional(
       object({ attestation: optional(integer({ min: 0, max: 1e6 }), 1), signing: optional(integer({ min: 0, max: 1e6 }), 500) }),
       { attestation: 1, signing: 500 },
@@ -116,9 +116,9 @@ export function caConfig(baseDir: string): Decoder<CaConfig> {
     pruneAgentsAfter: optional(duration),
     publicTls: optional(object({ certFile: filePath(baseDir), keyFile: filePath(baseDir) })),
     federation: optional(federationShape(baseDir), { endpoint: undefined, allowPrivateHosts: [], webRootFiles: [] }),
-    authorization: optional(object({ default: literal('audit', 'allow', 'deny') }), { default: 'audit' }),
+    authorization: optional(object({ default: literal('audit', 'allow', 'deny') }), { default: 'audit' } as const),
     reflection: optional(boolean, true),
-    log: optional(object({ level: literal(...LOG_LEVELS) }), { level: 'info' }),
+    log: optional(object({ level: literal(...LOG_LEVELS) }), { level: 'info' } as const),
   });
 }
 
@@ -210,7 +210,10 @@ function federationShape(baseDir: string): Decoder<FederationConfig> {
 function httpsIssuer(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== 'https:' || url.search !== '' || url.hash !== '' || url.username !== '') {
-    throw new IdentityError('invalid_argument', 'must be an https:// URL without query, fragment or user (OpenID Connect Discovery §3)');
+    throw new IdentityError(
+      'invalid_argument',
+      'must be an https:// URL without query, fragment or user (OpenID Connect Discovery §3)',
+    );
   }
   return text;
 }

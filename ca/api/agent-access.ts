@@ -1,7 +1,10 @@
 import { create } from '@bufbuild/protobuf';
 import type { Clock } from '../../core/clock.ts';
 import { isIdentityError } from '../../core/errors.ts';
-import { PermissionDeniedDetails_Reason as Reason, PermissionDeniedDetailsSchema } from '../../proto/gen/spire/api/types/status_pb.ts';
+import {
+  PermissionDeniedDetails_Reason as Reason,
+  PermissionDeniedDetailsSchema,
+} from '../../proto/gen/spire/api/types/status_pb.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { X509Peer } from '../../runtime/peer.ts';
 import { DetailedError } from '../../runtime/wire-errors.ts';
@@ -42,15 +45,16 @@ export class AgentAccess {
   check(peer: X509Peer): Promise<void> | undefined {
     const { registry, clock } = this.#options;
     const agent = registry.agents.get(peer.id);
-    if (clock.nowMs() > peer.expiresAtMs) throw agentDenied(Reason.AGENT_EXPIRED, `agent "${peer.id}" SVID is expired`);
-    if (agent === undefined) throw agentDenied(Reason.AGENT_NOT_ATTESTED, `agent "${peer.id}" is not attested`);
-    if (agent.banned) throw agentDenied(Reason.AGENT_BANNED, `agent "${peer.id}" is banned`);
+    if (clock.nowMs() > peer.expiresAtMs)
+      throw agentDenied(Reason.AGENT_EXPIRED, `agent "${peer.id.toString()}" SVID is expired`);
+    if (agent === undefined) throw agentDenied(Reason.AGENT_NOT_ATTESTED, `agent "${peer.id.toString()}" is not attested`);
+    if (agent.banned) throw agentDenied(Reason.AGENT_BANNED, `agent "${peer.id.toString()}" is banned`);
     const serial = serialOf(peer);
     if (serial === agent.serialNumber) return undefined;
     if (serial === agent.nextSerialNumber) return this.#activate(agent, serial);
     throw agentDenied(
       Reason.AGENT_NOT_ACTIVE,
-      `agent "${peer.id}" expected to have serial number "${agent.serialNumber}"; has "${serial}"`,
+      `agent "${peer.id.toString()}" expected to have serial number "${agent.serialNumber}"; has "${serial}"`,
     );
   }
 
@@ -58,7 +62,12 @@ export class AgentAccess {
     const { store, registry, log } = this.#options;
     try {
       const { revision } = await store.mutate((tx) =>
-        tx.updateAgent(agent.id, { serialNumber: serial, expiresAtMs: agent.nextExpiresAtMs, nextSerialNumber: '', nextExpiresAtMs: 0 }),
+        tx.updateAgent(agent.id, {
+          serialNumber: serial,
+          expiresAtMs: agent.nextExpiresAtMs,
+          nextSerialNumber: '',
+          nextExpiresAtMs: 0,
+        }),
       );
       await registry.waitFor(revision);
     } catch (error) {

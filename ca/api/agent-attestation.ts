@@ -36,7 +36,10 @@ export async function* attestAgent(
   const { type, payload, csr } = readParams(await iterator.next());
   const attestor = options.attestors.get(type);
   if (attestor === undefined) {
-    throw new IdentityError('failed_precondition', `error getting node attestor: could not find node attestor type "${type.slice(0, 64)}"`);
+    throw new IdentityError(
+      'failed_precondition',
+      `error getting node attestor: could not find node attestor type "${type.slice(0, 64)}"`,
+    );
   }
   const node = yield* dialogue(attestor, payload, iterator);
   const { svid, reattestable } = await admit(options, { node, type, csr });
@@ -76,7 +79,8 @@ function readParams(next: IteratorResult<AttestAgentRequest>): { type: string; p
 }
 
 function checkParams(step: AttestAgentRequest_Params | undefined) {
-  const missing = (what: string, field: string): IdentityError => new IdentityError('invalid_argument', `missing ${what}`, { field });
+  const missing = (what: string, field: string): IdentityError =>
+    new IdentityError('invalid_argument', `missing ${what}`, { field });
   if (step === undefined) throw missing('params', 'params');
   const { data, params } = step;
   if (data === undefined) throw missing('attestation data', 'params.data');
@@ -93,7 +97,10 @@ interface Admission {
   readonly csr: Uint8Array;
 }
 
-async function admit(options: AttestOptions, { node, type, csr }: Admission): Promise<{ svid: IssuedX509; reattestable: boolean }> {
+async function admit(
+  options: AttestOptions,
+  { node, type, csr }: Admission,
+): Promise<{ svid: IssuedX509; reattestable: boolean }> {
   const { agentId } = node;
   refuseBanned(options.registry.agents.get(agentId));
   const svid = await options.issuer.issueAgentSvid({ csr, spiffeId: agentId, caller: `node attestation ${type}` });

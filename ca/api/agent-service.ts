@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
-import { Agent as AgentService } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
+import type { Agent as AgentService } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import type { CreateJoinTokenRequest, RenewAgentRequest } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import type { SPIFFEID } from '../../proto/gen/spire/api/types/spiffeid_pb.ts';
 import type { Call } from '../../runtime/grpc/call.ts';
@@ -52,7 +52,9 @@ export function agentService(options: AttestOptions): ServiceHandlers<typeof Age
     postStatus: async ({ agentVersion }, call) => {
       await limits.take(call, 'status');
       if (Buffer.byteLength(agentVersion) > MAX_VERSION_LENGTH) {
-        throw new IdentityError('invalid_argument', `agent version is too long (max ${MAX_VERSION_LENGTH} characters)`, { field: 'agent_version' });
+        throw new IdentityError('invalid_argument', `agent version is too long (max ${MAX_VERSION_LENGTH} characters)`, {
+          field: 'agent_version',
+        });
       }
       const id = callerId(call);
       const known = registry.agents.get(id)?.agentVersion;

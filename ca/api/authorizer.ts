@@ -54,10 +54,10 @@ export class Authorizer {
   checkPeer(peer: X509Peer): void {
     const nowMs = this.#options.clock.nowMs();
     if (nowMs > peer.expiresAtMs && isAgentPath(peer.id)) {
-      throw agentDenied(Reason.AGENT_EXPIRED, `agent "${peer.id}" SVID is expired`);
+      throw agentDenied(Reason.AGENT_EXPIRED, `agent "${peer.id.toString()}" SVID is expired`);
     }
     if (!peer.id.isMemberOf(this.#options.trustDomain) && !this.#admins.has(peer.id.toString())) {
-      throw new IdentityError('unauthenticated', `unexpected trust domain in ID "${peer.id}"`);
+      throw new IdentityError('unauthenticated', `unexpected trust domain in ID "${peer.id.toString()}"`);
     }
     peer.verify(this.#options.registry, nowMs);
   }

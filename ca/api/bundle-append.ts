@@ -49,9 +49,11 @@ function besides(authority: Authority): Authority {
 
 function refuseTakenKeyIds({ registry }: ApiContext, authorities: readonly Authority[]): void {
   const taken = authorities.find(
-    ({ kind, id }) => kind !== 'x509' && (registry.authority('jwt', id) !== undefined || registry.authority('wit', id) !== undefined),
+    ({ kind, id }) =>
+      kind !== 'x509' && (registry.authority('jwt', id) !== undefined || registry.authority('wit', id) !== undefined),
   );
-  if (taken !== undefined) throw new IdentityError('already_exists', 'another authority of the bundle has this key ID', { field: 'key_id' });
+  if (taken !== undefined)
+    throw new IdentityError('already_exists', 'another authority of the bundle has this key ID', { field: 'key_id' });
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -89,7 +89,8 @@ export function mergeBundle(present: Bundle, next: Bundle, mask: BundleMask | un
 export function bundleToProto(bundle: Bundle, mask?: BundleMask): MessageInitShape<typeof BundleSchema> {
   const all = mask === undefined;
   const proto: MessageInitShape<typeof BundleSchema> = { trustDomain: bundle.trustDomain.name };
-  if (all || mask.x509Authorities) proto.x509Authorities = bundle.x509Authorities.map(({ der, tainted }) => ({ asn1: der, tainted }));
+  if (all || mask.x509Authorities)
+    proto.x509Authorities = bundle.x509Authorities.map(({ der, tainted }) => ({ asn1: der, tainted }));
   if (all || mask.jwtAuthorities) proto.jwtAuthorities = tokenAuthoritiesToProto(bundle.jwtAuthorities.values());
   if (all || mask.witAuthorities) proto.witAuthorities = tokenAuthoritiesToProto(bundle.witAuthorities.values());
   if (all || mask.refreshHint) proto.refreshHint = BigInt(bundle.refreshHintSeconds ?? 0);

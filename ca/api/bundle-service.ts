@@ -1,9 +1,10 @@
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
-import {
-  BatchDeleteFederatedBundleRequest_Mode as Mode,
+import { BatchDeleteFederatedBundleRequest_Mode as Mode } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
+import type {
+  AppendBundleRequest,
+  BatchDeleteFederatedBundleRequest,
   Bundle as BundleService,
 } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
-import type { AppendBundleRequest, BatchDeleteFederatedBundleRequest } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { BundleSchema, type Bundle as ProtoBundle, type BundleMask } from '../../proto/gen/spire/api/types/bundle_pb.ts';
 import { encodeMessage, type EncodedMessage } from '../../runtime/grpc/encoded-message.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
@@ -87,9 +88,9 @@ async function appendBundle(context: ApiContext, request: AppendBundleRequest) {
     throw new IdentityError('invalid_argument', 'no authorities to append');
   }
   const read = (kind: 'jwt' | 'wit', protos: typeof jwtAuthorities | typeof witAuthorities) =>
-    attempt(`failed to convert ${kind.toUpperCase()} authority`, () => tokenAuthoritiesFromProto(protos, `${kind}_authorities`)).map(
-      (authority) => appendedToken(kind, authority),
-    );
+    attempt(`failed to convert ${kind.toUpperCase()} authority`, () =>
+      tokenAuthoritiesFromProto(protos, `${kind}_authorities`),
+    ).map((authority) => appendedToken(kind, authority));
   const tokens = [...read('jwt', jwtAuthorities), ...read('wit', witAuthorities)];
   const x509 = attempt('failed to convert X.509 authority', () => x509AuthoritiesFromProto(x509Authorities)).map(appendedX509);
   await appendAuthorities(context, [...x509, ...tokens]).catch((error: unknown) => {
@@ -98,7 +99,11 @@ async function appendBundle(context: ApiContext, request: AppendBundleRequest) {
   return bundleToProto(context.registry.bundle.value, outputMask);
 }
 
-async function publish(context: ApiContext, kind: 'jwt' | 'wit', proto: Parameters<typeof tokenAuthoritiesFromProto>[0][number] | undefined) {
+async function publish(
+  context: ApiContext,
+  kind: 'jwt' | 'wit',
+  proto: Parameters<typeof tokenAuthoritiesFromProto>[0][number] | undefined,
+) {
   const name = kind.toUpperCase();
   const field = `${kind}_authority`;
   if (proto === undefined) throw new IdentityError('invalid_argument', `missing ${name} authority`, { field });
@@ -133,7 +138,9 @@ async function writeBundles(context: ApiContext, { protos, outputMask, doing, wr
   const written = await commit(context, (tx) => inOrder(protos, (proto) => write(tx, read(proto))));
   return {
     results: written.map((bundle) =>
-      bundle instanceof Error ? { status: itemStatus(bundle) } : { status: ITEM_OK, bundle: bundleToProto(bundle, outputMask) },
+      bundle instanceof IdentityError
+        ? { status: itemStatus(bundle) }
+        : { status: ITEM_OK, bundle: bundleToProto(bundle, outputMask) },
     ),
   };
 }
@@ -143,7 +150,8 @@ async function create(tx: Mutation, bundle: Bundle): Promise<Bundle> {
     await tx.createBundle(bundle);
     return bundle;
   } catch (error) {
-    if (isIdentityError(error, 'already_exists')) throw new IdentityError('already_exists', 'bundle already exists', { cause: error });
+    if (isIdentityError(error, 'already_exists'))
+      throw new IdentityError('already_exists', 'bundle already exists', { cause: error });
     throw during('unable to create bundle', error);
   }
 }
@@ -167,7 +175,10 @@ const MODES = new Map<number, 'restrict' | 'dissociate' | 'delete'>([
 
 async function deleteBundles(context: ApiContext, { mode, trustDomains }: BatchDeleteFederatedBundleRequest) {
   const how = MODES.get(mode);
-  if (how === undefined) throw new IdentityError('invalid_argument', `failed to parse deletion mode: unhandled delete mode ${mode}`, { field: 'mode' });
+  if (how === undefined)
+    throw new IdentityError('invalid_argument', `failed to parse deletion mode: unhandled delete mode ${mode}`, {
+      field: 'mode',
+    });
   const refusal = 'removing the bundle for the server trust domain is not allowed';
   const outcomes = await commit(context, (tx) =>
     inOrder(trustDomains, (name) => remove(tx, foreignTrustDomain(context, name, refusal), how)),
@@ -175,7 +186,7 @@ async function deleteBundles(context: ApiContext, { mode, trustDomains }: BatchD
   return {
     results: outcomes.map((outcome, index) => ({
       trustDomain: trustDomains[index] ?? '',
-      status: outcome instanceof Error ? itemStatus(outcome) : ITEM_OK,
+      status: outcome instanceof IdentityError ? itemStatus(outcome) : ITEM_OK,
     })),
   };
 }

@@ -1,7 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Source } from '../../core/current.ts';
-import { Debug, type GetInfoResponseSchema } from '../../proto/gen/spire/api/server/debug/v1/debug_pb.ts';
+import type { Debug } from '../../proto/gen/spire/api/server/debug/v1/debug_pb.ts';
+import { type GetInfoResponseSchema } from '../../proto/gen/spire/api/server/debug/v1/debug_pb.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import { parseCertificate, type Certificate } from '../../spiffe/certificate.ts';
@@ -24,7 +25,8 @@ export function debugService(options: DebugServiceOptions): ServiceHandlers<type
   return {
     getInfo: () => {
       const nowMs = options.clock.monotonicMs();
-      if (cached === undefined || nowMs - cached.atMs >= CACHE_MS) cached = { atMs: nowMs, info: info(options, nowMs - startedMs) };
+      if (cached === undefined || nowMs - cached.atMs >= CACHE_MS)
+        cached = { atMs: nowMs, info: info(options, nowMs - startedMs) };
       return cached.info;
     },
   };
@@ -35,7 +37,10 @@ function info({ registry, svid }: DebugServiceOptions, uptimeMs: number): Messag
     agentsCount: registry.agents.count(),
     entriesCount: registry.entries.count(),
     federatedBundlesCount: registry.federatedBundles.count() + 1,
-    svidChain: chainToRoot(svid.value.chain, registry.bundle.value.x509Authorities.map(({ der }) => der)).map(certificateToProto),
+    svidChain: chainToRoot(
+      svid.value.chain,
+      registry.bundle.value.x509Authorities.map(({ der }) => der),
+    ).map(certificateToProto),
     uptime: Math.floor(uptimeMs / 1000),
   };
 }

@@ -55,7 +55,9 @@ export function newEntryFromProto(proto: ProtoEntry, own: TrustDomain): NewEntry
 }
 
 // Which fields of the model a field of the mask stands for.
-const MASKED: { readonly [K in Exclude<keyof EntryMask, '$typeName' | '$unknown' | 'revisionNumber' | 'createdAt'>]: readonly Changeable[] } = {
+const MASKED: {
+  readonly [K in Exclude<keyof EntryMask, '$typeName' | '$unknown' | 'revisionNumber' | 'createdAt'>]: readonly Changeable[];
+} = {
   spiffeId: ['spiffeId'],
   parentId: ['parentId'],
   selectors: ['selectors'],
@@ -77,7 +79,7 @@ export function entryChangeFromProto(proto: ProtoEntry, own: TrustDomain, mask: 
   const named = (Object.keys(MASKED) as (keyof typeof MASKED)[]).filter((field) => mask === undefined || mask[field]);
   const change = Object.fromEntries(named.flatMap((field) => MASKED[field]).map((field) => [field, READERS[field](proto, own)]));
   // The cast is sound: each value came from the reader of its key.
-  return change as EntryChange;
+  return change;
 }
 
 /**
@@ -93,7 +95,9 @@ export function checkStorable(entry: Pick<Entry, 'storeSvid' | 'selectors' | 'di
     });
   }
   if (entry.selectors.every(({ type }) => type === entry.selectors[0]?.type)) return;
-  throw new IdentityError('invalid_argument', 'selector types must be the same when store SVID is enabled', { field: 'selectors' });
+  throw new IdentityError('invalid_argument', 'selector types must be the same when store SVID is enabled', {
+    field: 'selectors',
+  });
 }
 
 function readSelectors(proto: ProtoEntry): readonly Selector[] {

@@ -1,5 +1,5 @@
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
-import { Entry as EntryService } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import type { Entry as EntryService } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
 import type {
   BatchCreateEntryRequest,
   BatchDeleteEntryRequest,
@@ -14,7 +14,7 @@ import { commit, type ApiContext } from './api-context.ts';
 import { callerId } from './authorizer.ts';
 import { checkStorable, entryChangeFromProto, entryToProto, newEntryFromProto } from './entry-conversion.ts';
 import { syncEntries } from './entry-sync.ts';
-import { inOrder } from './in-order.ts';
+import { inOrder, orFailure } from './in-order.ts';
 import { attempt, during, itemStatus, ITEM_OK } from './item-status.ts';
 import { entryFilterFromProto, pageFromProto } from './list-filters.ts';
 
@@ -26,7 +26,10 @@ export function entryService(context: ApiContext): ServiceHandlers<typeof EntryS
   return {
     countEntries: ({ filter }) => ({ count: registry.entries.count(entryFilterFromProto(filter, trustDomain)) }),
     listEntries: (request) => {
-      const { items, nextToken } = registry.entries.list(entryFilterFromProto(request.filter, trustDomain), pageFromProto(request));
+      const { items, nextToken } = registry.entries.list(
+        entryFilterFromProto(request.filter, trustDomain),
+        pageFromProto(request),
+      );
       return { entries: items.map((entry) => entryToProto(entry, request.outputMask)), nextPageToken: nextToken };
     },
     getEntry: ({ id, outputMask }) => {
@@ -47,23 +50,20 @@ export function entryService(context: ApiContext): ServiceHandlers<typeof EntryS
 
 async function createEntries(context: ApiContext, { entries, outputMask }: BatchCreateEntryRequest) {
   const read = entries.map((proto) => readNewEntry(context, proto));
-  const wanted = read.filter((item) => !(item instanceof Error));
+  const wanted = read.filter((item): item is NewEntry => !(item instanceof IdentityError));
   // Nothing to write must not cost a transaction.
   const made = wanted.length === 0 ? [] : await commit(context, (tx) => tx.createEntries(wanted));
   let next = 0;
-  const results = read.map((item) => createResult(item instanceof Error ? item : made[next++], outputMask));
+  const results = read.map((item) => createResult(item instanceof IdentityError ? item : made[next++], outputMask));
   return { results };
 }
 
-function readNewEntry(context: ApiContext, proto: ProtoEntry): NewEntry | Error {
-  try {
+function readNewEntry(context: ApiContext, proto: ProtoEntry): NewEntry | IdentityError {
+  return orFailure(() => {
     const entry = attempt('failed to convert entry', () => newEntryFromProto(proto, context.trustDomain));
     checkFederation(context, entry.federatesWith, 'failed to create entry');
     return entry;
-  } catch (error) {
-    if (error instanceof IdentityError) return error;
-    throw error;
-  }
+  });
 }
 
 function createResult(made: { kind: 'created' | 'exists'; entry: Entry } | Error | undefined, mask: EntryMask | undefined) {
@@ -76,33 +76,34 @@ function createResult(made: { kind: 'created' | 'exists'; entry: Entry } | Error
 function checkFederation({ registry }: ApiContext, federatesWith: EntryChange['federatesWith'], doing: string): void {
   const unknown = federatesWith?.find((trustDomain) => registry.bundleOf(trustDomain) === undefined);
   if (unknown === undefined) return;
-  throw new IdentityError('failed_precondition', `${doing}: unable to find federated bundle "${unknown}"; create it first`);
+  throw new IdentityError('failed_precondition', `${doing}: unable to find federated bundle "${unknown.name}"; create it first`);
 }
 
 async function updateEntries(context: ApiContext, { entries, inputMask, outputMask }: BatchUpdateEntryRequest) {
   const read = entries.map((proto) => readChange(context, proto, inputMask));
-  const updates = await commit(context, (tx) => inOrder(read, (item) => (item instanceof Error ? item : update(tx, item))));
+  const updates = await commit(context, (tx) => inOrder(read, (item) => update(tx, item)));
   return {
     results: updates.map((entry) =>
-      entry instanceof Error ? { status: itemStatus(entry) } : { status: ITEM_OK, entry: entryToProto(entry, outputMask) },
+      entry instanceof IdentityError
+        ? { status: itemStatus(entry) }
+        : { status: ITEM_OK, entry: entryToProto(entry, outputMask) },
     ),
   };
 }
 
 type IdentifiedChange = { readonly id: string; readonly change: EntryChange };
 
-function readChange(context: ApiContext, proto: ProtoEntry, mask: EntryMask | undefined): IdentifiedChange | Error {
-  try {
+function readChange(context: ApiContext, proto: ProtoEntry, mask: EntryMask | undefined): IdentifiedChange | IdentityError {
+  return orFailure(() => {
     const change = attempt('failed to convert entry', () => entryChangeFromProto(proto, context.trustDomain, mask));
     checkFederation(context, change.federatesWith, 'failed to update entry');
     return { id: proto.id, change };
-  } catch (error) {
-    if (error instanceof IdentityError) return error;
-    throw error;
-  }
+  });
 }
 
-async function update(tx: Mutation, { id, change }: IdentifiedChange): Promise<Entry> {
+async function update(tx: Mutation, read: IdentifiedChange | IdentityError): Promise<Entry> {
+  if (read instanceof IdentityError) throw read;
+  const { id, change } = read;
   const present = await tx.getEntry(id);
   if (present === undefined) throw new IdentityError('not_found', 'failed to update entry: record not found');
   try {
@@ -118,7 +119,7 @@ async function deleteEntries(context: ApiContext, { ids }: BatchDeleteEntryReque
   return {
     results: outcomes.map((outcome, index) => ({
       id: ids[index] ?? '',
-      status: outcome instanceof Error ? itemStatus(outcome) : ITEM_OK,
+      status: outcome instanceof IdentityError ? itemStatus(outcome) : ITEM_OK,
     })),
   };
 }

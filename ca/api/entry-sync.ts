@@ -1,6 +1,9 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { IdentityError } from '../../core/errors.ts';
-import type { SyncAuthorizedEntriesRequest, SyncAuthorizedEntriesResponseSchema } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import type {
+  SyncAuthorizedEntriesRequest,
+  SyncAuthorizedEntriesResponseSchema,
+} from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
 import type { EntryMask } from '../../proto/gen/spire/api/types/entry_pb.ts';
 import type { Entry } from '../model.ts';
 import { entryToProto } from './entry-conversion.ts';
@@ -30,12 +33,15 @@ export async function* syncEntries(
   yield* pages(entries, pageSize, (page) => ({ entryRevisions: page.map(revisionOf) }));
   const byId = new Map(entries.map((entry) => [entry.id, entry]));
   for (let request = await iterator.next(); request.done !== true; request = await iterator.next()) {
-    yield* pages(known(byId, request.value.ids), pageSize, (page) => ({ entries: page.map((entry) => entryToProto(entry, mask)) }));
+    yield* pages(known(byId, request.value.ids), pageSize, (page) => ({
+      entries: page.map((entry) => entryToProto(entry, mask)),
+    }));
   }
 }
 
 function checkFirst({ ids, outputMask }: SyncAuthorizedEntriesRequest): EntryMask | undefined {
-  if (ids.length > 0) throw new IdentityError('invalid_argument', 'specifying IDs on initial request is not supported', { field: 'ids' });
+  if (ids.length > 0)
+    throw new IdentityError('invalid_argument', 'specifying IDs on initial request is not supported', { field: 'ids' });
   if (outputMask !== undefined && !outputMask.revisionNumber) {
     throw new IdentityError('invalid_argument', 'revision number cannot be masked', { field: 'output_mask.revision_number' });
   }

@@ -26,11 +26,13 @@ export function checkRole(id: SpiffeId, own: TrustDomain, role: IdRole, field: s
 }
 
 function roleFault(id: SpiffeId, own: TrustDomain, role: IdRole): string | undefined {
-  if (!id.isMemberOf(own)) return `"${id}" is not a member of trust domain "${own}"`;
+  if (!id.isMemberOf(own)) return `"${id.toString()}" is not a member of trust domain "${own.name}"`;
   const what = role === 'member' ? 'a member of' : role === 'agent' ? 'an agent in' : 'a workload in';
-  if (id.path === '') return `"${id}" is not ${what} trust domain "${own}"; path is empty`;
-  if (role === 'agent' && !isAgentPath(id)) return `"${id}" is not an agent in trust domain "${own}"; path is not in the agent namespace`;
-  if (role === 'workload' && isReservedPath(id)) return `"${id}" is not a workload in trust domain "${own}"; path is in the reserved namespace`;
+  if (id.path === '') return `"${id.toString()}" is not ${what} trust domain "${own.name}"; path is empty`;
+  if (role === 'agent' && !isAgentPath(id))
+    return `"${id.toString()}" is not an agent in trust domain "${own.name}"; path is not in the agent namespace`;
+  if (role === 'workload' && isReservedPath(id))
+    return `"${id.toString()}" is not a workload in trust domain "${own.name}"; path is in the reserved namespace`;
   return undefined;
 }
 

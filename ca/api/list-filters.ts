@@ -1,6 +1,9 @@
 import { IdentityError } from '../../core/errors.ts';
 import type { CountAgentsRequest_Filter, ListAgentsRequest_Filter } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
-import type { CountEntriesRequest_Filter, ListEntriesRequest_Filter } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import type {
+  CountEntriesRequest_Filter,
+  ListEntriesRequest_Filter,
+} from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
 import type { FederatesWithMatch } from '../../proto/gen/spire/api/types/federateswith_pb.ts';
 import type { SelectorMatch } from '../../proto/gen/spire/api/types/selector_pb.ts';
 import { parseTrustDomain, type TrustDomain } from '../../spiffe/trust-domain.ts';
@@ -54,7 +57,8 @@ function selectorMatch({ match, selectors }: SelectorMatch, field: string): NonN
 
 function federatesWithMatch({ match, trustDomains }: FederatesWithMatch): NonNullable<EntryFilter['byFederatesWith']> {
   const field = 'filter.by_federates_with';
-  if (trustDomains.length === 0) throw new IdentityError('invalid_argument', 'empty trust domain set', { field: `${field}.trust_domains` });
+  if (trustDomains.length === 0)
+    throw new IdentityError('invalid_argument', 'empty trust domain set', { field: `${field}.trust_domains` });
   return {
     match: matchOf(match, field),
     trustDomains: trustDomains.map((name, index) => parseTrustDomain(name, `${field}.trust_domains[${index}]`)),
@@ -63,7 +67,8 @@ function federatesWithMatch({ match, trustDomains }: FederatesWithMatch): NonNul
 
 function matchOf(behavior: number, field: string): Match {
   const match = MATCHES[behavior];
-  if (match === undefined) throw new IdentityError('invalid_argument', `unknown match behavior ${behavior}`, { field: `${field}.match` });
+  if (match === undefined)
+    throw new IdentityError('invalid_argument', `unknown match behavior ${behavior}`, { field: `${field}.match` });
   return match;
 }
 

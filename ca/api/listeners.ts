@@ -13,7 +13,11 @@ import { tlsCredentials } from '../server-svid.ts';
 /** Serves agents and remote admins over TLS, with the CA's own SVID as it is replaced. */
 export async function listenForAgents(
   server: GrpcServer<Peer>,
-  { address, svid, log }: { readonly address: Extract<ListenAddress, { kind: 'tcp' }>; readonly svid: Source<ServerSvid>; readonly log: Logger },
+  {
+    address,
+    svid,
+    log,
+  }: { readonly address: Extract<ListenAddress, { kind: 'tcp' }>; readonly svid: Source<ServerSvid>; readonly log: Logger },
 ): Promise<AsyncDisposable & { readonly port: number }> {
   const listener = await listenTls<Peer>(server, {
     host: address.host,

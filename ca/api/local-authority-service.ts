@@ -1,8 +1,9 @@
-import { LocalAuthority } from '../../proto/gen/spire/api/server/localauthority/v1/localauthority_pb.ts';
+import type { LocalAuthority } from '../../proto/gen/spire/api/server/localauthority/v1/localauthority_pb.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import type { Authorities } from '../authorities/authorities.ts';
-import type { AuthorityKind, AuthorityState } from '../authorities/authority.ts';
+import type { AuthorityState } from '../authorities/authority.ts';
+import type { AuthorityKind } from '../model.ts';
 
 /** `spire.api.server.localauthority.v1.LocalAuthority`: the life of this replica's own authorities. */
 export function localAuthorityService(authorities: Authorities): ServiceHandlers<typeof LocalAuthority, Peer> {

@@ -1,5 +1,5 @@
 import { IdentityError } from '../../core/errors.ts';
-import { Logger as LoggerService } from '../../proto/gen/spire/api/server/logger/v1/logger_pb.ts';
+import type { Logger as LoggerService } from '../../proto/gen/spire/api/server/logger/v1/logger_pb.ts';
 import { LogLevel } from '../../proto/gen/spire/api/types/logger_pb.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';

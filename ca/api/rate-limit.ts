@@ -64,5 +64,9 @@ export class RateLimiter {
 }
 
 function exhausted(message: string, retryAfterMs?: number): IdentityError {
-  return new IdentityError('resource_exhausted', message, retryAfterMs === undefined ? {} : { retryAfterMs: Math.ceil(retryAfterMs) });
+  return new IdentityError(
+    'resource_exhausted',
+    message,
+    retryAfterMs === undefined ? {} : { retryAfterMs: Math.ceil(retryAfterMs) },
+  );
 }

@@ -28,9 +28,11 @@ export function relationshipFromProto(proto: ProtoRelationship): RelationshipInp
   };
   const { trustDomainBundle } = proto;
   if (trustDomainBundle === undefined) return { relationship, bundle: undefined };
-  const bundleDomain = attempt('failed to parse bundle', () => parseTrustDomain(trustDomainBundle.trustDomain, 'trust_domain_bundle.trust_domain'));
+  const bundleDomain = attempt('failed to parse bundle', () =>
+    parseTrustDomain(trustDomainBundle.trustDomain, 'trust_domain_bundle.trust_domain'),
+  );
   if (!bundleDomain.equals(trustDomain)) {
-    const message = `trust domain bundle ("${bundleDomain}") must match the trust domain of the federation relationship ("${trustDomain}")`;
+    const message = `trust domain bundle ("${bundleDomain.name}") must match the trust domain of the federation relationship ("${trustDomain.name}")`;
     throw new IdentityError('invalid_argument', message, { field: 'trust_domain_bundle' });
   }
   return { relationship, bundle: attempt('failed to parse bundle', () => bundleFromProto(trustDomainBundle, trustDomain)) };
@@ -45,7 +47,8 @@ function readEndpointUrl(text: string): string {
   if (!/^https:\/\/[^/]/.test(text)) throw fault('bundle endpoint URL must specify the host');
   if (!URL.canParse(text)) throw fault('failed to parse bundle endpoint URL');
   const { username, password } = new URL(text);
-  if (username !== '' || password !== '' || /^https:\/\/[^/?#]*@/.test(text)) throw fault('bundle endpoint URL must not contain user info');
+  if (username !== '' || password !== '' || /^https:\/\/[^/?#]*@/.test(text))
+    throw fault('bundle endpoint URL must not contain user info');
   return text;
 }
 
@@ -58,7 +61,9 @@ function readProfile(profile: ProtoRelationship['bundleEndpointProfile']): Bundl
     );
     return { kind: 'https_spiffe', endpointSpiffeId };
   }
-  throw new IdentityError('invalid_argument', 'unsupported bundle endpoint profile type; name https_web or https_spiffe', { field });
+  throw new IdentityError('invalid_argument', 'unsupported bundle endpoint profile type; name https_web or https_spiffe', {
+    field,
+  });
 }
 
 /** The fields of a relationship's message that the mask names, all without one; the trust domain always. */

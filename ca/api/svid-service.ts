@@ -1,5 +1,5 @@
 import { IdentityError } from '../../core/errors.ts';
-import { SVID } from '../../proto/gen/spire/api/server/svid/v1/svid_pb.ts';
+import type { SVID } from '../../proto/gen/spire/api/server/svid/v1/svid_pb.ts';
 import type {
   BatchNewWITSVIDRequest,
   BatchNewX509SVIDRequest,
@@ -14,7 +14,8 @@ import type { Entry } from '../model.ts';
 import type { ApiContext } from './api-context.ts';
 import { callerId, type Authorizer } from './authorizer.ts';
 import { ownIdFromProto } from './id-conversion.ts';
-import { during, itemStatus, ITEM_OK } from './item-status.ts';
+import { orFailure } from './in-order.ts';
+import { itemStatus, ITEM_OK } from './item-status.ts';
 import type { RpcLimits } from './rpc-limits.ts';
 import { tokenToProto, x509SvidToProto } from './svid-conversion.ts';
 
@@ -35,7 +36,9 @@ export function svidService(options: SvidServiceOptions): ServiceHandlers<typeof
     mintJWTSVID: async ({ id, audience, ttl }, call) => {
       const spiffeId = ownIdFromProto(id, trustDomain, 'workload', 'id');
       requireAudience(audience);
-      return { svid: tokenToProto(await issuer.issueJwtSvid({ spiffeId, audience, ttlSeconds: ttl, caller: describePeer(call.peer) })) };
+      return {
+        svid: tokenToProto(await issuer.issueJwtSvid({ spiffeId, audience, ttlSeconds: ttl, caller: describePeer(call.peer) })),
+      };
     },
     mintWITSVID: async ({ id, publicKey, signingAlgorithm, ttl }, call) => {
       const spiffeId = ownIdFromProto(id, trustDomain, 'workload', 'id');
@@ -51,7 +54,9 @@ export function svidService(options: SvidServiceOptions): ServiceHandlers<typeof
       await limits.take(call, 'jwtSigning');
       const entry = authorizedEntry(options, call, entryId);
       requireAudience(audience);
-      return { svid: tokenToProto(await issuer.issueJwtSvid({ ...jwtByEntry(entry), audience, caller: describePeer(call.peer) })) };
+      return {
+        svid: tokenToProto(await issuer.issueJwtSvid({ ...jwtByEntry(entry), audience, caller: describePeer(call.peer) })),
+      };
     },
     batchNewWITSVID: async (request, call) => {
       requireParams(request.params);
@@ -76,7 +81,8 @@ function requireBytes(bytes: Uint8Array, field: string, message: string): void {
 }
 
 function requireAudience(audience: readonly string[]): void {
-  if (audience.length === 0) throw new IdentityError('invalid_argument', 'at least one audience is required', { field: 'audience' });
+  if (audience.length === 0)
+    throw new IdentityError('invalid_argument', 'at least one audience is required', { field: 'audience' });
 }
 
 function requireParams(params: readonly unknown[]): void {
@@ -90,15 +96,20 @@ function authorizedEntry({ registry }: ApiContext, call: Call<Peer>, entryId: st
 }
 
 function jwtByEntry(entry: Entry) {
-  return { spiffeId: entry.spiffeId, ttlSeconds: entry.jwtSvidTtlSeconds, entryId: entry.id, includeTokenId: entry.jwtSvidIncludeJti };
+  return {
+    spiffeId: entry.spiffeId,
+    ttlSeconds: entry.jwtSvidTtlSeconds,
+    entryId: entry.id,
+    includeTokenId: entry.jwtSvidIncludeJti,
+  };
 }
 
 async function newX509Svids(options: SvidServiceOptions, { params }: BatchNewX509SVIDRequest, call: Call<Peer>) {
-  const read = params.map((param) => orError(() => x509Request(options, param, call)));
-  const wanted = read.filter((item) => !(item instanceof Error));
+  const read = params.map((param) => orFailure(() => x509Request(options, param, call)));
+  const wanted = read.filter((item): item is X509SvidRequest => !(item instanceof IdentityError));
   const issued = wanted.length === 0 ? [] : await options.issuer.issueX509SvidBatch(wanted);
   let next = 0;
-  return { results: read.map((item) => x509Result(item instanceof Error ? item : issued[next++])) };
+  return { results: read.map((item) => x509Result(item instanceof IdentityError ? item : issued[next++])) };
 }
 
 function x509Request(options: ApiContext, { entryId, csr }: NewX509SVIDParams, call: Call<Peer>): X509SvidRequest {
@@ -137,13 +148,4 @@ function newWitSvid(options: ApiContext, { entryId, publicKey, signingAlgorithm 
 
 function requireEntryId(entryId: string): void {
   if (entryId === '') throw new IdentityError('invalid_argument', 'missing entry ID', { field: 'entry_id' });
-}
-
-function orError<T>(work: () => T): T | IdentityError {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof IdentityError) return error;
-    throw during('failed to read request', error);
-  }
 }

@@ -1,11 +1,14 @@
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
-import { TrustDomain as TrustDomainService } from '../../proto/gen/spire/api/server/trustdomain/v1/trustdomain_pb.ts';
+import type { TrustDomain as TrustDomainService } from '../../proto/gen/spire/api/server/trustdomain/v1/trustdomain_pb.ts';
 import type {
   BatchCreateFederationRelationshipRequest,
   BatchDeleteFederationRelationshipRequest,
   BatchUpdateFederationRelationshipRequest,
 } from '../../proto/gen/spire/api/server/trustdomain/v1/trustdomain_pb.ts';
-import type { FederationRelationship as ProtoRelationship, FederationRelationshipMask } from '../../proto/gen/spire/api/types/federationrelationship_pb.ts';
+import type {
+  FederationRelationship as ProtoRelationship,
+  FederationRelationshipMask,
+} from '../../proto/gen/spire/api/types/federationrelationship_pb.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import { parseTrustDomain, type TrustDomain } from '../../spiffe/trust-domain.ts';
@@ -50,7 +53,7 @@ export function trustDomainService(options: TrustDomainServiceOptions): ServiceH
       const known = await refresher.refresh(trustDomain, call.signal).catch((error: unknown) => {
         throw during('failed to refresh bundle', error, 'internal');
       });
-      if (!known) throw new IdentityError('not_found', `no relationship with trust domain "${trustDomain}"`);
+      if (!known) throw new IdentityError('not_found', `no relationship with trust domain "${trustDomain.name}"`);
       return {};
     },
   };
@@ -110,7 +113,7 @@ async function writeRelationships(context: ApiContext, { protos, outputMask, doi
   warnOfMissingBundles(context, written);
   return {
     results: written.map((relationship) =>
-      relationship instanceof Error
+      relationship instanceof IdentityError
         ? { status: itemStatus(relationship) }
         : { status: ITEM_OK, federationRelationship: render(context, relationship, outputMask) },
     ),
@@ -118,9 +121,9 @@ async function writeRelationships(context: ApiContext, { protos, outputMask, doi
 }
 
 // An endpoint that proves itself by its SVID can be polled only once the bundle of its trust domain is there.
-function warnOfMissingBundles({ registry, log }: ApiContext, written: readonly (FederationRelationship | Error)[]): void {
+function warnOfMissingBundles({ registry, log }: ApiContext, written: readonly (FederationRelationship | IdentityError)[]): void {
   for (const relationship of written) {
-    if (relationship instanceof Error || relationship.profile.kind !== 'https_spiffe') continue;
+    if (relationship instanceof IdentityError || relationship.profile.kind !== 'https_spiffe') continue;
     const { endpointSpiffeId } = relationship.profile;
     if (registry.bundleOf(endpointSpiffeId.trustDomain) !== undefined) continue;
     log.warn({ endpointSpiffeId: endpointSpiffeId.toString() }, 'no bundle to verify the federation endpoint with');
@@ -140,7 +143,7 @@ async function deleteRelationships(context: ApiContext, { trustDomains }: BatchD
   return {
     results: outcomes.map((outcome, index) => ({
       trustDomain: trustDomains[index] ?? '',
-      status: outcome instanceof Error ? itemStatus(outcome) : ITEM_OK,
+      status: outcome instanceof IdentityError ? itemStatus(outcome) : ITEM_OK,
     })),
   };
 }

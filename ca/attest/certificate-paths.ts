@@ -42,7 +42,8 @@ export function findPaths({ leaf, intermediates, roots, nowMs }: PathSearch): re
 
 function issued(issuer: Certificate, child: Certificate, budget: { checks: number }): boolean {
   if (Buffer.compare(issuer.subjectRaw, child.issuerRaw) !== 0) return false;
-  if (budget.checks-- <= 0) throw new IdentityError('permission_denied', 'certificate verification failed: too many possible issuers');
+  if (budget.checks-- <= 0)
+    throw new IdentityError('permission_denied', 'certificate verification failed: too many possible issuers');
   try {
     return new X509Certificate(child.raw).verify(issuer.publicKey());
   } catch {

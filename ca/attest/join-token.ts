@@ -14,7 +14,13 @@ export function joinTokenAgentId(trustDomain: TrustDomain, token: string): Spiff
 }
 
 /** Attests a node by a token that an admin made for it; each token works once. */
-export function createJoinTokenAttestor({ trustDomain, store }: { readonly trustDomain: TrustDomain; readonly store: Store }): NodeAttestor {
+export function createJoinTokenAttestor({
+  trustDomain,
+  store,
+}: {
+  readonly trustDomain: TrustDomain;
+  readonly store: Store;
+}): NodeAttestor {
   return {
     type: JOIN_TOKEN,
     // oxlint-disable-next-line require-yield -- a token is no secret of the node's: there is nothing to challenge
@@ -30,7 +36,8 @@ async function redeem(store: Store, token: string): Promise<void> {
   try {
     await store.mutate((tx) => tx.redeemJoinToken(token));
   } catch (cause) {
-    if (isIdentityError(cause, 'not_found')) throw unusable('failed to attest: join token does not exist or has already been used', cause);
+    if (isIdentityError(cause, 'not_found'))
+      throw unusable('failed to attest: join token does not exist or has already been used', cause);
     if (isIdentityError(cause, 'failed_precondition')) throw unusable('join token expired', cause);
     throw cause;
   }

@@ -19,7 +19,8 @@ export type ChallengeResponse =
 export function parseAttestationPayload(payload: Uint8Array): readonly Uint8Array[] {
   const { certificates } = parseJson(payload, 'payload');
   if (certificates === undefined || certificates === null) return [];
-  if (!Array.isArray(certificates)) throw new IdentityError('invalid_argument', 'must be a list', { field: 'payload.certificates' });
+  if (!Array.isArray(certificates))
+    throw new IdentityError('invalid_argument', 'must be a list', { field: 'payload.certificates' });
   return certificates.map((text, index) => parseBase64(text, `payload.certificates[${index}]`));
 }
 

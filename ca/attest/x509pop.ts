@@ -41,7 +41,10 @@ async function* attest(options: X509PopOptions, payload: Uint8Array): Attestatio
   const nonce = randomBytes(NONCE_BYTES);
   const response = parseChallengeResponse(yield formatChallenge(kind, nonce), kind);
   if (!proves(leaf, nonce, response)) {
-    throw new IdentityError('permission_denied', 'challenge response verification failed: the signature is not by the key of the certificate');
+    throw new IdentityError(
+      'permission_denied',
+      'challenge response verification failed: the signature is not by the key of the certificate',
+    );
   }
   const agentId = createSpiffeId(options.trustDomain, ['spire', 'agent', TYPE, fingerprint(leaf)]);
   return { agentId, selectors: selectorsOf(leaf, paths, options.trustDomain), canReattest: true };
@@ -49,11 +52,16 @@ async function* attest(options: X509PopOptions, payload: Uint8Array): Attestatio
 
 function parseChain(payload: Uint8Array, maxIntermediates: number): { leaf: Certificate; intermediates: Certificate[] } {
   const [leafDer, ...rest] = parseAttestationPayload(payload);
-  if (leafDer === undefined) throw new IdentityError('invalid_argument', 'no certificate to attest', { field: 'payload.certificates' });
+  if (leafDer === undefined)
+    throw new IdentityError('invalid_argument', 'no certificate to attest', { field: 'payload.certificates' });
   if (rest.length > maxIntermediates) {
-    throw new IdentityError('invalid_argument', `too many intermediate certificates, at most ${maxIntermediates} may be presented`, {
-      field: 'payload.certificates',
-    });
+    throw new IdentityError(
+      'invalid_argument',
+      `too many intermediate certificates, at most ${maxIntermediates} may be presented`,
+      {
+        field: 'payload.certificates',
+      },
+    );
   }
   const leaf = parseCertificate(leafDer, 'payload.certificates[0]');
   return { leaf, intermediates: rest.map((der, index) => parseCertificate(der, `payload.certificates[${index + 1}]`)) };
@@ -108,8 +116,10 @@ function selectorsOf(leaf: Certificate, paths: readonly (readonly Certificate[])
 
 /** Selectors that the node's certificate carries itself, as URI SANs `x509pop://<trust domain>/<key>/<value>`. */
 function sanSelectors(leaf: Certificate, own: TrustDomain): readonly string[] {
-  const prefix = `x509pop://${own}/`;
-  const pairs = leaf.uriSans.filter((uri) => uri.startsWith(prefix)).map((uri) => uri.slice(prefix.length).replace(/^\/+|\/+$/g, ''));
+  const prefix = `x509pop://${own.name}/`;
+  const pairs = leaf.uriSans
+    .filter((uri) => uri.startsWith(prefix))
+    .map((uri) => uri.slice(prefix.length).replace(/^\/+|\/+$/g, ''));
   const byKey = new Map(pairs.filter((pair) => pair.includes('/')).map((pair) => [pair.slice(0, pair.indexOf('/')), pair]));
   return [...byKey.values()].map((pair) => `san:${pair.replace('/', ':')}`);
 }
