@@ -26,3 +26,20 @@ export function positionOf(token: string | undefined): number {
   }
   return position;
 }
+
+/** A page of what a list yields in order of position. */
+export function pageOf<R extends { readonly position: number }, T>(
+  records: Iterable<R>,
+  request: PageRequest,
+  valueOf: (record: R) => T,
+): Page<T> {
+  const size = request.size === undefined || request.size <= 0 ? Number.POSITIVE_INFINITY : request.size;
+  const items: T[] = [];
+  let last = 0;
+  for (const record of records) {
+    if (items.length === size) return { items, nextToken: `${last}` };
+    items.push(valueOf(record));
+    last = record.position;
+  }
+  return { items, nextToken: '' };
+}

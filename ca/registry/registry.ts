@@ -1,110 +1,285 @@
-import type { Source } from '../../core/current.ts';
 import type { Clock } from '../../core/clock.ts';
+import type { Source } from '../../core/current.ts';
 import type { Bundle, BundleSource } from '../../spiffe/bundle.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
+import { isNodeAlias } from '../model.ts';
 import type { Agent, Authority, AuthorityKind, Entry, FederationRelationship } from '../model.ts';
-import type { Change, Store } from '../store/store.ts';
+import type { Change, ChangeOf } from '../store/store.ts';
+import type { AgentWatch, Resume } from './agent-watch.ts';
+import { Bundles } from './bundles.ts';
+import { EntryCollection } from './entry-collection.ts';
+import { EntryGraph } from './entry-graph.ts';
+import type { EntryRecord } from './entry-graph.ts';
+import { agentPredicate } from './filters.ts';
 import type { AgentFilter, EntryFilter } from './filters.ts';
+import { History } from './history.ts';
+import { NamedCollection } from './named-collection.ts';
 import type { Page, PageRequest } from './page.ts';
+import { RevisionWaiters } from './revision-waiters.ts';
+import { WatchHub } from './watch-hub.ts';
+import { isBelow } from './watcher.ts';
 
-/** A kind of resource as the registry knows it. */
+export type { AgentDelta, AgentWatch, Resume, RevisedBundle, RevisedEntry } from './agent-watch.ts';
+
+/** How many former entries are remembered for agents that resume. */
+const HISTORY_CAPACITY = 50_000;
+
+/** One kind of resource, by key and by filter, in order of creation. */
 export interface Collection<K, T, F> {
   get(key: K): T | undefined;
-  /** In order of creation. */
+  /** @throws IdentityError `invalid_argument` for a page token that no list gave */
   list(filter?: F, page?: PageRequest): Page<T>;
   count(filter?: F): number;
-}
-
-/** Where an agent's watch goes on. */
-export interface Resume {
-  readonly feedId: string;
-  readonly revision: number;
-}
-
-/** What an agent has to change to be at `revision`. */
-export interface AgentDelta {
-  /** The agent is at this revision when it has applied this delta. */
-  readonly revision: number;
-  /** What this delta does not put, the agent must forget. */
-  readonly snapshot: boolean;
-  readonly put: readonly { readonly entry: Entry; readonly revision: number }[];
-  /** IDs of entries that are gone or no longer the agent's; may hold IDs that the agent never had. */
-  readonly removed: readonly string[];
-  /** The own bundle when it changed, and federated ones that the agent's entries federate with. */
-  readonly bundles: readonly { readonly bundle: Bundle; readonly revision: number }[];
-  /** Names of trust domains whose bundle the agent must forget; may hold names that it never had. */
-  readonly removedBundles: readonly string[];
-}
-
-/**
- * One agent's view of the registry, as deltas. What the reader had no time for is merged into the next delta: nothing queues.
- * Iterate it once; `return()`, or the signal, ends it.
- */
-export interface AgentWatch extends AsyncIterable<AgentDelta> {
-  /** Called when the agent's own record changed (banned, evicted, renewed), before any delta of that revision is handed out. */
-  onAgentChange(listener: () => void): void;
 }
 
 /** What a {@link Registry} is made of. */
 export interface RegistryOptions {
   readonly trustDomain: TrustDomain;
   readonly clock: Clock;
+  /** Of the store whose changes are applied. */
   readonly feedId: string;
   /** Refresh hint of the own bundle, in seconds. */
-  readonly refreshHintSeconds?: number;
+  readonly refreshHintSeconds?: number | undefined;
 }
 
 /**
  * All registration state in memory, fed by the store's changes. Every read of the CA comes from here, so that the store may
- * be down. After a mutation, wait for its revision: `await registry.waitFor(revision)`.
+ * be down. After a mutation, wait for its revision.
+ *
+ * @example
+ * const { value, revision } = await store.mutate((tx) => tx.deleteEntry(id));
+ * await registry.waitFor(revision);
  */
-export interface Registry extends BundleSource {
+export class Registry implements BundleSource {
   readonly feedId: string;
-  /** The revision up to which all changes are applied. */
-  readonly revision: number;
-  /** @throws the signal's reason; IdentityError `unavailable` when the registry does not get there within `timeoutMs` (5 s) */
-  waitFor(revision: number, options?: { readonly signal?: AbortSignal; readonly timeoutMs?: number }): Promise<void>;
-
+  readonly trustDomain: TrustDomain;
   /** By entry ID. */
   readonly entries: Collection<string, Entry, EntryFilter>;
   readonly agents: Collection<SpiffeId, Agent, AgentFilter>;
   readonly relationships: Collection<TrustDomain, FederationRelationship, undefined>;
   /** Bundles of other trust domains. */
   readonly federatedBundles: Collection<TrustDomain, Bundle, undefined>;
-  readonly authorities: readonly Authority[];
-  authority(kind: AuthorityKind, id: string): Authority | undefined;
+  readonly #graph = new EntryGraph();
+  readonly #agents = new NamedCollection<SpiffeId, Agent, AgentFilter>(agentPredicate);
+  readonly #bundles: Bundles;
+  readonly #history = new History(HISTORY_CAPACITY);
+  readonly #watches: WatchHub;
+  readonly #waiters: RevisionWaiters;
+  readonly #agentListeners = new Set<(agentId: string) => void>();
+  readonly #expiryListeners = new Set<(expiresAtSeconds: number) => void>();
+  readonly #federationListeners = new Set<() => void>();
+  #revision = 0;
+
+  constructor(options: RegistryOptions) {
+    const { clock, feedId, trustDomain } = options;
+    this.feedId = feedId;
+    this.trustDomain = trustDomain;
+    this.entries = new EntryCollection(this.#graph);
+    this.agents = this.#agents;
+    this.#bundles = new Bundles(trustDomain, options.refreshHintSeconds);
+    this.relationships = this.#bundles.relationships;
+    this.federatedBundles = this.#bundles.federated;
+    this.#waiters = new RevisionWaiters(clock);
+    const parts = { feedId, graph: this.#graph, history: this.#history, bundles: this.#bundles };
+    const reads = { revision: () => this.#revision, agent: (id: SpiffeId) => this.#agents.get(id) };
+    this.#watches = new WatchHub({ ...parts, ...reads }, clock);
+  }
+
+  /** The store's revision up to which all changes are applied. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   /** The own trust domain's bundle, of the authorities of all replicas; its sequence number is the revision of their last change. */
-  readonly bundle: Source<Bundle>;
+  get bundle(): Source<Bundle> {
+    return this.#bundles.own;
+  }
+
+  /** The own trust domain's authorities, in order of creation. */
+  get authorities(): readonly Authority[] {
+    return this.#bundles.authorities.list().items;
+  }
+
+  /** How many agents are watched now. */
+  get watchCount(): number {
+    return this.#watches.size;
+  }
+
+  authority(kind: AuthorityKind, id: string): Authority | undefined {
+    return this.#bundles.authority(kind, id);
+  }
+
   /** The own bundle or a federated one. */
-  bundleOf(trustDomain: TrustDomain): Bundle | undefined;
-  /** Calls the listener after changes of relationships or federated bundles were applied. Returns what ends it. */
-  onFederationChange(listener: () => void): () => void;
+  bundleOf(trustDomain: TrustDomain): Bundle | undefined {
+    return this.#bundles.of(trustDomain);
+  }
 
-  /** The entries that an agent may have SVIDs for: its children, those of the node aliases it belongs to, and their descendants. */
-  authorizedEntries(agentId: SpiffeId): readonly Entry[];
-  /** One of {@link authorizedEntries}, without listing them; undefined when it does not exist or is not the agent's. */
-  authorizedEntry(agentId: SpiffeId, entryId: string): Entry | undefined;
-  watchAgent(agentId: SpiffeId, options: { readonly resume?: Resume; readonly signal: AbortSignal }): AgentWatch;
+  /**
+   * Resolves when the changes of a revision are applied.
+   *
+   * @throws the signal's reason; IdentityError `unavailable` when that takes more than `timeoutMs` (5 s): the store's feed is behind
+   */
+  async waitFor(revision: number, options: { readonly signal?: AbortSignal; readonly timeoutMs?: number } = {}): Promise<void> {
+    if (this.#revision < revision) await this.#waiters.wait(revision, options);
+  }
+
+  /** The entries that an agent may have SVIDs for: those below it, below its node aliases, and below these entries. */
+  authorizedEntries(agentId: SpiffeId): readonly Entry[] {
+    return [...this.#graph.descendants(this.#roots(agentId))].map(({ entry }) => entry);
+  }
+
+  /** One of {@link authorizedEntries}, without a look at the others; undefined when it does not exist or is not the agent's. */
+  authorizedEntry(agentId: SpiffeId, entryId: string): Entry | undefined {
+    const record = this.#graph.get(entryId);
+    return record !== undefined && isBelow(this.#graph, record, this.#roots(agentId)) ? record.entry : undefined;
+  }
+
+  /** The store's revision that made an entry what it is; undefined when it does not exist. */
+  revisionOfEntry(id: string): number | undefined {
+    return this.#graph.get(id)?.revision;
+  }
+
+  /** What an agent may have, as a snapshot (or, resuming, what it lacks) and every later change. */
+  watchAgent(agentId: SpiffeId, options: { readonly resume?: Resume | undefined; readonly signal: AbortSignal }): AgentWatch {
+    return this.#watches.watch(agentId, options);
+  }
+
+  /** Tells, by SPIFFE ID, each agent whose record came, changed or went. Returns what ends it. */
+  onAgentChange(listener: (agentId: string) => void): () => void {
+    this.#agentListeners.add(listener);
+    return () => this.#agentListeners.delete(listener);
+  }
+
+  /** Tells that relationships or federated bundles changed. Returns what ends it. */
+  onFederationChange(listener: () => void): () => void {
+    this.#federationListeners.add(listener);
+    return () => this.#federationListeners.delete(listener);
+  }
+
+  /** Tells the expiry, in seconds since 1970, of each entry that comes or changes and has one. Returns what ends it. */
+  onExpiringEntry(listener: (expiresAtSeconds: number) => void): () => void {
+    this.#expiryListeners.add(listener);
+    return () => this.#expiryListeners.delete(listener);
+  }
+
+  /** Entries whose expiry is before a time, in seconds since 1970. */
+  expiredEntries(nowSeconds: number): readonly Entry[] {
+    return [...this.#graph.expiring].map(({ entry }) => entry).filter(({ expiresAtSeconds }) => expiresAtSeconds < nowSeconds);
+  }
+
+  /** The next expiry of an entry, in seconds since 1970; undefined when none expires. */
+  nextEntryExpirySeconds(): number | undefined {
+    let next: number | undefined;
+    for (const { entry } of this.#graph.expiring) {
+      if (next === undefined || entry.expiresAtSeconds < next) next = entry.expiresAtSeconds;
+    }
+    return next;
+  }
+
+  /** Says that deletions up to a revision are unknown: agents that resume from before get a snapshot. */
+  forgetHistory(revision: number): void {
+    this.#history.raiseFloor(revision);
+  }
+
+  /** Applies changes, which come in order of revision; afterwards the registry is at `revision`. */
+  apply(changes: readonly Change[], revision: number): void {
+    for (const change of changes) this.#applyOne(change);
+    this.#revision = Math.max(this.#revision, revision);
+    if (changes.some(({ kind }) => kind === 'authority')) {
+      this.#bundles.publish();
+      this.#watches.noteOwnBundle();
+    }
+    if (changes.some(({ kind }) => kind === 'bundle' || kind === 'relationship')) {
+      for (const listener of this.#federationListeners) listener();
+    }
+    this.#watches.moved();
+    this.#waiters.reached(this.#revision);
+  }
+
+  #applyOne(change: Change): void {
+    switch (change.kind) {
+      case 'entry':
+        return this.#applyEntry(change);
+      case 'agent':
+        return this.#applyAgent(change);
+      case 'authority':
+        return this.#bundles.putAuthority(change.name, change);
+      case 'bundle':
+        this.#bundles.putFederated(change.name, change);
+        return this.#watches.noteBundle(change.name);
+      case 'relationship':
+        if (change.value === undefined) return this.#bundles.relationships.delete(change.name);
+        return this.#bundles.relationships.put(change.name, { ...change, value: change.value });
+    }
+  }
+
+  #applyEntry({ name, value, former, superseded, revision, position }: ChangeOf<'entry'>): void {
+    if (former !== undefined) this.#history.addEntry(former, revision);
+    if (superseded) return;
+    const before = this.#graph.get(name);
+    const after = value === undefined ? undefined : { entry: value, revision, position };
+    const note = this.#watches.size === 0 ? undefined : new ChangeNote(this.#graph, hasMoved(before, after));
+    // Who had it, and what is below it, before the change as well as after.
+    note?.look(before);
+    if (after === undefined) this.#graph.delete(name);
+    else this.#graph.put(after);
+    note?.look(after);
+    if (note !== undefined) this.#watches.note(note.roots, [name, ...note.below], mayEndFederation(before, after));
+    if (isAlias(before) || isAlias(after)) this.#watches.refreshAllAliases();
+    if (value === undefined || value.expiresAtSeconds === 0) return;
+    for (const listener of this.#expiryListeners) listener(value.expiresAtSeconds);
+  }
+
+  #applyAgent({ name, value, former, superseded, revision, position }: ChangeOf<'agent'>): void {
+    if (former !== undefined) this.#history.addAgent(former, revision);
+    if (superseded) return;
+    if (value === undefined) this.#agents.delete(name);
+    else this.#agents.put(name, { value, revision, position });
+    this.#watches.refreshAgent(name);
+    for (const listener of this.#agentListeners) listener(name);
+  }
+
+  #roots(agentId: SpiffeId): ReadonlySet<string> {
+    const aliases = this.#graph.aliasesOf(this.#agents.get(agentId)?.selectors ?? []);
+    return new Set([agentId.toString(), ...[...aliases].map(({ entry }) => entry.spiffeId.toString())]);
+  }
 }
 
-/** What the feed writes into. */
-export interface RegistryWrites {
-  /** Applies changes in order of revision; the registry is at `revision` afterwards. */
-  apply(changes: readonly Change[], revision: number): void;
+/** Collects whom a change of one entry concerns: the roots above it, and when it moved, the entries below it. */
+class ChangeNote {
+  readonly roots = new Set<string>();
+  readonly below = new Set<string>();
+  readonly #graph: EntryGraph;
+  readonly #moved: boolean;
+
+  constructor(graph: EntryGraph, moved: boolean) {
+    this.#graph = graph;
+    this.#moved = moved;
+  }
+
+  look(record: EntryRecord | undefined): void {
+    // Node aliases concern agents by their selectors, not by what is above them.
+    if (record === undefined || isNodeAlias(record.entry)) return;
+    for (const root of this.#graph.ancestors(record.entry.parentId.toString())) this.roots.add(root);
+    if (!this.#moved) return;
+    for (const { entry } of this.#graph.descendants([record.entry.spiffeId.toString()])) this.below.add(entry.id);
+  }
 }
 
-/** A registry that follows a store until it is disposed of. `start` resolves when everything has been loaded. */
-export interface RegistryFeed extends AsyncDisposable {
-  readonly registry: Registry;
-  /** Why the registry may be behind; undefined while it follows the store. For the health report. */
-  readonly outage: Error | undefined;
+/** Whether entries below it may have got other agents by the change. */
+function hasMoved(before: EntryRecord | undefined, after: EntryRecord | undefined): boolean {
+  if (before === undefined || after === undefined) return true;
+  return !before.entry.spiffeId.equals(after.entry.spiffeId) || !before.entry.parentId.equals(after.entry.parentId);
 }
 
-/** Loads the registry from the store, then follows it: pushes every replica's changes into it and prunes what expired. */
-export type StartRegistry = (options: {
-  readonly store: Store;
-  readonly trustDomain: TrustDomain;
-  readonly clock: Clock;
-  readonly refreshHintSeconds?: number;
-}) => Promise<RegistryFeed>;
+/** Whether an agent may need fewer federated bundles by the change. */
+function mayEndFederation(before: EntryRecord | undefined, after: EntryRecord | undefined): boolean {
+  if (before === undefined) return false;
+  if (hasMoved(before, after)) return true;
+  return before.entry.federatesWith.some((name) => after?.entry.federatesWith.includes(name) !== true);
+}
+
+function isAlias(record: EntryRecord | undefined): boolean {
+  return record !== undefined && isNodeAlias(record.entry);
+}

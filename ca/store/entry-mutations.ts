@@ -44,6 +44,11 @@ export class EntryMutations {
     return this.#rows.get('entry', id);
   }
 
+  async getAll(ids: readonly string[]): Promise<readonly (Entry | undefined)[]> {
+    await this.#rows.load('entry', ids);
+    return Promise.all(ids.map((id) => this.get(id)));
+  }
+
   async update(id: string, change: EntryChange): Promise<Entry> {
     const before = await this.#existing(id);
     const selectors = normalizeSelectors(change.selectors ?? before.selectors);

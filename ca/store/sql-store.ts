@@ -69,11 +69,13 @@ export class SqlStore implements Store {
     const nowMs = this.#clock.nowMs();
     await this.#database.write(async ({ sql, revision, nextPosition }) => {
       const old = [revision - 1 - keepRevisions, nowMs - keepMs];
-      const where = 'WHERE deleted_at_ms IS NOT NULL AND revision <= $1 AND deleted_at_ms <= $2';
+      // Authorities stay: the own bundle's sequence number is the revision of their last change and must never go back.
+      const forgettable = "deleted_at_ms IS NOT NULL AND kind <> 'authority' AND revision <= $1";
+      const where = `WHERE ${forgettable} AND deleted_at_ms <= $2`;
       const [row] = await sql.query(`SELECT COALESCE(MAX(revision), 0) AS revision FROM resource ${where}`, old);
       const pruned = numberIn(row, 'revision');
       // All up to that one, so that `pruned_revision` says exactly what is forgotten, also after the clock was set back.
-      await sql.query('DELETE FROM resource WHERE deleted_at_ms IS NOT NULL AND revision <= $1', [pruned]);
+      await sql.query(`DELETE FROM resource WHERE ${forgettable}`, [pruned]);
       await sql.query('UPDATE feed SET pruned_revision = $1 WHERE pruned_revision < $1', [pruned]);
       const nowSeconds = Math.floor(nowMs / 1000);
       const tokens = await sql.query('DELETE FROM join_token WHERE expires_at_seconds <= $1 RETURNING sha256', [nowSeconds]);

@@ -87,6 +87,8 @@ export interface Mutation {
   /** The same for many, in few round trips; results in order. One failure does not stop the others. */
   createEntries(entries: readonly NewEntry[]): Promise<readonly (CreatedEntry | Error)[]>;
   getEntry(id: string): Promise<Entry | undefined>;
+  /** Many in one round trip, in order; updating or deleting them afterwards costs no other. */
+  getEntries(ids: readonly string[]): Promise<readonly (Entry | undefined)[]>;
   /** @throws IdentityError `not_found`; `already_exists` when it would equal another entry's SPIFFE ID, parent and selectors */
   updateEntry(id: string, change: EntryChange): Promise<Entry>;
   /** @throws IdentityError `not_found` */

@@ -40,6 +40,7 @@ export class Transaction implements Mutation {
   createEntry = (entry: NewEntry) => this.#entries.create(entry);
   createEntries = (entries: readonly NewEntry[]) => this.#entries.createAll(entries);
   getEntry = (id: string) => this.#entries.get(id);
+  getEntries = (ids: readonly string[]) => this.#entries.getAll(ids);
   updateEntry = (id: string, change: EntryChange) => this.#entries.update(id, change);
   deleteEntry = (id: string) => this.#entries.delete(id);
 

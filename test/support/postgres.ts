@@ -1,4 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
+import type { ExecFileSyncOptionsWithStringEncoding } from 'node:child_process';
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
@@ -42,7 +43,20 @@ export async function startPostgres(): Promise<PostgresCluster> {
   const control = (...args: string[]): string =>
     asOwner(join(bin, 'pg_ctl'), ['-D', data, '-s', '-w', '-l', join(folder, 'log'), ...args]);
   const psql = (sql: string, database = 'postgres'): string =>
-    asOwner(join(bin, 'psql'), ['-h', folder, '-p', `${port}`, '-U', ROLE, '-XAtq', '-v', 'ON_ERROR_STOP=1', '-c', sql, database]);
+    asOwner(join(bin, 'psql'), [
+      '-h',
+      folder,
+      '-p',
+      `${port}`,
+      '-U',
+      ROLE,
+      '-XAtq',
+      '-v',
+      'ON_ERROR_STOP=1',
+      '-c',
+      sql,
+      database,
+    ]);
   let databases = 0;
   control('-o', options, 'start');
   return {
@@ -63,11 +77,11 @@ export async function startPostgres(): Promise<PostgresCluster> {
 
 /** Runs programs as a user that a PostgreSQL server accepts: it refuses to run as root. */
 function ownerOf(folder: string): (command: string, args: readonly string[]) => string {
-  const options = { encoding: 'utf8', cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] } as const;
-  if (process.getuid?.() !== 0) return (command, args) => execFileSync(command, args, options);
+  const options: ExecFileSyncOptionsWithStringEncoding = { encoding: 'utf8', cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] };
+  if (process.getuid?.() !== 0) return (command, args) => execFileSync(command, [...args], options);
   const [uid = 0, gid = 0] = ['-u', '-g'].map((flag) => Number(execFileSync('id', [flag, ROLE], { encoding: 'utf8' })));
   chownSync(folder, uid, gid);
-  return (command, args) => execFileSync(command, args, { ...options, uid, gid });
+  return (command, args) => execFileSync(command, [...args], { ...options, uid, gid });
 }
 
 function binaries(): string | undefined {
