@@ -4,6 +4,8 @@ import { IdentityError } from '../../core/errors.ts';
 // oxlint-disable-next-line no-control-regex -- ASCII is what is meant
 const ASCII = /^[\x00-\x7f]*$/;
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+// What the ASCII form of a label may stand for: letters, marks and digits of any script.
+const INTERNATIONAL = /^(?=.*[^\0-\x7f])[\p{L}\p{M}\p{N}-]+$/u;
 const MAX_NAME_LENGTH = 253;
 
 /**
@@ -34,8 +36,12 @@ function plainNameFault(name: string): string | undefined {
 
 function isLabel(label: string): boolean {
   if (!LABEL.test(label)) return false;
-  if (label.startsWith('xn--')) return domainToASCII(domainToUnicode(label)) === label;
-  return label.slice(2, 4) !== '--';
+  return label.startsWith('xn--') ? isInternational(label) : label.slice(2, 4) !== '--';
+}
+
+function isInternational(label: string): boolean {
+  const unicode = domainToUnicode(label);
+  return INTERNATIONAL.test(unicode) && domainToASCII(unicode) === label;
 }
 
 /** @throws IdentityError `invalid_argument` when a wildcard among the names covers another of them */

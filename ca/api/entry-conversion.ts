@@ -78,7 +78,6 @@ export function entryChangeFromProto(proto: ProtoEntry, own: TrustDomain, mask: 
   // The cast is sound: the keys of MASKED are fields of the mask.
   const named = (Object.keys(MASKED) as (keyof typeof MASKED)[]).filter((field) => mask === undefined || mask[field]);
   const change = Object.fromEntries(named.flatMap((field) => MASKED[field]).map((field) => [field, READERS[field](proto, own)]));
-  // The cast is sound: each value came from the reader of its key.
   return change;
 }
 
