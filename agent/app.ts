@@ -1,6 +1,9 @@
 import type { Clock } from '../core/clock.ts';
 import { Current } from '../core/current.ts';
+import { Diagnosis } from '../proto/gen/countersign/agent/v1/agent_pb.ts';
 import { SpiffeWorkloadAPI } from '../proto/gen/spiffe/workload/workload_pb.ts';
+import { Debug } from '../proto/gen/spire/api/agent/debug/v1/debug_pb.ts';
+import { DelegatedIdentity } from '../proto/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity_pb.ts';
 import { addHealth } from '../runtime/grpc/health.ts';
 import { addReflection } from '../runtime/grpc/reflection.ts';
 import { GrpcServer } from '../runtime/grpc/server.ts';
@@ -8,6 +11,10 @@ import { listenUnix } from '../runtime/grpc/unix-listener.ts';
 import type { RunningProcess } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
 import { Bundle } from '../spiffe/bundle.ts';
+import { debugApi } from './api/debug.ts';
+import { delegatedIdentity } from './api/delegated-identity.ts';
+import { diagnosis } from './api/diagnosis.ts';
+import { Observability } from './api/observability.ts';
 import { workloadApi } from './api/workload-api.ts';
 import { loadBootstrapBundle } from './attest/bootstrap.ts';
 import { createNodeAttestor } from './attest/node-attestor.ts';
@@ -15,8 +22,11 @@ import { NodeIdentity } from './attest/node-identity.ts';
 import { StateFile } from './attest/state-file.ts';
 import { IdentityCache, type CacheUpdate } from './cache/identity-cache.ts';
 import { JwtSvidCache } from './cache/jwt-svid-cache.ts';
+import { withdrawTainted } from './cache/tainted-keys.ts';
+import { WitSvidCache } from './cache/wit-svid-cache.ts';
 import type { AgentConfig } from './config.ts';
 import { createCaIssuer } from './sync/ca-issuer.ts';
+import { postStatus } from './sync/post-status.ts';
 import { Synchronizer } from './sync/synchronizer.ts';
 import { WorkloadAttestation, type Workload } from './workload-attest/attestation.ts';
 import { createWorkloadAttestors } from './workload-attest/config.ts';
@@ -28,92 +38,156 @@ export interface AgentOptions {
   readonly log: Logger;
 }
 
+/** An agent that runs. Disposing of it lets calls finish, then closes everything. */
+export interface RunningAgent extends RunningProcess {
+  /** Rejects when the agent has lost its identity for good. */
+  readonly ended: Promise<void>;
+  /** Undefined when `listen.http` is not configured. */
+  readonly httpPort: number | undefined;
+}
+
 // Any process of the machine may connect: who it is decides what it gets.
 const PUBLIC_SOCKET_MODE = 0o777;
+// Whoever may open the private socket may also be given a group for it.
+const PRIVATE_SOCKET_MODE = 0o660;
+const DRAIN_MS = 2_000;
 
-/** Starts an agent: it serves at once, answering UNAVAILABLE until it has attested and synchronised. */
-export async function startAgent(options: AgentOptions, signal: AbortSignal): Promise<RunningProcess> {
-  const resources = new AsyncDisposableStack();
+/** Starts an agent: it serves at once, and answers UNAVAILABLE until it has attested and synchronised. */
+export async function startAgent(options: AgentOptions, signal: AbortSignal): Promise<RunningAgent> {
+  await using resources = new AsyncDisposableStack();
   const stop = new AbortController();
   resources.defer(() => stop.abort());
-  const until = AbortSignal.any([signal, stop.signal]);
   const parts = createParts(options, resources);
   await serveWorkloads(options, parts, resources);
-  return { ended: work(parts, until), [Symbol.asyncDispose]: () => resources.disposeAsync() };
+  await serveAdmins(options, parts, resources);
+  const ended = work(parts, AbortSignal.any([signal, stop.signal]));
+  // Whoever runs the agent awaits this; until then a rejection must not end the process by itself.
+  ended.catch(() => {});
+  const { http: address } = options.config.listen;
+  const http = address && resources.use(await parts.observability.serve(address));
+  const owned = resources.move();
+  return { ended, httpPort: http?.port, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 interface Parts {
   readonly node: NodeIdentity;
   readonly cache: IdentityCache;
   readonly jwtSvids: JwtSvidCache;
+  readonly witSvids: WitSvidCache;
   readonly synchronizer: Synchronizer;
   readonly attestation: WorkloadAttestation;
+  readonly observability: Observability;
+  readonly serving: Current<boolean>;
+  readonly log: Logger;
 }
 
-function createParts({ config, clock, log }: AgentOptions, resources: AsyncDisposableStack): Parts {
-  const { trustDomain, dataDir, server } = config;
-  const node = resources.use(
-    new NodeIdentity({
-      trustDomain,
-      server,
-      attestor: createNodeAttestor(config.attestor),
-      bootstrap: () => loadBootstrapBundle(config.bootstrap, trustDomain),
-      state: new StateFile({ dataDir, trustDomain, keepsKey: config.keys.kind === 'disk' }),
-      clock,
-      log: log.child({ component: 'node' }),
-    }),
-  );
+function createParts(options: AgentOptions, resources: AsyncDisposableStack): Parts {
+  const { config, clock, log } = options;
+  const node = resources.use(createNode(options));
   const issuer = createCaIssuer(node.connection);
-  const bundle = new Bundle({ trustDomain });
-  const cache = resources.use(new IdentityCache({ bundle, issuer, clock, log: log.child({ component: 'cache' }) }));
-  const jwtSvids = new JwtSvidCache({ issuer, clock, log: log.child({ component: 'cache' }) });
+  const cacheLog = log.child({ component: 'cache' });
+  const bundle = new Bundle({ trustDomain: config.trustDomain });
+  const cache = resources.use(new IdentityCache({ bundle, issuer, clock, log: cacheLog }));
+  const jwtSvids = new JwtSvidCache({ issuer, clock, log: cacheLog });
+  const witSvids = new WitSvidCache({ issuer, clock, log: cacheLog });
+  resources.defer(withdrawTainted(cache.bundles, jwtSvids, witSvids));
+  const serving = new Current(false);
   const apply = (update: CacheUpdate): void => {
     cache.apply(update);
     node.updateBundle(cache.bundles.own);
+    serving.set(cache.ready);
   };
-  const synchronizer = new Synchronizer({
-    connection: node.connection,
+  const synchronizer = createSynchronizer(options, node, apply);
+  const attestors = createWorkloadAttestors(config.workloadAttestors, clock);
+  const attestation = resources.use(new WorkloadAttestation({ attestors, clock, log: log.child({ component: 'attestation' }) }));
+  const observability = new Observability({ node, cache, jwtSvids, synchronizer, clock });
+  return { node, cache, jwtSvids, witSvids, synchronizer, attestation, observability, serving, log };
+}
+
+function createNode({ config, clock, log }: AgentOptions): NodeIdentity {
+  const { trustDomain, dataDir, server } = config;
+  return new NodeIdentity({
     trustDomain,
+    server,
+    attestor: createNodeAttestor(config.attestor),
+    bootstrap: () => loadBootstrapBundle(config.bootstrap, trustDomain),
+    state: new StateFile({ dataDir, trustDomain, keepsKey: config.keys.kind === 'disk' }),
+    clock,
+    log: log.child({ component: 'node' }),
+  });
+}
+
+function createSynchronizer(
+  { config, clock, log }: AgentOptions,
+  node: NodeIdentity,
+  apply: (update: CacheUpdate) => void,
+): Synchronizer {
+  return new Synchronizer({
+    connection: node.connection,
+    trustDomain: config.trustDomain,
     clock,
     log: log.child({ component: 'sync' }),
     apply,
-    recover: (error, until) => node.recover(error, until),
+    recover: (error, signal) => node.recover(error, signal),
   });
-  const attestation = resources.use(
-    new WorkloadAttestation({
-      attestors: createWorkloadAttestors(config.workloadAttestors, clock),
-      clock,
-      log: log.child({ component: 'attestation' }),
-    }),
-  );
-  return { node, cache, jwtSvids, synchronizer, attestation };
 }
 
-/** The agent's work in the background; rejects when it has lost its identity for good. */
-async function work({ node, synchronizer }: Parts, signal: AbortSignal): Promise<void> {
+/** The agent's work in the background. */
+async function work({ node, synchronizer, log }: Parts, signal: AbortSignal): Promise<void> {
   try {
     await node.start(signal);
-    await Promise.all([node.keepRenewed(signal), synchronizer.run(signal)]);
+    await Promise.all([node.keepRenewed(signal), synchronizer.run(signal), postStatus(node.connection, log, signal)]);
   } catch (error) {
     if (!signal.aborted) throw error;
   }
 }
 
-async function serveWorkloads(
-  { config, clock, log }: AgentOptions,
-  { cache, jwtSvids, attestation }: Parts,
+async function serveWorkloads(options: AgentOptions, parts: Parts, resources: AsyncDisposableStack): Promise<void> {
+  const { config, clock, log } = options;
+  const { cache, jwtSvids, witSvids } = parts;
+  const server = createServer(options, parts, resources);
+  server.addService(SpiffeWorkloadAPI, workloadApi({ cache, jwtSvids, witSvids, clock }));
+  await listen(server, { parts, resources, path: config.listen.workload.path, mode: PUBLIC_SOCKET_MODE });
+  log.info({ path: config.listen.workload.path }, 'workload api is served');
+}
+
+async function serveAdmins(options: AgentOptions, parts: Parts, resources: AsyncDisposableStack): Promise<void> {
+  const { clock, config } = options;
+  if (config.listen.admin === undefined) return;
+  const { node, cache, jwtSvids, synchronizer, attestation } = parts;
+  const { authorizedDelegates } = config;
+  const server = createServer(options, parts, resources);
+  server.addService(DelegatedIdentity, delegatedIdentity({ cache, jwtSvids, attestation, authorizedDelegates }));
+  server.addService(Debug, debugApi({ node, cache, jwtSvids, synchronizer, clock }));
+  server.addService(Diagnosis, diagnosis({ cache, attestation }));
+  await listen(server, { parts, resources, path: config.listen.admin.path, mode: PRIVATE_SOCKET_MODE });
+}
+
+function createServer(
+  { clock, log }: AgentOptions,
+  { observability }: Parts,
   resources: AsyncDisposableStack,
-): Promise<void> {
+): GrpcServer<Workload> {
   const server = new GrpcServer<Workload>({
     clock,
-    onError: (err, method) => log.error({ err, method }, 'rpc handler failed'),
+    onCallEnd: observability.onCallEnd,
+    onError: (err, method) => log.error({ err, method }, 'rpc failed'),
   });
-  resources.defer(() => server.close({ graceMs: 2_000 }));
-  server.addService(SpiffeWorkloadAPI, workloadApi({ cache, jwtSvids, clock }));
-  addHealth(server, new Current(true));
+  resources.defer(() => server.close({ graceMs: DRAIN_MS }));
+  return server;
+}
+
+interface Listening {
+  readonly parts: Parts;
+  readonly resources: AsyncDisposableStack;
+  readonly path: string;
+  readonly mode: number;
+}
+
+async function listen(server: GrpcServer<Workload>, { parts, resources, path, mode }: Listening): Promise<void> {
+  const { attestation, serving, log } = parts;
+  addHealth(server, serving);
   addReflection(server);
-  const { path } = config.listen.workload;
-  const onAccept = (socket: Parameters<WorkloadAttestation['accept']>[0]): Workload => attestation.accept(socket);
-  resources.use(await listenUnix(server, path, { mode: PUBLIC_SOCKET_MODE, onAccept }));
-  log.info({ path }, 'workload api is served');
+  const onRefused = (err: unknown): void => log.debug({ err, path }, 'connection refused');
+  resources.use(await listenUnix(server, path, { mode, onRefused, onAccept: (socket) => attestation.accept(socket) }));
 }

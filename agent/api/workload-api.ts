@@ -4,21 +4,29 @@ import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { IdentityCache } from '../cache/identity-cache.ts';
 import type { JwtSvidCache } from '../cache/jwt-svid-cache.ts';
 import type { SelectorSet } from '../cache/selectors.ts';
+import type { WitSvidCache } from '../cache/wit-svid-cache.ts';
 import type { Workload } from '../workload-attest/attestation.ts';
 import { checkJwtSvidRequest, checkValidateRequest, jwtBundles, JwtSvidAnswers, validateJwtSvid } from './jwt-profile.ts';
 import { ViewStream, type Projection } from './view-stream.ts';
 import { notReady, requireSecurityHeader, whenAttested, type WorkloadCall } from './workload-call.ts';
+import { checkWitSvidRequest, witBundles, witSvids as witSvidStream } from './wit-profile.ts';
 import { x509Bundles, x509Svids } from './x509-profile.ts';
 
 /** What the Workload API serves from. */
 export interface WorkloadApiOptions {
   readonly cache: IdentityCache;
   readonly jwtSvids: JwtSvidCache;
+  readonly witSvids: WitSvidCache;
   readonly clock: Clock;
 }
 
-/** The SPIFFE Workload API, X.509 and JWT profiles (Workload API §5, §6). */
-export function workloadApi({ cache, jwtSvids, clock }: WorkloadApiOptions): ServiceHandlers<typeof SpiffeWorkloadAPI, Workload> {
+/** The SPIFFE Workload API: X.509, JWT and WIT profiles (Workload API §5, §6, §7). */
+export function workloadApi({
+  cache,
+  jwtSvids,
+  witSvids,
+  clock,
+}: WorkloadApiOptions): ServiceHandlers<typeof SpiffeWorkloadAPI, Workload> {
   const answers = new JwtSvidAnswers(jwtSvids, clock);
 
   // Every RPC: header, what can be told of the request alone, readiness, then who is calling.
@@ -47,5 +55,14 @@ export function workloadApi({ cache, jwtSvids, clock }: WorkloadApiOptions): Ser
       checkValidateRequest(request);
       return serve(call, (selectors) => validateJwtSvid(request, cache.entitlementsOf(selectors).value, clock));
     },
+
+    fetchWITSVID(request, call) {
+      requireSecurityHeader(call);
+      checkWitSvidRequest(request);
+      return serve(call, (selectors) =>
+        witSvidStream(request, { view: cache.entitlementsOf(selectors), cache: witSvids, clock, call }),
+      );
+    },
+    fetchWITBundles: (_request, call) => bundleStream(call, witBundles),
   };
 }

@@ -65,6 +65,11 @@ export class IdentityCache implements IdentitySource, Disposable {
     return { entries: this.#records.size, x509Svids };
   }
 
+  /** All entries of this agent. */
+  *entries(): Generator<AgentEntry, void, undefined> {
+    for (const { entry } of this.#records.values()) yield entry;
+  }
+
   identitiesFor(selectors: SelectorSet): WorkloadView {
     const view = this.entitlementsOf(selectors);
     if (!view.wantsX509) {

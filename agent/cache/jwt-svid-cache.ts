@@ -27,6 +27,7 @@ export class JwtSvidCache {
   readonly #options: JwtSvidCacheOptions;
   readonly #tokens = new Map<string, CachedToken>();
   readonly #pending = new Map<string, Promise<CachedToken>>();
+  #withdrawn: ReadonlySet<string> = new Set();
   #generation = 0;
 
   constructor(options: JwtSvidCacheOptions) {
@@ -61,8 +62,10 @@ export class JwtSvidCache {
     return this.#pending.get(key) ?? this.#refresh(key, entry, audience);
   }
 
-  /** Drops the tokens that these authorities signed. */
+  /** Drops the tokens that these authorities signed: they are tainted. */
   withdraw(keyIds: ReadonlySet<string>): void {
+    if (keyIds.isSubsetOf(this.#withdrawn)) return;
+    this.#withdrawn = keyIds;
     for (const [key, { keyId }] of this.#tokens) if (keyIds.has(keyId)) this.#tokens.delete(key);
     this.#generation++;
   }

@@ -1,0 +1,80 @@
+import type { Clock } from '../../core/clock.ts';
+import type { CallEnd } from '../../runtime/grpc/call.ts';
+import type { CheckResult, Checks, HttpListener } from '../../runtime/http.ts';
+import type { ListenAddress } from '../../runtime/config-file.ts';
+import type { RpcMetrics } from '../../runtime/metrics.ts';
+import type { NodeIdentity } from '../attest/node-identity.ts';
+import type { IdentityCache } from '../cache/identity-cache.ts';
+import type { JwtSvidCache } from '../cache/jwt-svid-cache.ts';
+import type { Synchronizer } from '../sync/synchronizer.ts';
+
+/** What health and metrics tell of. */
+export interface ObservabilityOptions {
+  readonly node: NodeIdentity;
+  readonly cache: IdentityCache;
+  readonly jwtSvids: JwtSvidCache;
+  readonly synchronizer: Synchronizer;
+  readonly clock: Clock;
+}
+
+/** Health and metrics of the agent. Their libraries are loaded when they are served, after the workload socket is. */
+export class Observability {
+  readonly #options: ObservabilityOptions;
+  #rpcs: RpcMetrics | undefined;
+
+  constructor(options: ObservabilityOptions) {
+    this.#options = options;
+  }
+
+  /** Counts a call that ended. */
+  readonly onCallEnd = ({ method, code, durationMs }: CallEnd<unknown>): void => {
+    this.#rpcs?.handled.inc({ method, code });
+    this.#rpcs?.seconds.observe({ method }, durationMs / 1000);
+  };
+
+  /** Serves `/livez`, `/readyz` and `/metrics`. */
+  async serve(address: ListenAddress): Promise<HttpListener> {
+    const { createMetrics, createRpcMetrics, gaugeOf } = await import('../../runtime/metrics.ts');
+    const { listenHttp } = await import('../../runtime/http.ts');
+    const metrics = createMetrics();
+    this.#rpcs = createRpcMetrics(metrics);
+    this.#describe((name, help, read) => gaugeOf(metrics, name, help, read));
+    return listenHttp({ address, ready: this.checks, metrics });
+  }
+
+  /** Whether the agent can serve, and why not. */
+  get checks(): Checks {
+    return { attested: () => this.#attested(), synchronised: () => this.#synchronised() };
+  }
+
+  #describe(gauge: (name: string, help: string, read: () => number) => void): void {
+    const { node, cache, jwtSvids, synchronizer } = this.#options;
+    gauge('countersign_agent_entries', 'Registration entries of this agent', () => cache.counts.entries);
+    gauge('countersign_agent_x509_svids', 'X509-SVIDs kept ready', () => cache.counts.x509Svids);
+    gauge('countersign_agent_jwt_svids', 'JWT-SVIDs in the cache', () => jwtSvids.size);
+    gauge('countersign_agent_connected', 'Whether the CA is being followed (1) or not (0)', () =>
+      synchronizer.status.isConnected ? 1 : 0,
+    );
+    gauge('countersign_agent_last_sync_seconds', 'When the agent was last up to date, Unix time', () =>
+      Math.floor(synchronizer.status.lastSyncMs / 1000),
+    );
+    gauge('countersign_agent_svid_expiry_seconds', "When the agent's own SVID expires, Unix time", () =>
+      Math.floor((node.svid.value?.leaf.notAfterMs ?? 0) / 1000),
+    );
+  }
+
+  #attested(): CheckResult {
+    const svid = this.#options.node.svid.value;
+    if (svid === undefined) return { ok: false, reason: 'not attested by the CA yet; the log says what is missing' };
+    const ok = svid.leaf.notAfterMs > this.#options.clock.nowMs();
+    return { ok, reason: `${ok ? 'attested as' : 'expired:'} ${svid.id.toString()}` };
+  }
+
+  // An agent that has its entries can serve while the CA is away; the reason says that it is.
+  #synchronised(): CheckResult {
+    const { cache, synchronizer } = this.#options;
+    const { isConnected, failure, mode } = synchronizer.status;
+    const how = isConnected ? `follows the CA (${mode})` : (failure?.message ?? 'has not heard from the CA yet');
+    return { ok: cache.ready, reason: how };
+  }
+}
