@@ -14,6 +14,7 @@ import { listenForAdmins, listenForAgents } from './api/listeners.ts';
 import { RpcLimits } from './api/rpc-limits.ts';
 import { addLocalServices, addSharedServices, type ApiOptions } from './api/services.ts';
 import type { FederationRefresher } from './api/trust-domain-service.ts';
+import { AgentPruning } from './attest/agent-pruning.ts';
 import { loadAttestors } from './attest/attestors.ts';
 import { AuditLog } from './audit/audit-log.ts';
 import { Authorities } from './authorities/authorities.ts';
@@ -24,8 +25,8 @@ import { DiskKeyStore } from './keys/disk-key-store.ts';
 import type { KeyStore } from './keys/key-store.ts';
 import { MemoryKeyStore } from './keys/memory-key-store.ts';
 import { LogLevels } from './log-levels.ts';
-import { startRegistry } from './registry/feed.ts';
-import type { RegistryFeed } from './registry/registry.ts';
+import { startRegistry, type RegistryFeed } from './registry/feed.ts';
+
 import { ServerIdentity } from './server-svid.ts';
 import { openStore } from './store/open.ts';
 import type { Store } from './store/store.ts';
@@ -89,6 +90,8 @@ async function openState(resources: AsyncDisposableStack, { config, clock, logLe
   const store = resources.use(await openStore(await storeConfig(config), { clock, onOutage }));
   const refreshHintSeconds = Math.floor((config.federation.endpoint?.refreshHint.ms ?? 0) / 1000);
   const feed = resources.use(await startRegistry({ store, trustDomain: config.trustDomain, clock, refreshHintSeconds }));
+  const after = config.pruneAgentsAfter;
+  if (after !== undefined) resources.use(new AgentPruning({ store, registry: feed.registry, clock, log, after }));
   return { store, feed };
 }
 
