@@ -1,7 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
-import { Current } from '../core/current.ts';
+import { Current, type Source } from '../core/current.ts';
 import { IdentityError } from '../core/errors.ts';
 import { GrpcServer } from '../runtime/grpc/server.ts';
 import { listenHttp, type Checks } from '../runtime/http.ts';
@@ -13,21 +13,22 @@ import { Authorizer } from './api/authorizer.ts';
 import { listenForAdmins, listenForAgents } from './api/listeners.ts';
 import { RpcLimits } from './api/rpc-limits.ts';
 import { addLocalServices, addSharedServices, type ApiOptions } from './api/services.ts';
-import type { FederationRefresher } from './api/trust-domain-service.ts';
 import { AgentPruning } from './attest/agent-pruning.ts';
 import { loadAttestors } from './attest/attestors.ts';
 import { AuditLog } from './audit/audit-log.ts';
 import { Authorities } from './authorities/authorities.ts';
 import { createAuthorityBundle } from './authority-bundle.ts';
-import type { CaConfig } from './config.ts';
-import { Issuer } from './issue/issuer.ts';
+import type { CaConfig, PublicTlsConfig } from './config.ts';
+import { BundleRefresher } from './federation/refresher.ts';
+import { listenPublic, type PublicCredentials } from './http/public-listener.ts';
+import { Issuer, type ServerSvid } from './issue/issuer.ts';
 import { DiskKeyStore } from './keys/disk-key-store.ts';
 import type { KeyStore } from './keys/key-store.ts';
 import { MemoryKeyStore } from './keys/memory-key-store.ts';
 import { LogLevels } from './log-levels.ts';
 import { startRegistry, type RegistryFeed } from './registry/feed.ts';
 
-import { ServerIdentity } from './server-svid.ts';
+import { ServerIdentity, tlsCredentials } from './server-svid.ts';
 import { openStore } from './store/open.ts';
 import type { Store } from './store/store.ts';
 
@@ -43,6 +44,8 @@ export interface Ca extends AsyncDisposable {
   readonly grpcPort: number;
   /** Undefined when `listen.http` is not configured. */
   readonly httpPort: number | undefined;
+  /** Undefined when `listen.public` is not configured. */
+  readonly publicPort: number | undefined;
 }
 
 const DRAIN_MS = 5_000;
@@ -55,7 +58,7 @@ export async function startCa({ config, clock, log }: CaOptions): Promise<Ca> {
   const logLevels = new LogLevels(log);
   const state = await openState(resources, { config, clock, logLevels });
   const signing = await openSigning(resources, { config, clock, logLevels, state });
-  const api = await createApi({ config, clock, logLevels, state, signing });
+  const api = await createApi(resources, { config, clock, logLevels, state, signing });
   const metrics = createMetrics();
   const ports = await listen(resources, { config, api, metrics, checks: readiness(state, signing) });
   log.info({ trustDomain: config.trustDomain.name, ...ports }, 'ca serves');
@@ -155,13 +158,10 @@ function openKeys({ keys, dataDir }: CaConfig): KeyStore | Promise<KeyStore> {
 
 type Api = Omit<ApiOptions, 'serving'> & { readonly serving: Current<boolean> };
 
-async function createApi({
-  config,
-  clock,
-  logLevels,
-  state,
-  signing,
-}: Common & { state: State; signing: Signing }): Promise<Api> {
+async function createApi(
+  resources: AsyncDisposableStack,
+  { config, clock, logLevels, state, signing }: Common & { state: State; signing: Signing },
+): Promise<Api> {
   const { trustDomain } = config;
   const { registry } = state.feed;
   const log = logLevels.component('api');
@@ -177,7 +177,7 @@ async function createApi({
     authorizer: new Authorizer({ trustDomain, admins: config.admins, registry, agents, clock }),
     limits: new RpcLimits(clock, config.rateLimits),
     attestors: await loadAttestors({ config: config.attestors, trustDomain, store: state.store, clock }),
-    refresher: noFederation,
+    refresher: resources.use(await createRefresher({ config, clock, logLevels, state })),
     svid: signing.identity.svid,
     logLevels,
     serving: new Current(true),
@@ -185,8 +185,18 @@ async function createApi({
   };
 }
 
-/** Until federation is wired up: no relationship is managed. */
-const noFederation: FederationRefresher = { refresh: () => Promise.resolve(false) };
+async function createRefresher({ config, clock, logLevels, state }: Common & { state: State }): Promise<BundleRefresher> {
+  const { allowPrivateHosts, webRootFiles } = config.federation;
+  const roots = await Promise.all(webRootFiles.map((file) => readFile(file, 'utf8')));
+  return new BundleRefresher({
+    store: state.store,
+    registry: state.feed.registry,
+    clock,
+    log: logLevels.component('federation'),
+    allowPrivateHosts,
+    ...(roots.length === 0 ? {} : { webRootsPem: roots }),
+  });
+}
 
 interface Listening {
   readonly config: CaConfig;
@@ -205,7 +215,39 @@ async function listen(resources: AsyncDisposableStack, { config, api, metrics, c
   const http = config.listen.http && resources.use(await listenHttp({ address: config.listen.http, ready: checks, metrics }));
   resources.use(await listenForAdmins(local, { path: config.listen.admin.path, log: api.log }));
   const agents = resources.use(await listenForAgents(remote, { address: config.listen.grpc, svid: api.svid, log: api.log }));
-  return { grpcPort: agents.port, httpPort: http?.port };
+  const open = config.listen.public && resources.use(await listenForEverybody(config.listen.public, { config, api }));
+  return { grpcPort: agents.port, httpPort: http?.port, publicPort: open?.port };
+}
+
+async function listenForEverybody(
+  address: NonNullable<CaConfig['listen']['public']>,
+  { config, api }: Pick<Listening, 'config' | 'api'>,
+): ReturnType<typeof listenPublic> {
+  return listenPublic({
+    address,
+    credentials: config.publicTls === undefined ? ownCredentials(api.svid) : await fileCredentials(config.publicTls),
+    bundle: api.registry.bundle,
+    bundleEndpoint: config.federation.endpoint !== undefined,
+    jwtIssuer: config.jwtIssuer,
+  });
+}
+
+/** The CA's own SVID, as it is replaced. */
+function ownCredentials(svid: Source<ServerSvid>): Source<PublicCredentials> {
+  const read = (value: ServerSvid): PublicCredentials => {
+    const { cert, key } = tlsCredentials(value);
+    return { certificatePem: cert, privateKeyPem: key };
+  };
+  return {
+    get value() {
+      return read(svid.value);
+    },
+    subscribe: (listener) => svid.subscribe((next) => listener(read(next))),
+  };
+}
+
+async function fileCredentials({ certFile, keyFile }: PublicTlsConfig): Promise<Source<PublicCredentials>> {
+  return new Current({ certificatePem: await readFile(certFile, 'utf8'), privateKeyPem: await readFile(keyFile, 'utf8') });
 }
 
 interface ServerLimits {
