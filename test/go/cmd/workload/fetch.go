@@ -6,6 +6,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
 func fetch(ctx context.Context, o options, what string) error {
@@ -25,13 +26,17 @@ func fetch(ctx context.Context, o options, what string) error {
 		}
 		line = x509Line(update)
 	case "jwt":
-		return fetchJWT(ctx, o)
+		return fetchJWT(ctx, o, client)
 	case "wit":
 		svids, err := client.FetchWITSVIDs(ctx, o.subject)
 		if err != nil {
 			return err
 		}
-		line = witLine(svids)
+		set, err := client.FetchWITBundles(ctx)
+		if err != nil {
+			return err
+		}
+		line = witLine(svids, set)
 	case "bundles":
 		set, err := client.FetchX509Bundles(ctx)
 		if err != nil {
@@ -57,23 +62,30 @@ func fetch(ctx context.Context, o options, what string) error {
 	return nil
 }
 
-func fetchJWT(ctx context.Context, o options) error {
-	client, err := o.client(ctx)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
+func fetchJWT(ctx context.Context, o options, client *workloadapi.Client) error {
 	params := jwtsvid.Params{Audience: o.audiences()[0], ExtraAudiences: o.audiences()[1:]}
 	if o.subject != "" {
-		if params.Subject, err = spiffeid.FromString(o.subject); err != nil {
+		subject, err := spiffeid.FromString(o.subject)
+		if err != nil {
 			return err
 		}
+		params.Subject = subject
 	}
 	svids, err := client.FetchJWTSVIDs(ctx, params)
 	if err != nil {
 		return err
 	}
-	print(map[string]any{"svids": jwtLines(svids)})
+	set, err := client.FetchJWTBundles(ctx)
+	if err != nil {
+		return err
+	}
+	lines := jwtLines(svids)
+	for i, svid := range svids {
+		if _, err := jwtsvid.ParseAndValidate(svid.Marshal(), set, svid.Audience); err != nil {
+			lines[i]["invalid"] = err.Error()
+		}
+	}
+	print(map[string]any{"svids": lines})
 	return nil
 }
 

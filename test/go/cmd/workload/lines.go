@@ -59,16 +59,23 @@ func jwtLines(svids []*jwtsvid.SVID) []map[string]any {
 	return lines
 }
 
-func witLine(svids []*witsvid.SVID) map[string]any {
+// witLine has each SVID and, where bundles are given, whether it verifies against them.
+func witLine(svids []*witsvid.SVID, bundles *witbundle.Set) map[string]any {
 	lines := []map[string]any{}
 	for _, svid := range svids {
-		lines = append(lines, map[string]any{
+		line := map[string]any{
 			"id":     svid.ID.String(),
 			"hint":   svid.Hint,
 			"keyId":  svid.KeyID,
 			"expiry": svid.Expiry.Unix(),
 			"token":  svid.Marshal(),
-		})
+		}
+		if bundles != nil {
+			if _, err := witsvid.ParseAndValidate(svid.Marshal(), bundles); err != nil {
+				line["invalid"] = err.Error()
+			}
+		}
+		lines = append(lines, line)
 	}
 	return map[string]any{"svids": lines}
 }

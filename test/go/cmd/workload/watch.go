@@ -46,7 +46,7 @@ func (watcher) OnJWTBundlesUpdate(set *jwtbundle.Set) {
 	print(map[string]any{"bundles": jwtBundles(set)})
 }
 func (watcher) OnJWTBundlesWatchError(err error)       { printError(err) }
-func (watcher) OnWITSVIDsUpdate(svids []*witsvid.SVID) { print(witLine(svids)) }
+func (watcher) OnWITSVIDsUpdate(svids []*witsvid.SVID) { print(witLine(svids, nil)) }
 func (watcher) OnWITSVIDsWatchError(err error)         { printError(err) }
 func (watcher) OnWITBundlesUpdate(set *witbundle.Set) {
 	print(map[string]any{"bundles": witBundles(set)})
