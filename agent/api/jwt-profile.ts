@@ -1,19 +1,13 @@
-import type { JsonObject } from '@bufbuild/protobuf';
-
 import type { Clock } from '../../core/clock.ts';
-import { IdentityError, isIdentityError } from '../../core/errors.ts';
+import { IdentityError } from '../../core/errors.ts';
 import {
   JWTBundlesResponseSchema,
   JWTSVIDResponseSchema,
-  ValidateJWTSVIDResponseSchema,
   type JWTSVIDRequest,
-  type ValidateJWTSVIDRequest,
 } from '../../proto/gen/spiffe/workload/workload_pb.ts';
 import { encodeMessage, type EncodedMessage } from '../../runtime/grpc/encoded-message.ts';
 import { formatBundleDocument, type Bundle } from '../../spiffe/bundle.ts';
-import { verifyJwtSvid, type JwtSvid } from '../../spiffe/jwt-svid.ts';
 import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
-import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { AgentEntry, WorkloadIdentities } from '../cache/identities.ts';
 import type { JwtSvidCache } from '../cache/jwt-svid-cache.ts';
 import type { CachedToken } from '../cache/token.ts';
@@ -103,45 +97,4 @@ function encodeTokens(entries: readonly AgentEntry[], tokens: readonly CachedTok
     hint,
   }));
   return encodeMessage(JWTSVIDResponseSchema, { svids });
-}
-
-/**
- * `ValidateJWTSVID` (Workload API §6.2.3). Of a foreign trust domain's token only `sub`, `aud` and `exp` are passed on, as in
- * SPIRE: what else a stranger claims might be taken for the word of our own CA.
- *
- * @throws IdentityError `invalid_argument` for a token that does not validate
- */
-export function validateJwtSvid(request: ValidateJWTSVIDRequest, identities: WorkloadIdentities, clock: Clock): EncodedMessage {
-  const { bundle, federatedBundles } = identities;
-  const bundleOf = (trustDomain: TrustDomain): Bundle | undefined =>
-    trustDomain.equals(bundle.trustDomain) ? bundle : federatedBundles.get(trustDomain.name);
-  const svid = verify(request, { bundleOf }, clock.nowMs());
-  const isOwn = svid.id.isMemberOf(bundle.trustDomain);
-  return encodeMessage(ValidateJWTSVIDResponseSchema, { spiffeId: svid.id.toString(), claims: claimsOf(svid, isOwn) });
-}
-
-/** Refuses an incomplete request, before anybody is attested. @throws IdentityError `invalid_argument` */
-export function checkValidateRequest({ audience, svid }: ValidateJWTSVIDRequest): void {
-  if (audience === '') throw new IdentityError('invalid_argument', 'audience must be specified');
-  if (svid === '') throw new IdentityError('invalid_argument', 'svid must be specified');
-}
-
-function verify(
-  { svid, audience }: ValidateJWTSVIDRequest,
-  bundles: { bundleOf(trustDomain: TrustDomain): Bundle | undefined },
-  nowMs: number,
-): JwtSvid {
-  try {
-    return verifyJwtSvid(svid, [audience], bundles, nowMs);
-  } catch (error) {
-    if (!isIdentityError(error, 'unauthenticated')) throw error;
-    throw new IdentityError('invalid_argument', error.message, { cause: error });
-  }
-}
-
-function claimsOf({ claims, audience }: JwtSvid, isOwn: boolean): JsonObject {
-  // The cast is sound: claims were parsed from JSON.
-  const all = { ...claims, aud: [...audience] } as JsonObject;
-  if (isOwn) return all;
-  return Object.fromEntries(Object.entries(all).filter(([name]) => name === 'sub' || name === 'aud' || name === 'exp'));
 }

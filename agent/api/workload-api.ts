@@ -6,7 +6,8 @@ import type { JwtSvidCache } from '../cache/jwt-svid-cache.ts';
 import type { SelectorSet } from '../cache/selectors.ts';
 import type { WitSvidCache } from '../cache/wit-svid-cache.ts';
 import type { Workload } from '../workload-attest/attestation.ts';
-import { checkJwtSvidRequest, checkValidateRequest, jwtBundles, JwtSvidAnswers, validateJwtSvid } from './jwt-profile.ts';
+import { checkJwtSvidRequest, jwtBundles, JwtSvidAnswers } from './jwt-profile.ts';
+import { checkValidateRequest, JwtValidation } from './jwt-validation.ts';
 import { ViewStream, type Projection } from './view-stream.ts';
 import { notReady, requireSecurityHeader, whenAttested, type WorkloadCall } from './workload-call.ts';
 import { checkWitSvidRequest, witBundles, witSvids as witSvidStream } from './wit-profile.ts';
@@ -28,6 +29,7 @@ export function workloadApi({
   clock,
 }: WorkloadApiOptions): ServiceHandlers<typeof SpiffeWorkloadAPI, Workload> {
   const answers = new JwtSvidAnswers(jwtSvids, clock);
+  const validation = new JwtValidation(clock);
 
   // Every RPC: header, what can be told of the request alone, readiness, then who is calling.
   const serve = <T>(call: WorkloadCall, next: (selectors: SelectorSet) => T | Promise<T>): T | Promise<T> => {
@@ -53,7 +55,7 @@ export function workloadApi({
     validateJWTSVID(request, call) {
       requireSecurityHeader(call);
       checkValidateRequest(request);
-      return serve(call, (selectors) => validateJwtSvid(request, cache.entitlementsOf(selectors).value, clock));
+      return serve(call, (selectors) => validation.validate(cache.entitlementsOf(selectors).value, request));
     },
 
     fetchWITSVID(request, call) {
