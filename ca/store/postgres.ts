@@ -67,12 +67,7 @@ export class PostgresDatabase implements Database {
 
   async read(text: string, parameters: readonly SqlValue[] = []): Promise<readonly SqlRow[]> {
     if (this.#closed) throw unavailable('the CA is stopping', undefined);
-    try {
-      // The cast is sound: every column of ours is a text or a bigint, which the type parser makes a number.
-      return (await this.#pool.query(text, [...parameters])).rows as SqlRow[];
-    } catch (error) {
-      throw postgresError(error);
-    }
+    return rowsOf(await asking(this.#pool.query(text, [...parameters])));
   }
 
   migrate(work: (sql: Sql) => Promise<void>): Promise<void> {
@@ -99,26 +94,27 @@ export class PostgresDatabase implements Database {
     begin: string,
     work: (sql: Sql, row: SqlRow | undefined) => Promise<{ value: T; end: string }>,
   ): Promise<T> {
-    const client = await this.#connect();
+    if (this.#closed) throw unavailable('the CA is stopping', undefined);
+    const client = await asking(this.#pool.connect());
     try {
-      const row = lastRow(await client.query(begin));
+      const [row] = rowsOf(await asking(client.query(begin)));
       const { value, end } = await work(sqlOn(client), row);
-      await client.query(end);
+      await asking(client.query(end));
       client.release();
       return value;
     } catch (error) {
       await rollBack(client);
-      throw postgresError(error);
+      throw error;
     }
   }
+}
 
-  async #connect(): Promise<PoolClient> {
-    if (this.#closed) throw unavailable('the CA is stopping', undefined);
-    try {
-      return await this.#pool.connect();
-    } catch (error) {
-      throw postgresError(error);
-    }
+/** Waits for the database's answer; what it refuses with is translated, what the caller's own work throws is not. */
+async function asking<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    throw postgresError(error);
   }
 }
 
@@ -144,10 +140,9 @@ PARSERS.setTypeParser(types.builtins.INT8, Number);
 
 function sqlOn(client: PoolClient): Sql {
   return {
-    // The cast is sound: every column of ours is a text or a bigint, which the type parser makes a number.
-    query: async (text, parameters = []) => (await client.query(text, [...parameters])).rows as SqlRow[],
+    query: async (text, parameters = []) => rowsOf(await asking(client.query(text, [...parameters]))),
     putResources: async (rows) => {
-      if (rows.length > 0) await client.query({ name: 'put', text: PUT_RESOURCES, values: columnsOf(rows) });
+      if (rows.length > 0) await asking(client.query({ name: 'put', text: PUT_RESOURCES, values: columnsOf(rows) }));
     },
     list: (parameter) => `(SELECT json_array_elements_text(${parameter}::json))`,
   };
@@ -165,10 +160,10 @@ function columnsOf(rows: readonly ResourceRow[]): unknown[] {
   ];
 }
 
-/** The row of the last statement: a query of several statements answers a list of results, which pg's types leave out. */
-function lastRow(result: QueryResult | readonly QueryResult[]): SqlRow | undefined {
+/** The rows of the last statement: a query of several statements answers a list of results, which pg's types leave out. */
+function rowsOf(result: QueryResult | readonly QueryResult[]): readonly SqlRow[] {
   // The cast is sound: every column of ours is a text or a bigint, which the type parser makes a number.
-  return [result].flat().at(-1)?.rows[0] as SqlRow | undefined;
+  return ([result].flat().at(-1)?.rows ?? []) as SqlRow[];
 }
 
 /** Ends a failed transaction; a connection that cannot even do that is thrown away. */

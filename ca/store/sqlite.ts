@@ -54,7 +54,7 @@ export class SqliteDatabase implements Database {
 
   async read(text: string, parameters: readonly SqlValue[] = []): Promise<readonly SqlRow[]> {
     // One connection serves all: a read between the statements of a write would see what is not committed.
-    return this.#queue.run(async () => guarded(() => this.#query(text, parameters)));
+    return this.#queue.run(async () => this.#query(text, parameters));
   }
 
   migrate(work: (sql: Sql) => Promise<void>): Promise<void> {
@@ -88,7 +88,7 @@ export class SqliteDatabase implements Database {
       } catch (error) {
         // A full disk ends the transaction by itself; then there is nothing to roll back.
         if (!this.#closed && this.#connection.isTransaction) this.#run('ROLLBACK');
-        throw sqliteError(error);
+        throw error;
       }
     });
   }
@@ -98,20 +98,22 @@ export class SqliteDatabase implements Database {
   }
 
   #putResources(rows: readonly ResourceRow[]): void {
-    const statement = this.#prepare(PUT_RESOURCE);
-    for (const row of rows) {
-      statement.run(row.kind, row.name, row.revision, row.position, row.similarKey, row.deletedAtMs, row.value);
-    }
+    guarded(() => {
+      const statement = this.#prepare(PUT_RESOURCE);
+      for (const row of rows) {
+        statement.run(row.kind, row.name, row.revision, row.position, row.similarKey, row.deletedAtMs, row.value);
+      }
+    });
   }
 
   #query(text: string, parameters: readonly SqlValue[]): readonly SqlRow[] {
-    const statement = this.#prepare(text.replaceAll(/\$(\d+)/g, '?$1'));
+    const sqliteText = text.replaceAll(/\$(\d+)/g, '?$1');
     // The cast is sound: no column of ours is a blob, and no whole number exceeds 2^53.
-    return statement.all(...parameters) as SqlRow[];
+    return guarded(() => this.#prepare(sqliteText).all(...parameters)) as SqlRow[];
   }
 
   #run(text: string): void {
-    this.#prepare(text).run();
+    guarded(() => this.#prepare(text).run());
   }
 
   #prepare(text: string): StatementSync {
@@ -142,6 +144,7 @@ function openConnection(path: string): DatabaseSync {
   }
 }
 
+/** Does something with the database; what it refuses with is translated, what the caller's own work throws is not. */
 function guarded<T>(work: () => T): T {
   try {
     return work();
