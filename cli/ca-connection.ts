@@ -57,7 +57,7 @@ function socketAddress(text: string, baseDir: string): ListenAddress {
 
 /** Reads only `listen.admin`, so that a command works with the configuration of a newer process. */
 async function socketOfConfig(file: string): Promise<ListenAddress> {
-  const { parse } = await import('yaml');
+  const { parse } = await import('../runtime/yaml.ts');
   const document: unknown = parse(await readFile(file, 'utf8'));
   const address = field(field(document, 'listen'), 'admin');
   if (typeof address !== 'string') {

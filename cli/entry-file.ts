@@ -62,7 +62,7 @@ const SNAKE_NAMES: Readonly<Record<string, string>> = {
  * @throws IdentityError `invalid_argument` that lists every fault with its path
  */
 export async function entriesOfFile(text: string, file: string): Promise<readonly EntryInit[]> {
-  const { parse } = await import('yaml');
+  const { parse } = await import('../runtime/yaml.ts');
   const document: unknown = parse(text);
   const list = typeof document === 'object' && document !== null ? Reflect.get(document, 'entries') : undefined;
   const { entries } = decode(object({ entries: array(entry) }), {

@@ -21,7 +21,7 @@ export async function printRows(
   const { terminal } = invocation;
   const format = invocation.text('output') ?? 'table';
   if (format === 'json') terminal.write(`${JSON.stringify(rows, undefined, 2)}\n`);
-  else if (format === 'yaml') terminal.write((await import('yaml')).stringify(rows));
+  else if (format === 'yaml') terminal.write((await import('../runtime/yaml.ts')).stringify(rows));
   else if (format !== 'table')
     throw new IdentityError('invalid_argument', `--output ${format} is unknown; use table, json or yaml`);
   else if (rows.length > 0) terminal.write(layout === 'blocks' ? formatBlocks(rows) : formatLines(rows));
