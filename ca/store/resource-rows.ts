@@ -94,15 +94,21 @@ export class ResourceRows {
   }
 
   /**
-   * Keeps how a resource was before this transaction, also when it is a deleted one about to be made anew: an agent that
-   * resumes from before must learn what it has to forget. Call it before {@link put}.
+   * Keeps how a resource was before this transaction: an agent that resumes from before must learn what it has to forget. One
+   * that was deleted, and is about to be made anew, keeps the revision of its deletion. Call it before {@link put}.
    */
   keepFormer(kind: ResourceKind, name: string): void {
     const before = this.#rows.get(keyOf(kind, name));
-    const former = { kind: FORMER + kind, name: `${name}@${this.revision}` };
-    if (before === undefined || this.#rows.has(keyOf(former.kind, former.name))) return;
-    const { revision } = this;
-    this.#write({ ...before, ...former, revision, position: this.#nextPosition++, similarKey: null, deletedAtMs: this.#nowMs });
+    if (before === undefined) return;
+    const { revision, deletedAtMs } =
+      before.deletedAtMs === null ? { revision: this.revision, deletedAtMs: this.#nowMs } : before;
+    this.#writeFormer(kind, { name, revision, deletedAtMs, value: before.value });
+  }
+
+  /** Says how a resource is to be taken to have been before this transaction, unless {@link keepFormer} said. */
+  putFormer<K extends ResourceKind>(kind: K, value: Resources[K]): void {
+    const row = { name: CODECS[kind].name(value), value: JSON.stringify(CODECS[kind].encode(value)) };
+    this.#writeFormer(kind, { ...row, revision: this.revision, deletedAtMs: this.#nowMs });
   }
 
   /** Writes all that was collected. @returns the next free position, or undefined when nothing was written */
@@ -111,6 +117,12 @@ export class ResourceRows {
     const rows = [...this.#written].map((key) => this.#rows.get(key)).filter((row) => row !== undefined);
     await this.#transaction.sql.putResources(rows);
     return this.#nextPosition;
+  }
+
+  #writeFormer(kind: ResourceKind, row: Pick<ResourceRow, 'name' | 'revision' | 'deletedAtMs' | 'value'>): void {
+    const former = { kind: FORMER + kind, name: `${row.name}@${row.revision}` };
+    if (this.#rows.has(keyOf(former.kind, former.name))) return;
+    this.#write({ ...row, ...former, position: this.#nextPosition++, similarKey: null });
   }
 
   #write(row: ResourceRow): void {

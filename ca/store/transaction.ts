@@ -51,6 +51,8 @@ export class Transaction implements Mutation {
     const after = { ...agent, selectors: normalizeSelectors(agent.selectors) };
     const name = agent.id.toString();
     if (before === undefined || !sameSelectors(before, after)) this.#rows.keepFormer('agent', name);
+    // Before it was made, no node alias selected it.
+    if (before === undefined) this.#rows.putFormer('agent', { ...after, selectors: [] });
     this.#rows.put('agent', after);
     return after;
   }

@@ -111,8 +111,9 @@ export function storeSuite(name: string, setUp: () => Promise<StoreUnderTest>): 
       expect((await changesSince(store, 0)).map(({ name }) => name)).not.toContain('gone');
       await expect(store.mutate((tx) => tx.deleteEntry('gone'))).rejects.toMatchObject({ code: 'not_found' });
       const again = await store.mutate((tx) => tx.createEntry(newEntry({ id: 'gone', spiffeId: idAt('/back') })));
-      const formers = (await changesSince(store, again.revision - 1)).filter(({ superseded }) => superseded);
-      expect(formers).toMatchObject([{ name: 'gone', former: value.entry }]);
+      expect(again.value.kind).toBe('created');
+      const formers = (await changesSince(store, revision - 1)).filter(({ superseded }) => superseded);
+      expect(formers).toMatchObject([{ name: 'gone', revision, former: value.entry }]);
     });
 
     test('an update that moves an entry leaves what it was', async () => {
