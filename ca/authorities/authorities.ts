@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Current, type Source } from '../../core/current.ts';
 import { IdentityError } from '../../core/errors.ts';
-import { openPrivateDir } from '../keys/private-file.ts';
+import { openDir } from '../keys/private-file.ts';
 import type { Authority, AuthorityKind } from '../model.ts';
 import { AuthorityLife, type AuthoritiesOptions } from './authority-life.ts';
 import {
@@ -59,7 +59,7 @@ export class Authorities implements AsyncDisposable {
    * @throws IdentityError `unavailable` when the bundle cannot be written, `failed_precondition` when a key or file must not be used
    */
   static async open(options: AuthoritiesOptions): Promise<Authorities> {
-    await openPrivateDir(options.dataDir);
+    await openDir(options.dataDir);
     const authorities = new Authorities(options, await Ledger.open(join(options.dataDir, 'authorities.json')));
     try {
       await authorities.#inTurn(async () => {

@@ -16,7 +16,7 @@ import type { UpstreamFiles } from './upstream.ts';
 /** What {@link Authorities} are opened with. */
 export interface AuthoritiesOptions {
   readonly trustDomain: TrustDomain;
-  /** Absolute; `authorities.json` is kept there. Only the owner may enter it. */
+  /** Absolute; `authorities.json` is kept there. */
   readonly dataDir: string;
   readonly keys: KeyStore;
   readonly bundle: AuthorityBundle;

@@ -1,154 +1,182 @@
-import type { KeyObject } from 'node:crypto';
-import type { Clock } from '../../core/clock.ts';
 import { IdentityError } from '../../core/errors.ts';
-import type { JwsAlgorithm } from '../../spiffe/jwt.ts';
-import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
-import type { TrustDomain } from '../../spiffe/trust-domain.ts';
-import type { AuditLog } from '../audit/audit-log.ts';
-import type { Authorities } from '../authorities/authorities.ts';
+import { createSpiffeId, type SpiffeId } from '../../spiffe/spiffe-id.ts';
+import type { IssuedKind } from '../audit/audit-record.ts';
+import type { TokenSigningAuthority } from '../authorities/authority.ts';
+import { generatePrivateKey, softwareKey } from '../keys/software-key.ts';
+import { issueDownstreamCa } from './downstream-ca.ts';
+import type { IssuerOptions } from './issuer-options.ts';
+import { expiryOf } from './lifetime.ts';
+import type {
+  IssuedToken,
+  IssuedX509,
+  JwtSvidRequest,
+  MintRequest,
+  Requester,
+  ServerSvid,
+  SubjectKey,
+  WitSvidRequest,
+  X509SvidRequest,
+} from './requests.ts';
+import { signRecorded } from './sign-recorded.ts';
+import { SigningPool } from './signing-pool.ts';
+import { prepareJwt, prepareWit, signToken, type PreparedToken, type TokenTimes } from './token.ts';
+import { requireAgentId, requireWorkloadId } from './workload-id.ts';
+import { X509Issuer, type X509Task } from './x509-issuer.ts';
 
-/** What an {@link Issuer} is made from. */
-export interface IssuerOptions {
-  readonly trustDomain: TrustDomain;
-  readonly authorities: Authorities;
-  readonly audit: AuditLog;
-  readonly clock: Clock;
-  /** Lifetimes where neither request nor entry asks for one, in milliseconds. */
-  readonly ttl: {
-    readonly x509SvidMs: number;
-    readonly agentSvidMs: number;
-    readonly jwtSvidMs: number;
-    readonly witSvidMs: number;
-    readonly caMs: number;
-  };
-  /** The `iss` of JWT-SVIDs. */
-  readonly jwtIssuer?: string | undefined;
-  /** Most worker threads; one for each core unless given. 0 signs everything on the main thread. */
-  readonly workers?: number | undefined;
-}
+export type { IssuerOptions } from './issuer-options.ts';
+export type {
+  IssuedToken,
+  IssuedX509,
+  JwtSvidRequest,
+  MintRequest,
+  Requester,
+  ServerSvid,
+  SubjectKey,
+  WitSvidRequest,
+  X509SvidRequest,
+} from './requests.ts';
 
-/** Who asked, for the audit record. */
-export interface Requester {
-  /** A SPIFFE ID, `local uid=0 pid=42`, or `self`. */
-  readonly caller: string;
-  /** The registration entry that allows it. */
-  readonly entryId?: string | undefined;
-}
-
-/** A CSR, DER: its signature is verified and its key certified. Or a key alone, from who has proven it elsewhere. */
-export type SubjectKey = { readonly csr: Uint8Array } | { readonly publicKeySpki: Uint8Array };
-
-/** An X509-SVID for a workload, by its entry. Of the CSR only the key counts. */
-export type X509SvidRequest = SubjectKey &
-  Requester & {
-    readonly spiffeId: SpiffeId;
-    readonly dnsNames?: readonly string[] | undefined;
-    /** 0 or less: the CA's default. */
-    readonly ttlSeconds?: number | undefined;
-  };
-
-/** An issued X509-SVID or CA certificate. */
-export interface IssuedX509 {
-  readonly spiffeId: SpiffeId;
-  /** DER, leaf first; under an upstream root followed by the intermediates. */
-  readonly chain: readonly Uint8Array[];
-  /** Lower-case hexadecimal. */
-  readonly serialHex: string;
-  /** The same as a decimal number, as SPIRE writes it. */
-  readonly serialNumber: string;
-  /** Whole seconds. */
-  readonly expiresAtMs: number;
-}
-
-/** A JWT-SVID request. */
-export interface JwtSvidRequest extends Requester {
-  readonly spiffeId: SpiffeId;
-  /** At least one that is not empty. */
-  readonly audience: readonly string[];
-  readonly ttlSeconds?: number | undefined;
-  /** Gives the token a `jti`. */
-  readonly includeTokenId?: boolean | undefined;
-  /** Further claims; a registered one (`sub`, `aud`, `exp`, …) is refused. */
-  readonly extraClaims?: Readonly<Record<string, unknown>> | undefined;
-}
-
-/** A WIT-SVID request. */
-export interface WitSvidRequest extends Requester {
-  readonly spiffeId: SpiffeId;
-  /** The workload's key, a SubjectPublicKeyInfo. */
-  readonly publicKeySpki: Uint8Array;
-  /** What the workload will sign with; must fit the key. */
-  readonly signingAlgorithm: JwsAlgorithm | (string & {});
-  readonly ttlSeconds?: number | undefined;
-}
-
-/** An issued token. */
-export interface IssuedToken {
-  readonly spiffeId: SpiffeId;
-  readonly token: string;
-  readonly issuedAtMs: number;
-  readonly expiresAtMs: number;
-}
-
-/** An X509-SVID of the CA itself, with its key. */
-export interface ServerSvid extends IssuedX509 {
-  readonly privateKey: KeyObject;
+/** A token that has been prepared, and what its record says. */
+interface TokenTask extends TokenTimes {
+  readonly kind: IssuedKind;
+  readonly prepared: PreparedToken;
+  readonly authority: TokenSigningAuthority;
+  readonly request: Requester & { readonly spiffeId: SpiffeId };
 }
 
 /**
- * Issues every document, in two steps: `prepare` makes the profile and lints what would be signed, then it is signed. The
- * audit record is on the disk before an SVID is returned. All methods throw IdentityError: `invalid_argument` for the request,
- * `unavailable` when no authority is active or the audit record cannot be written.
+ * Issues every document, in two steps: first the profile is made and linted, then it is signed. The audit record is on the
+ * disk before an SVID is returned. All methods throw IdentityError: `invalid_argument` for the request, `unavailable` when no
+ * authority is in force or the audit record cannot be written.
  */
 export class Issuer implements AsyncDisposable {
+  readonly #options: IssuerOptions;
+  readonly #pool: SigningPool | undefined;
+  readonly #x509: X509Issuer;
+
   constructor(options: IssuerOptions) {
-    void options;
+    this.#options = options;
+    this.#pool = options.workers === 0 ? undefined : new SigningPool(options);
+    this.#x509 = new X509Issuer(options, this.#pool);
   }
 
-  /** For BatchNewX509SVID and NewX509SVID by an entry. */
-  issueX509Svid(request: X509SvidRequest): Promise<IssuedX509> {
-    throw new IdentityError('unimplemented', `not built yet ${request.caller}`);
+  /** For an entry; of the CSR only the key counts. */
+  async issueX509Svid(request: X509SvidRequest): Promise<IssuedX509> {
+    return this.#x509.issue(this.#workloadTask(request));
   }
 
-  /** Many at once, on worker threads; results in order, each an SVID or the error of that one request. Rejects only when nothing could be signed at all. */
-  issueX509SvidBatch(requests: readonly X509SvidRequest[]): Promise<readonly (IssuedX509 | IdentityError)[]> {
-    throw new IdentityError('unimplemented', `not built yet ${requests.length}`);
+  /** Many at once, on worker threads; results in order, each an SVID or the error of that one request. Rejects only when none can be issued at all. */
+  async issueX509SvidBatch(requests: readonly X509SvidRequest[]): Promise<readonly (IssuedX509 | IdentityError)[]> {
+    const tasks = requests.map((request) => {
+      try {
+        return this.#workloadTask(request);
+      } catch (error) {
+        if (error instanceof IdentityError) return error;
+        throw error;
+      }
+    });
+    const issued = await this.#x509.issueBatch(tasks.filter((task): task is X509Task => !(task instanceof IdentityError)));
+    let next = 0;
+    return tasks.map((task) => (task instanceof IdentityError ? task : orMissing(issued[next++])));
   }
 
   /** For MintX509SVID: SPIFFE ID, DNS names and subject come from the CSR. */
-  mintX509Svid(request: Requester & { readonly csr: Uint8Array; readonly ttlSeconds?: number | undefined }): Promise<IssuedX509> {
-    throw new IdentityError('unimplemented', `not built yet ${request.caller}`);
+  async mintX509Svid(request: MintRequest): Promise<IssuedX509> {
+    return this.#x509.issue({
+      kind: 'x509-svid',
+      key: request,
+      requester: request,
+      spiffeId: undefined,
+      dnsNames: [],
+      ttlSeconds: request.ttlSeconds,
+      defaultTtlMs: this.#options.ttl.x509SvidMs,
+    });
   }
 
   /** For AttestAgent and RenewAgent; the ID must lie below `/spire/agent/`. */
-  issueAgentSvid(request: SubjectKey & Requester & { readonly spiffeId: SpiffeId }): Promise<IssuedX509> {
-    throw new IdentityError('unimplemented', `not built yet ${request.caller}`);
+  async issueAgentSvid(request: SubjectKey & Requester & { readonly spiffeId: SpiffeId }): Promise<IssuedX509> {
+    requireAgentId(request.spiffeId, this.#options.trustDomain);
+    return this.#x509.issue(fixedTask('agent-svid', request, this.#options.ttl.agentSvidMs));
   }
 
   /** The CA's own certificate, `/spire/server`, with a new key. */
-  issueServerSvid(): Promise<ServerSvid> {
-    throw new IdentityError('unimplemented', 'not built yet');
+  async issueServerSvid(): Promise<ServerSvid> {
+    const privateKey = await generatePrivateKey('ec-p256');
+    const { publicKeySpki } = softwareKey('server', 'ec-p256', privateKey);
+    const spiffeId = createSpiffeId(this.#options.trustDomain, '/spire/server');
+    const task = fixedTask('server-svid', { publicKeySpki, spiffeId, caller: 'self' }, this.#options.ttl.x509SvidMs);
+    return { ...(await this.#x509.issue(task)), privateKey };
   }
 
   /** For NewDownstreamX509CA: an intermediate for a downstream CA. */
-  issueDownstreamCa(
-    request: Requester & { readonly csr: Uint8Array; readonly ttlSeconds?: number | undefined },
-  ): Promise<IssuedX509> {
-    throw new IdentityError('unimplemented', `not built yet ${request.caller}`);
+  issueDownstreamCa(request: MintRequest): Promise<IssuedX509> {
+    return issueDownstreamCa(this.#options, request);
   }
 
   /** For MintJWTSVID and NewJWTSVID. */
-  issueJwtSvid(request: JwtSvidRequest): Promise<IssuedToken> {
-    throw new IdentityError('unimplemented', `not built yet ${request.caller}`);
+  async issueJwtSvid(request: JwtSvidRequest): Promise<IssuedToken> {
+    const { spiffeId, audience, includeTokenId = false, extraClaims = {} } = request;
+    requireWorkloadId(spiffeId, this.#options.trustDomain);
+    const authority = this.#options.authorities.activeToken('jwt');
+    const times = this.#tokenTimes(request.ttlSeconds, this.#options.ttl.jwtSvidMs, authority);
+    const order = { ...times, spiffeId, audience, includeTokenId, extraClaims, issuer: this.#options.jwtIssuer };
+    return this.#issueToken({ kind: 'jwt-svid', prepared: prepareJwt(order, authority), authority, request, ...times });
   }
 
   /** For MintWITSVID and BatchNewWITSVID. */
-  issueWitSvid(request: WitSvidRequest): Promise<IssuedToken> {
-    throw new IdentityError('unimplemented', `not built yet ${request.caller}`);
+  async issueWitSvid(request: WitSvidRequest): Promise<IssuedToken> {
+    const { spiffeId, publicKeySpki, signingAlgorithm } = request;
+    requireWorkloadId(spiffeId, this.#options.trustDomain);
+    const authority = this.#options.authorities.activeToken('wit');
+    const times = this.#tokenTimes(request.ttlSeconds, this.#options.ttl.witSvidMs, authority);
+    const prepared = prepareWit({ ...times, spiffeId, publicKeySpki, signingAlgorithm }, authority);
+    return this.#issueToken({ kind: 'wit-svid', prepared, authority, request, ...times });
   }
 
   /** Ends the worker threads. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return Promise.resolve();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool?.[Symbol.asyncDispose]();
   }
+
+  #workloadTask(request: X509SvidRequest): X509Task {
+    requireWorkloadId(request.spiffeId, this.#options.trustDomain);
+    const { dnsNames = [], ttlSeconds } = request;
+    return { ...fixedTask('x509-svid', request, this.#options.ttl.x509SvidMs), dnsNames, ttlSeconds };
+  }
+
+  #tokenTimes(ttlSeconds: number | undefined, defaultMs: number, authority: TokenSigningAuthority): TokenTimes {
+    const nowMs = this.#options.clock.nowMs();
+    const expiresAtMs = expiryOf({ nowMs, ttlSeconds, defaultMs, authorityEndMs: authority.expiresAtMs });
+    return { issuedAtMs: Math.floor(nowMs / 1000) * 1000, expiresAtMs };
+  }
+
+  async #issueToken({ kind, prepared, authority, request, issuedAtMs, expiresAtMs }: TokenTask): Promise<IssuedToken> {
+    const { spiffeId, caller, entryId = '' } = request;
+    const record = {
+      timeMs: this.#options.clock.nowMs(),
+      kind,
+      spiffeId: spiffeId.toString(),
+      caller,
+      entryId,
+      serial: prepared.tokenId,
+      digest: prepared.digest,
+      authorityId: authority.id,
+      expiresAtMs,
+    };
+    const token = await signRecorded(this.#options.audit, record, () => signToken(prepared, authority));
+    return { spiffeId, token, issuedAtMs, expiresAtMs };
+  }
+}
+
+function fixedTask(
+  kind: IssuedKind,
+  request: SubjectKey & Requester & { readonly spiffeId: SpiffeId },
+  defaultTtlMs: number,
+): X509Task {
+  const spiffeId = request.spiffeId.toString();
+  return { kind, key: request, requester: request, spiffeId, dnsNames: [], ttlSeconds: undefined, defaultTtlMs };
+}
+
+function orMissing(issued: IssuedX509 | IdentityError | undefined): IssuedX509 | IdentityError {
+  return issued ?? new IdentityError('internal', 'the signing threads left out a result');
 }

@@ -7,8 +7,8 @@ const TEMPORARY = /\.[0-9a-f-]{36}\.tmp$/;
 /** Every permission bit of the group and of others. */
 const OTHERS = 0o077;
 
-/** Makes a folder that only its owner may enter, and removes what a crash left half written in it. @throws IdentityError */
-export async function openPrivateDir(path: string): Promise<void> {
+/** Makes a folder if need be, and removes what a crash left half written in it. @throws IdentityError `unavailable` */
+export async function openDir(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true, mode: 0o700 });
     const left = (await readdir(path)).filter((name) => TEMPORARY.test(name));
@@ -16,7 +16,12 @@ export async function openPrivateDir(path: string): Promise<void> {
   } catch (cause) {
     throw unavailable(`cannot use the folder ${path}`, cause);
   }
-  await refuseIfShared(path, 'folder', '700');
+}
+
+/** As {@link openDir}, for a folder that only its owner may enter. @throws IdentityError also `failed_precondition` when others may */
+export async function openPrivateDir(path: string): Promise<void> {
+  await openDir(path);
+  refuseShared(path, 'folder', '700', (await stat(path)).mode);
 }
 
 /**
@@ -74,17 +79,13 @@ async function syncDir(path: string): Promise<void> {
   await dir.sync();
 }
 
-async function refuseIfShared(path: string, what: string, wanted: string): Promise<void> {
-  refuseShared(path, what, wanted, (await stat(path)).mode);
-}
-
 function refuseShared(path: string, what: string, wanted: string, mode: number): void {
   if ((mode & OTHERS) === 0) return;
   const found = (mode & 0o777).toString(8).padStart(4, '0');
   throw new IdentityError(
     'failed_precondition',
-    `the ${what} ${path} holds private keys but has mode ${found}, so that others may use it; if nobody has read it, run ` +
-      `"chmod ${wanted} ${path}", else remove it so that new keys are made`,
+    `the ${what} ${path} has mode ${found}, so that others may use what it holds; if nobody has, run "chmod ${wanted} ${path}", ` +
+      'else remove it so that new keys are made',
   );
 }
 

@@ -20,7 +20,9 @@ export function softwareKey(id: string, algorithm: KeyAlgorithm, keyObject: KeyO
     publicKey,
     publicKeySpki: publicKey.export({ type: 'spki', format: 'der' }),
     keyObject,
-    sign: (data: Uint8Array, encoding: SignatureEncoding) => sign(hash, data, { key: keyObject, dsaEncoding: encoding }),
+    // DER is the default: naming it in an options object costs a third of the time.
+    sign: (data: Uint8Array, encoding: SignatureEncoding) =>
+      sign(hash, data, encoding === 'der' ? keyObject : { key: keyObject, dsaEncoding: encoding }),
   };
 }
 

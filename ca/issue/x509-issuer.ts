@@ -1,0 +1,141 @@
+import type { Clock } from '../../core/clock.ts';
+import { IdentityError } from '../../core/errors.ts';
+import type { CertificateSignatureAlgorithm } from '../../spiffe/leaf-certificate.ts';
+import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
+import type { AuditRecord, IssuedKind } from '../audit/audit-record.ts';
+import type { X509SigningAuthority } from '../authorities/authority.ts';
+import { serialToDecimal, serialToHex } from '../authorities/serial-number.ts';
+import type { KeyAlgorithm } from '../keys/key-store.ts';
+import { hashOf } from '../keys/software-key.ts';
+import type { IssuerOptions } from './issuer-options.ts';
+import { expiryOf } from './lifetime.ts';
+import type { IssuedX509, Requester, SubjectKey } from './requests.ts';
+import { failureOf, signElsewhere, signPrepared, type SignedX509 } from './sign-order.ts';
+import { signRecorded } from './sign-recorded.ts';
+import type { WorkerAuthority } from './signing-messages.ts';
+import type { SigningPool } from './signing-pool.ts';
+import { prepareX509, type IssuerProfile, type X509Order } from './x509-order.ts';
+
+/** An X509-SVID to be issued; who may have it has been decided. */
+export interface X509Task {
+  readonly kind: IssuedKind;
+  readonly key: SubjectKey;
+  readonly requester: Requester;
+  /** Undefined: what the CSR asks for. */
+  readonly spiffeId: string | undefined;
+  readonly dnsNames: readonly string[];
+  readonly ttlSeconds: number | undefined;
+  readonly defaultTtlMs: number;
+}
+
+const SIGNATURE_ALGORITHMS: Readonly<Record<KeyAlgorithm, CertificateSignatureAlgorithm>> = {
+  'ec-p256': 'ecdsa-with-SHA256',
+  'ec-p384': 'ecdsa-with-SHA384',
+  'rsa-2048': 'sha256WithRSAEncryption',
+  'rsa-4096': 'sha256WithRSAEncryption',
+};
+/** Fewer than this are signed at once where they are: handing them to a thread costs more. */
+const MIN_BATCH = 4;
+
+/** Issues X509-SVIDs: single ones here, batches on the threads of a pool. */
+export class X509Issuer {
+  readonly #options: IssuerOptions;
+  readonly #pool: SigningPool | undefined;
+  readonly #clock: Clock;
+
+  constructor(options: IssuerOptions, pool: SigningPool | undefined) {
+    this.#options = options;
+    this.#pool = pool;
+    this.#clock = options.clock;
+  }
+
+  /** Issues one. @throws IdentityError */
+  async issue(task: X509Task): Promise<IssuedX509> {
+    const authority = this.#options.authorities.activeX509();
+    const profile = profileOf(authority, this.#options.trustDomain.name);
+    const order = orderOf(task, authority, this.#clock.nowMs());
+    const prepared = prepareX509(order, profile);
+    const outline = { ...prepared, spiffeId: prepared.spiffeId.toString() };
+    const record = recordOf(task, order, outline, authority.id);
+    const signature = await signRecorded(this.#options.audit, record, () => authority.key.sign(prepared.tbs, 'der'));
+    return issuedOf(
+      signPrepared(prepared, profile, () => signature),
+      order,
+      authority,
+    );
+  }
+
+  /** Issues many; each is issued or failed on its own. @throws IdentityError `unavailable` when none can be issued at all */
+  async issueBatch(tasks: readonly X509Task[]): Promise<readonly (IssuedX509 | IdentityError)[]> {
+    const authority = this.#options.authorities.activeX509();
+    const nowMs = this.#clock.nowMs();
+    const orders = tasks.map((task) => orderOf(task, authority, nowMs));
+    const signed = await this.#signAll(orders, authority);
+    const records: AuditRecord[] = [];
+    const issued = signed.map((each, index) => {
+      const [task, order] = [tasks[index], orders[index]];
+      if (each instanceof IdentityError || task === undefined || order === undefined) return failureOf(each);
+      records.push(recordOf(task, order, each, authority.id));
+      return issuedOf(each, order, authority);
+    });
+    if (records.length > 0) await this.#options.audit.append(records);
+    return issued;
+  }
+
+  #signAll(orders: readonly X509Order[], authority: X509SigningAuthority): Promise<readonly (SignedX509 | IdentityError)[]> {
+    const profile = profileOf(authority, this.#options.trustDomain.name);
+    const { id, key } = authority;
+    if (key.keyObject === undefined) return Promise.all(orders.map((order) => signElsewhere(order, profile, key)));
+    const worker: WorkerAuthority = { id, profile, hash: hashOf(key.algorithm), key: key.keyObject };
+    if (this.#pool !== undefined && orders.length >= MIN_BATCH) return this.#pool.sign(orders, worker);
+    return Promise.all(orders.map((order) => signElsewhere(order, profile, key)));
+  }
+}
+
+/** What of an authority goes into certificates. */
+export function profileOf(authority: X509SigningAuthority, trustDomain: string): IssuerProfile {
+  return {
+    trustDomain,
+    issuerRaw: authority.subjectRaw,
+    authorityKeyId: authority.subjectKeyId,
+    signatureAlgorithm: SIGNATURE_ALGORITHMS[authority.key.algorithm],
+    expiresAtMs: authority.expiresAtMs,
+  };
+}
+
+function orderOf(task: X509Task, authority: X509SigningAuthority, nowMs: number): X509Order {
+  const { key, spiffeId, dnsNames, ttlSeconds, defaultTtlMs: defaultMs } = task;
+  const notAfterMs = expiryOf({ nowMs, ttlSeconds, defaultMs, authorityEndMs: authority.expiresAtMs });
+  return 'csr' in key
+    ? { keyKind: 'csr', key: key.csr, spiffeId, dnsNames, nowMs, notAfterMs }
+    : { keyKind: 'spki', key: key.publicKeySpki, spiffeId, dnsNames, nowMs, notAfterMs };
+}
+
+function recordOf(
+  { kind, requester }: X509Task,
+  { nowMs, notAfterMs }: X509Order,
+  signed: Pick<SignedX509, 'serial' | 'digest' | 'spiffeId'>,
+  authorityId: string,
+): AuditRecord {
+  return {
+    timeMs: nowMs,
+    kind,
+    spiffeId: signed.spiffeId,
+    caller: requester.caller,
+    entryId: requester.entryId ?? '',
+    serial: serialToHex(signed.serial),
+    digest: signed.digest,
+    authorityId,
+    expiresAtMs: notAfterMs,
+  };
+}
+
+function issuedOf(signed: SignedX509, { notAfterMs }: X509Order, authority: X509SigningAuthority): IssuedX509 {
+  return {
+    spiffeId: parseSpiffeId(signed.spiffeId),
+    chain: [signed.certificate, ...authority.chain],
+    serialHex: serialToHex(signed.serial),
+    serialNumber: serialToDecimal(signed.serial),
+    expiresAtMs: notAfterMs,
+  };
+}
