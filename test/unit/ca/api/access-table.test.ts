@@ -13,7 +13,20 @@ import { Logger } from '../../../../proto/gen/spire/api/server/logger/v1/logger_
 import { SVID } from '../../../../proto/gen/spire/api/server/svid/v1/svid_pb.ts';
 import { TrustDomain } from '../../../../proto/gen/spire/api/server/trustdomain/v1/trustdomain_pb.ts';
 
-const SERVICES = [Agent, Bundle, Debug, Entry, LocalAuthority, Logger, SVID, TrustDomain, Health, ServerReflection, ReflectionAlpha, Node];
+const SERVICES = [
+  Agent,
+  Bundle,
+  Debug,
+  Entry,
+  LocalAuthority,
+  Logger,
+  SVID,
+  TrustDomain,
+  Health,
+  ServerReflection,
+  ReflectionAlpha,
+  Node,
+];
 const METHODS = SERVICES.flatMap(({ typeName, methods }) => methods.map(({ name }) => `/${typeName}/${name}`));
 
 describe('the access table', () => {

@@ -3,9 +3,12 @@ import { checkDnsName, checkWildcardOverlap } from '../../../../ca/api/dns-name.
 import { codeOf } from '../../../support/thrown-by.ts';
 
 describe('DNS names of SVIDs', () => {
-  test.each(['a', 'db-1.example.org', '1.2.3.4', 'xn--bcher-kva.example', '*.example.org', `${'a'.repeat(63)}.b`])('%s is one', (name) => {
-    expect(codeOf(() => checkDnsName(name))).toBeUndefined();
-  });
+  test.each(['a', 'db-1.example.org', '1.2.3.4', 'xn--bcher-kva.example', '*.example.org', `${'a'.repeat(63)}.b`])(
+    '%s is one',
+    (name) => {
+      expect(codeOf(() => checkDnsName(name))).toBeUndefined();
+    },
+  );
 
   test.each([
     '',

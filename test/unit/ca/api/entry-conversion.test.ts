@@ -1,14 +1,18 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { describe, expect, test } from 'vitest';
 import { checkStorable, entryChangeFromProto, entryToProto, newEntryFromProto } from '../../../../ca/api/entry-conversion.ts';
-import { EntryMaskSchema, EntrySchema } from '../../../../proto/gen/spire/api/types/entry_pb.ts';
+import { EntryMaskSchema, EntrySchema, type Entry } from '../../../../proto/gen/spire/api/types/entry_pb.ts';
 import { parseTrustDomain } from '../../../../spiffe/trust-domain.ts';
 import { codeOf, thrownBy } from '../../../support/thrown-by.ts';
 
 const own = parseTrustDomain('example.org');
-type Init = MessageInitShape<typeof EntrySchema>;
+type Init = Exclude<MessageInitShape<typeof EntrySchema>, Entry>;
 const id = (path: string, trustDomain = 'example.org') => ({ trustDomain, path });
-const GOOD: Init = { spiffeId: id('/web'), parentId: id('/spire/agent/x509pop/a'), selectors: [{ type: 'unix', value: 'uid:1' }] };
+const GOOD: Init = {
+  spiffeId: id('/web'),
+  parentId: id('/spire/agent/x509pop/a'),
+  selectors: [{ type: 'unix', value: 'uid:1' }],
+};
 const read = (change: Init) => newEntryFromProto(create(EntrySchema, { ...GOOD, ...change }), own);
 
 describe('an entry of a request', () => {
@@ -44,7 +48,15 @@ describe('an entry of a request', () => {
     ['selectors', { selectors: [] }],
     ['selectors[0]', { selectors: [{ type: '', value: 'x' }] }],
     ['selectors[0]', { selectors: [{ type: 'a:b', value: 'x' }] }],
-    ['selectors[1]', { selectors: [{ type: 'a', value: 'x' }, { type: 'a', value: '' }] }],
+    [
+      'selectors[1]',
+      {
+        selectors: [
+          { type: 'a', value: 'x' },
+          { type: 'a', value: '' },
+        ],
+      },
+    ],
     ['x509_svid_ttl', { x509SvidTtl: -1 }],
     ['jwt_svid_ttl', { jwtSvidTtl: -1 }],
     ['federates_with[0]', { federatesWith: ['UPPER'] }],
@@ -54,7 +66,16 @@ describe('an entry of a request', () => {
     ['hint', { hint: 'h'.repeat(1025) }],
     ['id', { id: 'a/b' }],
     ['id', { id: 'a'.repeat(256) }],
-    ['selectors', { storeSvid: true, selectors: [{ type: 'a', value: 'x' }, { type: 'b', value: 'x' }] }],
+    [
+      'selectors',
+      {
+        storeSvid: true,
+        selectors: [
+          { type: 'a', value: 'x' },
+          { type: 'b', value: 'x' },
+        ],
+      },
+    ],
     ['additional_attributes', { storeSvid: true, additionalAttributes: { disableX509SvidPrefetch: true } }],
   ];
   test.each(faults)('is refused for its %s (%#)', (field, change) => {
@@ -69,7 +90,10 @@ describe('an entry of a request', () => {
 
   test('is read for an update as far as the mask goes', () => {
     const proto = create(EntrySchema, { hint: 'h', x509SvidTtl: -5 });
-    expect(entryChangeFromProto(proto, own, create(EntryMaskSchema, { hint: true, admin: true }))).toEqual({ hint: 'h', admin: false });
+    expect(entryChangeFromProto(proto, own, create(EntryMaskSchema, { hint: true, admin: true }))).toEqual({
+      hint: 'h',
+      admin: false,
+    });
     expect(codeOf(() => entryChangeFromProto(proto, own, undefined))).toBe('invalid_argument');
     expect(codeOf(() => checkStorable({ storeSvid: false, selectors: [], disableX509SvidPrefetch: true }))).toBeUndefined();
   });

@@ -29,13 +29,19 @@ function respond(challenge: Uint8Array, { kind, privateKey: key }: TestKey): Uin
   const field = kind.startsWith('RSA') ? 'rsa_signature' : 'ecdsa_signature';
   const signed = Buffer.concat([Buffer.from(asked[field]?.nonce ?? '', 'base64'), nonce]);
   if (field === 'rsa_signature') {
-    const signature = sign('sha256', signed, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_MAX_SIGN });
+    const signature = sign('sha256', signed, {
+      key,
+      padding: constants.RSA_PKCS1_PSS_PADDING,
+      saltLength: constants.RSA_PSS_SALTLEN_MAX_SIGN,
+    });
     return json({ rsa_signature: { nonce: base64(nonce), signature: base64(signature) }, ecdsa_signature: null });
   }
   const signature = sign('sha256', signed, { key, dsaEncoding: 'ieee-p1363' });
   const half = signature.length / 2;
   const number = (bytes: Uint8Array): string => base64(bytes.subarray(bytes.findIndex((byte) => byte !== 0)));
-  return json({ ecdsa_signature: { nonce: base64(nonce), r: number(signature.subarray(0, half)), s: number(signature.subarray(half)) } });
+  return json({
+    ecdsa_signature: { nonce: base64(nonce), r: number(signature.subarray(0, half)), s: number(signature.subarray(half)) },
+  });
 }
 
 async function attest(payload: Uint8Array, answer: (challenge: Uint8Array) => Uint8Array) {
@@ -55,7 +61,8 @@ async function codeOf(payload: Uint8Array, answer: (challenge: Uint8Array) => Ui
   }
 }
 
-const issueNode = (options: CertificateOptions = {}, issuer: Issued = ca.root): Issued => issueCertificate(issuer, { ...LEAF, ...options });
+const issueNode = (options: CertificateOptions = {}, issuer: Issued = ca.root): Issued =>
+  issueCertificate(issuer, { ...LEAF, ...options });
 
 describe('x509pop', () => {
   test.each<TestKeyKind>(['P-256', 'P-384', 'P-521', 'RSA-2048'])('a node proves itself with a %s key', async (kind) => {
@@ -73,7 +80,13 @@ describe('x509pop', () => {
     const { selectors } = await attest(payloadOf(node.der, intermediate.der), (challenge) => respond(challenge, node.key));
     const fingerprint = (der: Uint8Array): string => `ca:fingerprint:${createHash('sha1').update(der).digest('hex')}`;
     expect(selectors.map(({ value }) => value).toSorted()).toEqual(
-      ['subject:cn:node-1', 'serialnumber:0abc', 'san:env:prod/eu', fingerprint(intermediate.der), fingerprint(ca.root.der)].toSorted(),
+      [
+        'subject:cn:node-1',
+        'serialnumber:0abc',
+        'san:env:prod/eu',
+        fingerprint(intermediate.der),
+        fingerprint(ca.root.der),
+      ].toSorted(),
     );
     expect(new Set(selectors.map(({ type }) => type))).toEqual(new Set(['x509pop']));
   });
@@ -88,20 +101,29 @@ describe('x509pop', () => {
     ['no root', () => [issueNode({}, ca.issueIntermediate()).der]],
     ['an expired certificate', () => [issueNode({ notAfterMs: nowMs - 1 }).der]],
     ['a certificate of the future', () => [issueNode({ notBeforeMs: nowMs + 60_000 }).der]],
-    ['an expired intermediate', () => {
-      const intermediate = ca.issueIntermediate({ notAfterMs: nowMs - 1 });
-      return [issueNode({}, intermediate).der, intermediate.der];
-    }],
-    ['an issuer that is no CA', () => {
-      const leaf = issueNode();
-      return [issueNode({}, leaf).der, leaf.der];
-    }],
+    [
+      'an expired intermediate',
+      () => {
+        const intermediate = ca.issueIntermediate({ notAfterMs: nowMs - 1 });
+        return [issueNode({}, intermediate).der, intermediate.der];
+      },
+    ],
+    [
+      'an issuer that is no CA',
+      () => {
+        const leaf = issueNode();
+        return [issueNode({}, leaf).der, leaf.der];
+      },
+    ],
     ['a forged signature', () => [issueNode({ signingKey: createTestKey() }).der]],
-    ['a path that is too long', () => {
-      const upper = ca.issueIntermediate({ pathLength: 0 });
-      const lower = ca.issueIntermediate({}, upper);
-      return [issueNode({}, lower).der, lower.der, upper.der];
-    }],
+    [
+      'a path that is too long',
+      () => {
+        const upper = ca.issueIntermediate({ pathLength: 0 });
+        const lower = ca.issueIntermediate({}, upper);
+        return [issueNode({}, lower).der, lower.der, upper.der];
+      },
+    ],
   ];
   test.each(untrusted)('%s is not trusted', async (_name, chain) => {
     expect(await codeOf(payloadOf(...chain()), () => new Uint8Array())).toBe('permission_denied');
@@ -135,7 +157,11 @@ describe('x509pop', () => {
     ['an answer of another kind', 'permission_denied', { rsa_signature: { nonce: base64(randomBytes(32)), signature: 'AAAA' } }],
     ['a short nonce', 'permission_denied', { ecdsa_signature: { nonce: 'AAAA', r: 'AAAA', s: 'AAAA' } }],
     ['zeros', 'permission_denied', { ecdsa_signature: { nonce: base64(randomBytes(32)), r: '', s: '' } }],
-    ['numbers that are too long', 'permission_denied', { ecdsa_signature: { nonce: base64(randomBytes(32)), r: base64(randomBytes(33)), s: base64(randomBytes(33)) } }],
+    [
+      'numbers that are too long',
+      'permission_denied',
+      { ecdsa_signature: { nonce: base64(randomBytes(32)), r: base64(randomBytes(33)), s: base64(randomBytes(33)) } },
+    ],
     ['no base64', 'invalid_argument', { ecdsa_signature: { nonce: '?', r: '', s: '' } }],
   ];
   test.each(answers)('%s as the answer is refused', async (_name, code, answer) => {
