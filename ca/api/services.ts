@@ -1,4 +1,5 @@
 import type { Source } from '../../core/current.ts';
+import { Node } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Debug } from '../../proto/gen/spire/api/server/debug/v1/debug_pb.ts';
@@ -23,6 +24,7 @@ import { debugService } from './debug-service.ts';
 import { entryService } from './entry-service.ts';
 import { localAuthorityService } from './local-authority-service.ts';
 import { loggerService } from './logger-service.ts';
+import { agentOfPeer, nodeService } from './node-watch.ts';
 import type { RpcLimits } from './rpc-limits.ts';
 import { svidService } from './svid-service.ts';
 import { trustDomainService, type FederationRefresher } from './trust-domain-service.ts';
@@ -49,6 +51,8 @@ export function addSharedServices(server: GrpcServer<Peer>, options: ApiOptions)
   server.addService(SVID, svidService(options));
   server.addService(TrustDomain, trustDomainService(options));
   server.addService(LocalAuthority, localAuthorityService(options.authorities));
+  const assertStillAuthorized = options.authorizer.authorize.bind(options.authorizer);
+  server.addService(Node, nodeService({ ...options, assertStillAuthorized, agentOf: agentOfPeer }));
 }
 
 /** Adds what only the private socket has. */

@@ -1,0 +1,120 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { Clock } from '../../core/clock.ts';
+import { IdentityError } from '../../core/errors.ts';
+import type { Node, Subscribe, WatchRequest, WatchResponseSchema } from '../../proto/gen/countersign/node/v1/node_pb.ts';
+import type { Call } from '../../runtime/grpc/call.ts';
+import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
+import type { Logger } from '../../runtime/log.ts';
+import type { Peer } from '../../runtime/peer.ts';
+import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
+import { MultiMap } from '../registry/multi-map.ts';
+import type { Registry } from '../registry/registry.ts';
+import { WatchEncoder } from './watch-encoding.ts';
+
+/** What {@link nodeService} is built on. `P` is what a connection's peer is known by. */
+export interface NodeServiceOptions<P> {
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Whether the caller may still be served; asked before each push and whenever its record changes. Throws to refuse. */
+  readonly assertStillAuthorized: (call: Call<P>) => void | Promise<void>;
+  /** Who the caller is, and until when its certificate is good. */
+  readonly agentOf: (call: Call<P>) => { readonly id: SpiffeId; readonly expiresAtMs: number };
+}
+
+/** The agent behind a connection over TLS. @throws IdentityError `internal`: only such connections are authorized to come here */
+export function agentOfPeer({ peer }: Call<Peer>): ReturnType<NodeServiceOptions<Peer>['agentOf']> {
+  if (peer.kind === 'x509') return { id: peer.id, expiresAtMs: peer.expiresAtMs };
+  throw new IdentityError('internal', 'caller ID missing from request context');
+}
+
+type Response = MessageInitShape<typeof WatchResponseSchema>;
+
+/** `countersign.node.v1.Node`: pushes to each agent its entries and bundles, and every change of them. */
+export function nodeService<P>(options: NodeServiceOptions<P>): ServiceHandlers<typeof Node, P> {
+  const streams = new MultiMap<Stream<P>>();
+  const encoder = new WatchEncoder();
+  options.registry.onAgentChange((agentId) => {
+    for (const stream of streams.get(agentId)) stream.checkAgain();
+  });
+  return {
+    watch: (requests, call) => {
+      const stream = new Stream(call, { ...options, encoder });
+      streams.add(stream.agentId, stream);
+      call.onEnd(() => streams.delete(stream.agentId, stream));
+      return stream.responses(requests);
+    },
+  };
+}
+
+const MAX_LOGGED_ERROR = 500;
+
+/** One agent's stream. It makes the next delta only once the agent has taken the last: a slow agent holds no queue. */
+class Stream<P> {
+  readonly agentId: string;
+  readonly #call: Call<P>;
+  readonly #options: NodeServiceOptions<P> & { readonly encoder: WatchEncoder };
+  readonly #id: SpiffeId;
+  readonly #ended = new AbortController();
+
+  constructor(call: Call<P>, options: NodeServiceOptions<P> & { readonly encoder: WatchEncoder }) {
+    const { id, expiresAtMs } = options.agentOf(call);
+    this.#call = call;
+    this.#options = options;
+    this.#id = id;
+    this.agentId = id.toString();
+    const expiry = options.clock.setTimer(expiresAtMs + 1 - options.clock.nowMs(), () => this.checkAgain());
+    call.onEnd(() => {
+      expiry.cancel();
+      this.#ended.abort();
+    });
+  }
+
+  /** Ends the stream when the agent was banned or evicted, or its SVID has run out or been replaced. */
+  checkAgain(): void {
+    if (this.#call.ended) return;
+    const check = async (): Promise<void> => this.#options.assertStillAuthorized(this.#call);
+    check().catch((error: unknown) => this.#call.fail(error));
+  }
+
+  async *responses(requests: AsyncIterable<WatchRequest>): AsyncGenerator<Response, void, undefined> {
+    const iterator = requests[Symbol.asyncIterator]();
+    const subscribe = await firstOf(iterator);
+    this.#readAnswers(iterator).catch((error: unknown) => this.#call.fail(error));
+    const { registry, encoder } = this.#options;
+    const resume = { feedId: subscribe.feedId, revision: Number(subscribe.resumeRevision) };
+    const kinds = new Set(subscribe.kinds);
+    for await (const delta of registry.watchAgent(this.#id, { resume, signal: this.#ended.signal })) {
+      await this.#options.assertStillAuthorized(this.#call);
+      yield* encoder.responses(delta, { feedId: registry.feedId, kinds });
+    }
+  }
+
+  async #readAnswers(iterator: AsyncIterator<WatchRequest>): Promise<void> {
+    for (let next = await nextOf(iterator, this.#call); next !== undefined; next = await nextOf(iterator, this.#call)) {
+      const { message } = next;
+      if (message.case === 'subscribe') throw new IdentityError('invalid_argument', 'only the first message may subscribe');
+      if (message.case !== 'nack') continue;
+      const { kind, name, revision, error } = message.value;
+      const refusal = { agentId: this.agentId, kind, name, revision: Number(revision), reason: error.slice(0, MAX_LOGGED_ERROR) };
+      this.#options.log.warn(refusal, 'agent refused a resource');
+    }
+  }
+}
+
+async function firstOf(iterator: AsyncIterator<WatchRequest>): Promise<Subscribe> {
+  const first = await iterator.next();
+  if (first.done !== true && first.value.message.case === 'subscribe') return first.value.message.value;
+  throw new IdentityError('invalid_argument', 'the first message must subscribe', { field: 'subscribe' });
+}
+
+/** The next request; undefined when there is none any more, because the agent has said all or the call is over. */
+async function nextOf<P>(iterator: AsyncIterator<WatchRequest>, call: Call<P>): Promise<WatchRequest | undefined> {
+  try {
+    const next = await iterator.next();
+    return next.done === true ? undefined : next.value;
+  } catch (error) {
+    if (call.ended) return undefined;
+    throw error;
+  }
+}
