@@ -51,13 +51,14 @@ async function resultOf(world: World, probe: Probe): Promise<CallResult> {
 }
 
 function answerOf({ code, details, messages }: CallResult): Answer {
-  const fields = [...new Set(messages.flatMap((each) => paths(each)))].sort();
+  const fields = new Set(messages.flatMap((each) => paths(each)));
+  fields.delete('uptime'); // is 0, and so left out, in a server's first second
   const items = messages.flatMap((each) => itemsOf(each).map((item) => item.code ?? 0));
   return {
     code,
     ...(details.length === 0 ? {} : { details }),
     ...(items.length === 0 ? {} : { items }),
-    ...(fields.length === 0 ? {} : { fields }),
+    ...(fields.size === 0 ? {} : { fields: [...fields].sort() }),
   };
 }
 

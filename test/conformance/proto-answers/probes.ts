@@ -281,6 +281,9 @@ function entryProbes({ agentPath }: World): Probe[] {
         'a selector whose type has a colon': create({ selectors: [{ type: 'a:b', value: 'x' }] }),
         'a selector without a value': create({ selectors: [{ type: 'unix' }] }),
         'a reserved ID': create({ spiffeId: id('/spire/x') }),
+        'a DNS name with an empty label': create({ dnsNames: ['a..example.org'] }),
+        'a DNS name in upper case': create({ spiffeId: id('/upper'), dnsNames: ['A.example.org'] }),
+        'a DNS name with two wildcards': create({ dnsNames: ['*.*.example.org'] }),
         'a DNS name with a wildcard': create({ spiffeId: id('/wild'), dnsNames: ['*.example.org'] }),
         'a bad DNS name': create({ spiffeId: id('/bad-dns'), dnsNames: ['not a name'] }),
         'an underscore in a DNS name': create({ spiffeId: id('/underscore'), dnsNames: ['a_b.example.org'] }),
@@ -461,10 +464,10 @@ function bundleProbes({ authority, publicKey }: World): Probe[] {
     'a bad trust domain': foreign({ trustDomain: 'not a domain' }),
     'the own trust domain': foreign({ trustDomain: 'example.org' }),
     'a certificate that is not one': foreign({ x509Authorities: [{ asn1: 'eA==' }] }),
-    'an empty certificate': foreign({ x509Authorities: [{}] }),
+    'an empty certificate': foreign({ trustDomain: 'empty.test', x509Authorities: [{}] }),
     'a key without an ID': foreign({ jwtAuthorities: [{ publicKey }] }),
     'a key that is not one': foreign({ jwtAuthorities: [{ publicKey: 'eA==', keyId: 'k' }] }),
-    'a negative refresh hint': foreign({ refreshHint: '-1' }),
+    'a negative refresh hint': foreign({ trustDomain: 'negative.test', refreshHint: '-1' }),
   };
   const batches = ['BatchCreateFederatedBundle', 'BatchSetFederatedBundle', 'BatchUpdateFederatedBundle'].flatMap((name) =>
     group({
