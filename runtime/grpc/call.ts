@@ -42,4 +42,6 @@ export interface CallEnd<P> {
   readonly code: number;
   readonly durationMs: number;
   readonly peer: P;
+  /** What ended the call when something was thrown; it may hold a cause that the caller did not see. */
+  readonly error: unknown;
 }

@@ -7,8 +7,9 @@ import {
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../../core/clock.ts';
+import { HeldBytes } from './frame-reader.ts';
 import { EARLY_RESETS, QUIET_PINGS, SETTINGS_FRAMES, type ConnectionLimits } from './limits.ts';
-import type { ServerCall } from './server-call.ts';
+import type { ServerCall, Traffic } from './server-call.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /** What a connection needs from its server. */
@@ -29,17 +30,16 @@ export interface ConnectionContext<P> {
 // once cancels each stream after its first answer, thousands of times a second, so the count here leaves those out.
 const UNCOUNTED = 1_000_000;
 
-const LAST_STREAM_ID = 2 ** 31 - 1;
-
 /** How long calls have to send their last status when a connection is closed on them. */
 const FLUSH_MS = 1_000;
-
-/** How long the peer has to answer the ping that follows the notice of a shutdown. */
-const NOTICE_MS = 1_000;
 
 /** One HTTP/2 connection: its calls, its age, and what its peer may not do. */
 export class Connection<P> {
   readonly peer: P;
+  /** What is held of its unfinished messages. */
+  readonly held: HeldBytes;
+  /** What its calls sent and received, so that pings can be told from pings without traffic. */
+  readonly traffic: Traffic = { frames: 0 };
   readonly #context: ConnectionContext<P>;
   readonly #session: ServerHttp2Session;
   readonly #calls = new Set<ServerCall<P>>();
@@ -47,6 +47,7 @@ export class Connection<P> {
   readonly #earlyResets: TokenBucket;
   readonly #settings: TokenBucket;
   #pings: TokenBucket | undefined;
+  #framesAtPing = 0;
   #draining = false;
 
   constructor(socket: Duplex, peer: P, context: ConnectionContext<P>) {
@@ -55,6 +56,7 @@ export class Connection<P> {
     this.#earlyResets = new TokenBucket(context.clock, EARLY_RESETS);
     this.#settings = new TokenBucket(context.clock, SETTINGS_FRAMES);
     const { limits } = context;
+    this.held = new HeldBytes(limits.maxHeldBytes);
     this.#session = performServerHandshake(socket, {
       maxSessionMemory: limits.maxSessionMemoryMiB,
       streamResetBurst: UNCOUNTED,
@@ -75,7 +77,7 @@ export class Connection<P> {
   /** Takes note of a call, so that it is told when the connection ends. */
   add(call: ServerCall<P>): void {
     this.#calls.add(call);
-    this.#pings = undefined;
+    this.traffic.frames += 1;
     this.#disarm('idle');
   }
 
@@ -92,21 +94,16 @@ export class Connection<P> {
   }
 
   /**
-   * Takes no more calls, lets those in flight finish, then closes; after `graceMs` ends them with UNAVAILABLE. The peer first
-   * gets notice (GOAWAY with the highest stream ID) and a round trip, so that calls on their way are not lost (RFC 9113
-   * section 6.8).
+   * Takes no more calls, lets those in flight finish, then closes; after `graceMs` ends them with UNAVAILABLE. The GOAWAY
+   * names the last call that was taken, so that callers know which of those on their way to try elsewhere. (The early
+   * notice of RFC 9113 section 6.8 would lose calls: nghttp2 ignores all that come after the first GOAWAY.)
    */
   drain(graceMs: number): void {
     if (this.#draining || this.#session.destroyed) return;
     this.#draining = true;
-    this.#arm('grace', Math.max(1, graceMs), () => this.#expel());
-    this.#session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
-    const close = (): void => {
-      this.#disarm('notice');
-      if (!this.#session.closed) this.#session.close();
-    };
-    this.#arm('notice', Math.min(NOTICE_MS, Math.max(1, graceMs)), close);
-    if (!this.#session.ping(close)) close();
+    if (graceMs <= 0) return this.#expel();
+    this.#arm('grace', graceMs, () => this.#expel());
+    if (!this.#session.closed) this.#session.close();
   }
 
   #expel(): void {
@@ -134,7 +131,10 @@ export class Connection<P> {
     if (!this.#settings.take()) this.#destroy(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
 
+  // Callers measure the path with pings while answers arrive, so only pings without traffic are counted.
   #onPing(): void {
+    if (this.traffic.frames !== this.#framesAtPing) this.#pings = undefined;
+    this.#framesAtPing = this.traffic.frames;
     this.#pings ??= new TokenBucket(this.#context.clock, QUIET_PINGS);
     if (!this.#pings.take()) this.#destroy(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
@@ -157,7 +157,7 @@ export class Connection<P> {
 
   #arm(name: string, delayMs: number, fire: () => void): void {
     this.#disarm(name);
-    if (delayMs > 0) this.#timers.set(name, this.#context.clock.setTimer(delayMs, fire));
+    if (delayMs > 0 && !this.#session.destroyed) this.#timers.set(name, this.#context.clock.setTimer(delayMs, fire));
   }
 
   #disarm(name: string): void {
@@ -166,7 +166,9 @@ export class Connection<P> {
   }
 
   #destroy(code: number): void {
-    if (!this.#session.destroyed) this.#session.destroy(undefined, code);
+    if (this.#session.destroyed) return;
+    if (code === constants.NGHTTP2_NO_ERROR) this.#session.destroy();
+    else this.#session.destroy(new Error('the connection broke a limit'), code);
   }
 
   #closed(): void {

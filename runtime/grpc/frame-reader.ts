@@ -10,6 +10,29 @@ export interface Frame {
 /** Below this a message is copied out of the socket's read buffer, so that what a handler keeps of it does not pin 64 KiB. */
 const COPY_BELOW_BYTES = 32_768;
 
+/** Counts what is held of unfinished messages, over all calls of a connection. */
+export class HeldBytes {
+  readonly #maxBytes: number;
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** @throws StatusError RESOURCE_EXHAUSTED when there is no room; nothing is taken then */
+  take(bytes: number): void {
+    if (this.#bytes + bytes > this.#maxBytes) {
+      const message = 'too many large messages at once on this connection; wait for answers before sending more';
+      throw new StatusError({ code: RESOURCE_EXHAUSTED, message });
+    }
+    this.#bytes += bytes;
+  }
+
+  give(bytes: number): void {
+    this.#bytes -= bytes;
+  }
+}
+
 const EMPTY = new Uint8Array();
 
 /**
@@ -18,12 +41,14 @@ const EMPTY = new Uint8Array();
  */
 export class FrameReader {
   readonly #maxBytes: number;
+  readonly #budget: HeldBytes | undefined;
   #held: Uint8Array = EMPTY;
   #heldBytes = 0;
   #neededBytes = FRAME_HEADER_BYTES;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, budget?: HeldBytes) {
     this.#maxBytes = maxBytes;
+    this.#budget = budget;
   }
 
   /** Whether the stream stands between two messages. */
@@ -41,9 +66,15 @@ export class FrameReader {
     this.#hold(chunk);
     if (this.#heldBytes < this.#neededBytes) return [];
     const data = this.#held.subarray(0, this.#heldBytes);
+    this.release();
+    return this.#cut(data);
+  }
+
+  /** Lets go of an unfinished message; for calls that end in the middle of one. */
+  release(): void {
+    this.#budget?.give(this.#held.length);
     this.#held = EMPTY;
     this.#heldBytes = 0;
-    return this.#cut(data);
   }
 
   #cut(data: Uint8Array): readonly Frame[] {
@@ -68,6 +99,7 @@ export class FrameReader {
     const bytes = this.#heldBytes + chunk.length;
     if (bytes > this.#held.length) {
       const grown = new Uint8Array(Math.max(bytes, Math.min(this.#neededBytes, bytes * 2)));
+      this.#budget?.take(grown.length - this.#held.length);
       grown.set(this.#held.subarray(0, this.#heldBytes));
       this.#held = grown;
     }

@@ -2,6 +2,8 @@
 export interface ConnectionLimits {
   /** Largest message that is received, in bytes, after inflation. */
   readonly maxReceiveBytes: number;
+  /** How much of unfinished messages is held for one connection, in bytes; calls beyond it end with RESOURCE_EXHAUSTED. */
+  readonly maxHeldBytes: number;
   readonly maxConcurrentStreams: number;
   /** Largest header list that is received, in bytes. */
   readonly maxHeaderListBytes: number;
@@ -28,9 +30,10 @@ export interface ConnectionLimits {
 /** gRPC's own defaults where it has some. */
 export const DEFAULT_LIMITS: ConnectionLimits = {
   maxReceiveBytes: 4 * 1024 * 1024,
+  maxHeldBytes: 16 * 1024 * 1024,
   maxConcurrentStreams: 1024,
   maxHeaderListBytes: 16 * 1024,
-  streamWindowBytes: 256 * 1024,
+  streamWindowBytes: 65_535,
   connectionWindowBytes: 1024 * 1024,
   maxSessionMemoryMiB: 32,
   handshakeTimeoutMs: 10_000,

@@ -1,9 +1,9 @@
 import { create, toBinary, type DescMessage, type MessageInitShape } from '@bufbuild/protobuf';
-import type { ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Stream } from 'node:http2';
 import { IdentityError } from '../../core/errors.ts';
 import type { Source } from '../../core/current.ts';
 import { EncodedMessage, FRAME_HEADER_BYTES } from './encoded-message.ts';
-import { FrameReader, type Frame } from './frame-reader.ts';
+import { FrameReader, type Frame, type HeldBytes } from './frame-reader.ts';
 import { readMessage, RequestMessages, type MessageFormat } from './request-messages.ts';
 import type { ServerCall } from './server-call.ts';
 import type { Method } from './service.ts';
@@ -15,6 +15,7 @@ export interface Run<P> {
   readonly method: Method<P>;
   readonly stream: ServerHttp2Stream;
   readonly format: MessageFormat;
+  readonly held: HeldBytes;
 }
 
 /** Reads the request, runs the handler and sends what it gives, by the kind of the method. */
@@ -25,8 +26,8 @@ export function runCall<P>(run: Run<P>): void {
 }
 
 // Runs the handler as soon as its one message is complete. A second message, or none, breaks the method's cardinality.
-function readOne<P>({ call, method, stream, format }: Run<P>): void {
-  const reader = new FrameReader(format.maxBytes);
+function readOne<P>({ call, method, stream, format, held }: Run<P>): void {
+  const reader = new FrameReader(format.maxBytes, held);
   let started = false;
   const take = (frames: readonly Frame[]): void => {
     const [frame] = frames;
@@ -39,25 +40,30 @@ function readOne<P>({ call, method, stream, format }: Run<P>): void {
     } else handle({ call, method, request });
   };
   stream.on('data', (chunk: Uint8Array) => guard(call, () => take(reader.push(chunk))));
-  stream.on('end', () => {
+  call.onEnd(() => reader.release());
+  onComplete(stream, () => {
     if (!reader.idle) call.fail(truncated());
     else if (!started) call.fail(cardinality('no message'));
   });
 }
 
-function readMany<P>({ call, method, stream, format }: Run<P>): void {
-  const reader = new FrameReader(format.maxBytes);
+function readMany<P>({ call, method, stream, format, held }: Run<P>): void {
+  const reader = new FrameReader(format.maxBytes, held);
   const requests = new RequestMessages(format, stream);
-  stream.on('data', (chunk: Uint8Array) => {
-    try {
-      requests.push(reader.push(chunk));
-    } catch (error) {
-      call.fail(error);
-    }
+  stream.on('data', (chunk: Uint8Array) => guard(call, () => requests.push(reader.push(chunk))));
+  onComplete(stream, () => (reader.idle ? requests.end() : call.fail(truncated())));
+  call.onEnd(() => {
+    reader.release();
+    requests.end(new IdentityError('cancelled', 'the call is over'));
   });
-  stream.on('end', () => (reader.idle ? requests.end() : call.fail(truncated())));
-  call.onEnd(() => requests.end(new IdentityError('cancelled', 'the call is over')));
   handle({ call, method, request: requests });
+}
+
+// A stream that was reset, or whose connection broke, emits 'end' as well: that must not pass for a complete request.
+function onComplete(stream: ServerHttp2Stream, complete: () => void): void {
+  stream.on('end', () => {
+    if (!stream.aborted && stream.rstCode === constants.NGHTTP2_NO_ERROR) complete();
+  });
 }
 
 function cardinality(found: string): StatusError {

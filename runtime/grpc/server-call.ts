@@ -4,8 +4,16 @@ import type { Clock, Timer } from '../../core/clock.ts';
 import type { Call, CallEnd } from './call.ts';
 import { ACCEPTED_ENCODINGS } from './compression.ts';
 import { encodeMetadata, Metadata, type MetadataValue } from './metadata.ts';
-import { CANCELLED, DEADLINE_EXCEEDED, INTERNAL, statusOf, statusTrailers, UNAVAILABLE, type Status } from './status.ts';
-import { publicError } from '../wire-errors.ts';
+import {
+  CANCELLED,
+  DEADLINE_EXCEEDED,
+  INTERNAL,
+  StatusError,
+  statusOf,
+  statusTrailers,
+  UNAVAILABLE,
+  type Status,
+} from './status.ts';
 
 /** What all calls of a server share. */
 export interface CallContext<P> {
@@ -16,6 +24,11 @@ export interface CallContext<P> {
   readonly onError: (error: unknown, method: string) => void;
 }
 
+/** Counts what the calls of a connection do. */
+export interface Traffic {
+  frames: number;
+}
+
 /** What a call is made of. */
 export interface CallParts<P> {
   readonly stream: ServerHttp2Stream;
@@ -23,6 +36,7 @@ export interface CallParts<P> {
   readonly path: string;
   readonly known: boolean;
   readonly peer: P;
+  readonly traffic: Traffic;
   readonly context: CallContext<P>;
 }
 
@@ -40,6 +54,7 @@ export class ServerCall<P> implements Call<P> {
   readonly #stream: ServerHttp2Stream;
   readonly #raw: readonly string[];
   readonly #context: CallContext<P>;
+  readonly #traffic: Traffic;
   readonly #known: boolean;
   readonly #startMs: number;
   #metadata: Metadata | undefined;
@@ -48,18 +63,20 @@ export class ServerCall<P> implements Call<P> {
   #headers: string[] | undefined;
   #trailers: Record<string, string | string[]> | undefined;
   #status: Status | undefined;
+  #error: unknown;
   #endListeners: (() => void)[] | undefined;
   #onDrained: (() => void) | undefined;
   #timer: Timer | undefined;
   #headersSent = false;
   deadlineMs: number | undefined;
 
-  constructor({ stream, raw, path, known, peer, context }: CallParts<P>) {
+  constructor({ stream, raw, path, known, peer, traffic, context }: CallParts<P>) {
     this.peer = peer;
     this.method = path;
     this.#stream = stream;
     this.#raw = raw;
     this.#known = known;
+    this.#traffic = traffic;
     this.#context = context;
     this.#startMs = context.clock.monotonicMs();
   }
@@ -123,6 +140,7 @@ export class ServerCall<P> implements Call<P> {
   write(frame: Uint8Array): boolean {
     if (this.ended || this.#stream.destroyed || this.#stream.closed) return true;
     this.sendHeaders();
+    this.#traffic.frames += 1;
     return this.#stream.write(frame);
   }
 
@@ -157,8 +175,10 @@ export class ServerCall<P> implements Call<P> {
 
   fail(error: unknown): void {
     if (this.ended) return;
-    if (publicError(error).code === 'internal') this.#context.onError(error, this.method);
-    this.finish(statusOf(error));
+    this.#error = error;
+    const status = statusOf(error);
+    if (status.code === INTERNAL && !(error instanceof StatusError)) this.#context.onError(error, this.method);
+    this.finish(status);
   }
 
   /** Ends the call because nobody waits for it any more, and tells the handler through its signal. */
@@ -192,7 +212,8 @@ export class ServerCall<P> implements Call<P> {
     const { onCallEnd, clock } = this.#context;
     if (onCallEnd !== undefined) {
       const method = this.#known ? this.method : 'unknown';
-      onCallEnd({ method, code: status.code, durationMs: clock.monotonicMs() - this.#startMs, peer: this.peer });
+      const durationMs = clock.monotonicMs() - this.#startMs;
+      onCallEnd({ method, code: status.code, durationMs, peer: this.peer, error: this.#error });
     }
     const listeners = this.#endListeners;
     this.#endListeners = undefined;

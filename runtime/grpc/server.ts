@@ -99,8 +99,8 @@ export class GrpcServer<P> {
   #startCall({ connection, stream, headers, raw }: IncomingRequest<P>): void {
     const path = headers[':path'] ?? '';
     const method = this.#methods.get(path);
-    const { peer } = connection;
-    const call = new ServerCall({ stream, raw, path, known: method !== undefined, peer, context: this.#context });
+    const { peer, traffic } = connection;
+    const call = new ServerCall({ stream, raw, path, known: method !== undefined, peer, traffic, context: this.#context });
     connection.add(call);
     stream.on('close', () => connection.remove(call));
     if (method === undefined) return call.finish({ code: UNIMPLEMENTED, message: unknownMethod(path) });
@@ -108,7 +108,7 @@ export class GrpcServer<P> {
       const { encoding, timeoutMs } = parseHead(headers);
       if (timeoutMs !== undefined) call.setDeadline(timeoutMs);
       const format = { desc: method.desc.input, encoding, maxBytes: this.#context.maxReceiveBytes };
-      const start = (): void => (call.ended ? undefined : runCall({ call, method, stream, format }));
+      const start = (): void => (call.ended ? undefined : runCall({ call, method, stream, format, held: connection.held }));
       const allowed = this.#context.authorize?.(call);
       if (allowed === undefined) start();
       else allowed.then(start).catch((error: unknown) => call.fail(error));

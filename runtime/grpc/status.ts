@@ -51,10 +51,13 @@ function statusDetails({ code, message, details = [] }: Status): string {
   return Buffer.from(bytes).toString('base64').replace(/=+$/, '');
 }
 
+// Callers refuse header lists beyond 8 to 16 KiB, and would see no status at all.
+const MAX_MESSAGE_CHARACTERS = 2_000;
+
 /** The trailers of a status: `grpc-status`, `grpc-message` percent-encoded, and `grpc-status-details-bin` where there are details. */
 export function statusTrailers(status: Status): Record<string, string> {
   const trailers: Record<string, string> = { 'grpc-status': String(status.code) };
-  if (status.message !== '') trailers['grpc-message'] = percentEncode(status.message);
+  if (status.message !== '') trailers['grpc-message'] = percentEncode(status.message.slice(0, MAX_MESSAGE_CHARACTERS));
   if (status.details !== undefined && status.details.length > 0) trailers['grpc-status-details-bin'] = statusDetails(status);
   return trailers;
 }

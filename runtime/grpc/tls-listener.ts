@@ -62,7 +62,11 @@ export async function listenTls<P>(server: GrpcServer<P>, options: TlsListenOpti
     return verifyPeer(chainOf(socket), socket);
   };
   listener.on('secureConnection', (socket) => acceptInto(server, socket, { identify, onRefused }));
-  listener.on('tlsClientError', onRefused);
+  // Node leaves a connection open whose handshake took too long.
+  listener.on('tlsClientError', (error, socket) => {
+    socket.destroy();
+    onRefused(error);
+  });
   const { address, port } = await listen(listener, options);
   const close = (): Promise<void> => {
     listener.close();

@@ -22,27 +22,35 @@ export interface UnixListener extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** What fits into `sockaddr_un` before its final zero. */
+const MAX_PATH_BYTES = 107;
+
 /**
  * Serves a unix socket at `path`. The file appears with its permission bits in one step, in place of a stale one: a socket
  * file on which nobody answers. Missing folders are made.
  *
- * @throws IdentityError `failed_precondition` when somebody answers on the path, or what is there is no socket
+ * @throws IdentityError `failed_precondition` when somebody answers on the path, or what is there is no socket;
+ *   `invalid_argument` when the path is too long
  */
 export async function listenUnix<P>(
   server: GrpcServer<P>,
   path: string,
   { mode, onAccept, onRefused = () => {} }: UnixListenOptions<P>,
 ): Promise<UnixListener> {
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+    throw new IdentityError('invalid_argument', `${path} is too long for a socket: the system allows ${MAX_PATH_BYTES} bytes`);
+  }
   await mkdir(dirname(path), { recursive: true });
   await refuseIfServed(path);
   const listener = createServer((socket) => acceptInto(server, socket, { identify: onAccept, onRefused }));
   const inode = await bind(listener, path, mode);
-  const close = (): Promise<void> => unbind(listener, path, inode);
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> => (closed ??= unbind(listener, path, inode));
   return { path, close, [Symbol.asyncDispose]: close };
 }
 
 // Bound under a short name of its own, given its mode, then moved: nobody can connect with the wrong permissions, and the
-// path is never without a socket. The name is short because the kernel allows 107 bytes.
+// path is never without a socket. The name is short because the kernel's limit holds for it too.
 async function bind(listener: Server, path: string, mode: number): Promise<bigint> {
   const temporary = join(dirname(path), `.${randomBytes(3).toString('hex')}`);
   await new Promise<void>((resolve, reject) => {
@@ -66,10 +74,11 @@ async function bind(listener: Server, path: string, mode: number): Promise<bigin
   }
 }
 
+// The file goes first: as long as the socket is bound, its inode cannot be that of anybody else's file.
 async function unbind(listener: Server, path: string, inode: bigint): Promise<void> {
-  listener.close();
   const found = await lstat(path, { bigint: true }).catch(() => undefined);
   if (found?.ino === inode) await unlink(path).catch(() => {});
+  listener.close();
 }
 
 async function refuseIfServed(path: string): Promise<void> {
