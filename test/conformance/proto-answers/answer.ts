@@ -1,5 +1,5 @@
 import { probes } from './probes.ts';
-import type { Probe } from './probes.ts';
+import type { Probe } from './probe.ts';
 import { createWorld } from './world.ts';
 import type { ServerUnderTest, World } from './world.ts';
 import type { CallResult, JsonMessage } from '../../support/spire-client.ts';
