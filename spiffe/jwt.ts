@@ -68,25 +68,35 @@ export function defaultJwsAlgorithm(key: KeyObject): JwsAlgorithm {
   return algorithm;
 }
 
-/** A JWS in compact serialization, taken apart; its signature is not verified. */
-export interface Jws {
-  readonly header: JsonObject;
-  readonly payload: JsonObject;
+/** What {@link verifyJws} looks at. */
+export interface SignedJws {
   readonly algorithm: JwsAlgorithm;
-  readonly keyId: string | undefined;
-  readonly type: string | undefined;
   /** What the signature covers. */
   readonly signedPart: string;
   readonly signature: Uint8Array;
 }
 
+/** A JWS in compact serialization, taken apart; its signature is not verified. */
+export interface Jws extends SignedJws {
+  readonly header: JsonObject;
+  readonly payload: JsonObject;
+  readonly keyId: string | undefined;
+  readonly type: string | undefined;
+}
+
 /**
- * Takes a compact JWS apart, strictly (RFC 7515 §3.1, §5.2): three parts of canonical base64url, JSON objects without duplicate
- * names, an allowed `alg`, no `crit`.
+ * Takes a compact JWS with JSON claims apart, strictly (RFC 7515 §3.1, §5.2; RFC 7519 §7.2): three parts of canonical base64url,
+ * JSON objects without duplicate names, an allowed `alg`, no `crit`.
  *
  * @throws IdentityError `invalid_argument`; nothing of the token is in the message
  */
 export function parseJws(token: string, field = 'token'): Jws {
+  const { payloadBytes, ...jws } = splitJws(token, field);
+  return { ...jws, payload: parseJsonObject(payloadBytes, `${field} payload`) };
+}
+
+/** As {@link parseJws}, for any payload. */
+export function splitJws(token: string, field = 'token'): Omit<Jws, 'payload'> & { readonly payloadBytes: Uint8Array } {
   const fault = (message: string): IdentityError => new IdentityError('invalid_argument', message, { field });
   if (token.length > MAX_TOKEN_BYTES) throw fault(`is larger than ${MAX_TOKEN_BYTES} bytes`);
   const [headerText, payloadText, signatureText, ...more] = token.split('.', 4);
@@ -104,15 +114,9 @@ export function parseJws(token: string, field = 'token'): Jws {
   if (crit !== undefined) throw fault('has a critical header parameter that is not processed');
   if (kid !== undefined && typeof kid !== 'string') throw fault('has a key ID that is no text');
   if (typ !== undefined && typeof typ !== 'string') throw fault('has a type that is no text');
-  return {
-    header,
-    payload: parseJsonObject(decode(payloadText), `${field} payload`),
-    algorithm,
-    keyId: kid,
-    type: typ,
-    signedPart: token.slice(0, headerText.length + 1 + payloadText.length),
-    signature: decode(signatureText),
-  };
+  const signedPart = token.slice(0, headerText.length + 1 + payloadText.length);
+  const payloadBytes = decode(payloadText);
+  return { header, algorithm, keyId: kid, type: typ, signedPart, signature: decode(signatureText), payloadBytes };
 }
 
 /**
@@ -120,7 +124,7 @@ export function parseJws(token: string, field = 'token'): Jws {
  *
  * @throws IdentityError `unauthenticated`
  */
-export function verifyJws(jws: Jws, key: KeyObject): void {
+export function verifyJws(jws: SignedJws, key: KeyObject): void {
   const scheme = SCHEMES.get(jws.algorithm);
   const fits = scheme !== undefined && scheme.key === keyNameOf(key);
   if (!fits) throw new IdentityError('unauthenticated', 'token is signed with an algorithm that does not fit the key');

@@ -76,20 +76,20 @@ export function parseSignatureAlgorithm(raw: Uint8Array, field: string): string 
 }
 
 function parsePss(reader: DerReader): string {
-  const parameters = reader.enter(TAG.sequence);
-  const hash = readHash(parameters.enter(contextConstructedTag(0)));
-  const mask = parameters.enter(contextConstructedTag(1)).enter(TAG.sequence);
-  const isMgf1 = mask.readOid() === MGF1_OID;
-  const maskHash = readHash(mask);
-  const salt = parameters.enter(contextConstructedTag(2)).readSmallInteger();
-  parameters.finish();
-  // RFC 4055 §3.1: the same hash in both places, and the salt as long as the hash; nothing else is in use.
-  if (hash === undefined || !isMgf1 || maskHash !== hash || salt !== HASH_BYTES[hash]) return PSS_OID;
+  const parameters = reader.enterOptional(TAG.sequence);
+  const [hashPart, maskPart, saltPart] = [0, 1, 2].map((part) => parameters?.enterOptional(contextConstructedTag(part)));
+  const mask = maskPart?.enter(TAG.sequence);
+  const isMgf1 = mask?.readOid() === MGF1_OID;
+  const [hash, maskHash] = [readHash(hashPart), readHash(mask)];
+  // RFC 4055 §3.1: the same hash in both places, and the salt as long as the hash; nothing else is in use, the defaults are SHA-1.
+  if (hash === undefined || !isMgf1 || maskHash !== hash || saltPart?.readSmallInteger() !== HASH_BYTES[hash]) return PSS_OID;
+  parameters?.finish();
   return `rsassa-pss-${hash}`;
 }
 
-function readHash(reader: DerReader): Hash | undefined {
-  const identifier = reader.enter(TAG.sequence);
+function readHash(reader: DerReader | undefined): Hash | undefined {
+  const identifier = reader?.enterOptional(TAG.sequence);
+  if (identifier === undefined) return undefined;
   const hash = HASH_BY_OID.get(identifier.readOid());
   if (!identifier.atEnd) identifier.readNull();
   identifier.finish();
