@@ -96,7 +96,8 @@ class Stream<P> {
       if (message.case === 'subscribe') throw new IdentityError('invalid_argument', 'only the first message may subscribe');
       if (message.case !== 'nack') continue;
       const { kind, name, revision, error } = message.value;
-      const refusal = { agentId: this.agentId, kind, name, revision: Number(revision), reason: error.slice(0, MAX_LOGGED_ERROR) };
+      const reason = error.slice(0, MAX_LOGGED_ERROR);
+      const refusal = { agentId: this.agentId, kind, resource: name, revision: Number(revision), reason };
       this.#options.log.warn(refusal, 'agent refused a resource');
     }
   }
