@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.ts';
 import { Current } from '../core/current.ts';
 import { Diagnosis } from '../proto/gen/countersign/agent/v1/agent_pb.ts';
+import { SecretDiscoveryService } from '../proto/gen/envoy/service/secret/v3/sds_pb.ts';
 import { SpiffeWorkloadAPI } from '../proto/gen/spiffe/workload/workload_pb.ts';
 import { Debug } from '../proto/gen/spire/api/agent/debug/v1/debug_pb.ts';
 import { DelegatedIdentity } from '../proto/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity_pb.ts';
@@ -10,6 +11,7 @@ import { GrpcServer } from '../runtime/grpc/server.ts';
 import { listenUnix } from '../runtime/grpc/unix-listener.ts';
 import type { RunningProcess } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/log.ts';
+import { assertPeerCredentialsWork } from '../runtime/peer-credentials.ts';
 import { Bundle } from '../spiffe/bundle.ts';
 import { debugApi } from './api/debug.ts';
 import { delegatedIdentity } from './api/delegated-identity.ts';
@@ -25,6 +27,7 @@ import { JwtSvidCache } from './cache/jwt-svid-cache.ts';
 import { withdrawTainted } from './cache/tainted-keys.ts';
 import { WitSvidCache } from './cache/wit-svid-cache.ts';
 import type { AgentConfig } from './config.ts';
+import { secretDiscovery } from './sds/secret-discovery.ts';
 import { createCaIssuer } from './sync/ca-issuer.ts';
 import { postStatus } from './sync/post-status.ts';
 import { Synchronizer } from './sync/synchronizer.ts';
@@ -54,6 +57,8 @@ const DRAIN_MS = 2_000;
 
 /** Starts an agent: it serves at once, and answers UNAVAILABLE until it has attested and synchronised. */
 export async function startAgent(options: AgentOptions, signal: AbortSignal): Promise<RunningAgent> {
+  // An agent that cannot tell who is calling serves nobody.
+  assertPeerCredentialsWork();
   await using resources = new AsyncDisposableStack();
   const stop = new AbortController();
   resources.defer(() => stop.abort());
@@ -147,6 +152,7 @@ async function serveWorkloads(options: AgentOptions, parts: Parts, resources: As
   const { cache, jwtSvids, witSvids } = parts;
   const server = createServer(options, parts, resources);
   server.addService(SpiffeWorkloadAPI, workloadApi({ cache, jwtSvids, witSvids, clock }));
+  server.addService(SecretDiscoveryService, secretDiscovery({ cache, config: config.sds, log: log.child({ component: 'sds' }) }));
   await listen(server, { parts, resources, path: config.listen.workload.path, mode: PUBLIC_SOCKET_MODE });
   log.info({ path: config.listen.workload.path }, 'workload api is served');
 }

@@ -4,6 +4,7 @@ import { filePath, listenAddress, type ListenAddress } from '../runtime/config-f
 import { LOG_LEVELS, type LogLevel } from '../runtime/log.ts';
 import { parseSpiffeId } from '../spiffe/spiffe-id.ts';
 import { parseTrustDomain } from '../spiffe/trust-domain.ts';
+import { sdsConfig } from './sds/config.ts';
 import { workloadAttestorsConfig } from './workload-attest/config.ts';
 
 /** How the agent comes to trust the CA when it has no bundle of its own yet. */
@@ -86,6 +87,7 @@ export function agentConfig(baseDir: string) {
     }),
     keys: optional(object({ kind: literal('disk', 'memory') }), { kind: 'disk' }),
     workloadAttestors: workloadAttestorsConfig(baseDir),
+    sds: sdsConfig,
     listen: object({ workload: socket, admin: optional(socket), http: optional(address) }),
     authorizedDelegates: optional(array(map(string(), (text) => parseSpiffeId(text, 'authorizedDelegates'))), []),
     log: optional(object({ level: optional(logLevel, DEFAULT_LEVEL) }), { level: DEFAULT_LEVEL }),
