@@ -4,13 +4,14 @@ import type { Clock } from '../core/clock.ts';
 import { Current, type Source } from '../core/current.ts';
 import { IdentityError } from '../core/errors.ts';
 import { GrpcServer } from '../runtime/grpc/server.ts';
-import { listenHttp, type Checks } from '../runtime/http.ts';
+import type { ListenAddress } from '../runtime/config-file.ts';
+import { listenHttp, type Checks, type HttpListener } from '../runtime/http.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createMetrics, createRpcMetrics, type Registry as MetricsRegistry, type RpcMetrics } from '../runtime/metrics.ts';
 import type { Peer } from '../runtime/peer.ts';
 import { AgentAccess } from './api/agent-access.ts';
 import { Authorizer } from './api/authorizer.ts';
-import { listenForAdmins, listenForAgents } from './api/listeners.ts';
+import { cannotListen, listenForAdmins, listenForAgents } from './api/listeners.ts';
 import { RpcLimits } from './api/rpc-limits.ts';
 import { addLocalServices, addSharedServices, type ApiOptions } from './api/services.ts';
 import { AgentPruning } from './attest/agent-pruning.ts';
@@ -212,7 +213,7 @@ async function listen(resources: AsyncDisposableStack, { config, api, metrics, c
   addSharedServices(remote, api);
   addSharedServices(local, api);
   addLocalServices(local, api);
-  const http = config.listen.http && resources.use(await listenHttp({ address: config.listen.http, ready: checks, metrics }));
+  const http = config.listen.http && resources.use(await listenForProbes(config.listen.http, { checks, metrics }));
   resources.use(await listenForAdmins(local, { path: config.listen.admin.path, log: api.log }));
   const agents = resources.use(await listenForAgents(remote, { address: config.listen.grpc, svid: api.svid, log: api.log }));
   const open = config.listen.public && resources.use(await listenForEverybody(config.listen.public, { config, api }));
@@ -248,6 +249,15 @@ function ownCredentials(svid: Source<ServerSvid>): Source<PublicCredentials> {
 
 async function fileCredentials({ certFile, keyFile }: PublicTlsConfig): Promise<Source<PublicCredentials>> {
   return new Current({ certificatePem: await readFile(certFile, 'utf8'), privateKeyPem: await readFile(keyFile, 'utf8') });
+}
+
+function listenForProbes(
+  address: ListenAddress,
+  { checks, metrics }: Pick<Listening, 'checks' | 'metrics'>,
+): Promise<HttpListener> {
+  return listenHttp({ address, ready: checks, metrics }).catch((cause: unknown) => {
+    throw cannotListen('listen.http', address, cause);
+  });
 }
 
 interface ServerLimits {

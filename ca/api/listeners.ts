@@ -1,7 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Source } from '../../core/current.ts';
-import type { ListenAddress } from '../../runtime/config-file.ts';
+import { IdentityError } from '../../core/errors.ts';
+import { formatListenAddress, type ListenAddress } from '../../runtime/config-file.ts';
 import { listenTls } from '../../runtime/grpc/tls-listener.ts';
 import { listenUnix } from '../../runtime/grpc/unix-listener.ts';
 import type { GrpcServer } from '../../runtime/grpc/server.ts';
@@ -25,6 +26,8 @@ export async function listenForAgents(
     credentials: tlsCredentials(svid.value),
     verifyPeer: tlsPeer,
     onRefused: (err) => log.debug({ err }, 'connection refused'),
+  }).catch((cause: unknown) => {
+    throw cannotListen('listen.grpc', address, cause);
   });
   const unsubscribe = svid.subscribe((next) => listener.setCredentials(tlsCredentials(next)));
   return {
@@ -47,4 +50,16 @@ export async function listenForAdmins(
     onAccept: localPeer,
     onRefused: (err) => log.debug({ err }, 'connection refused'),
   });
+}
+
+/** The failure to open a configured listener, with its address and what to do. */
+export function cannotListen(key: string, address: ListenAddress, cause: unknown): unknown {
+  if (!(cause instanceof Error) || !('code' in cause)) return cause;
+  const hints = new Map<unknown, string>([
+    ['EADDRINUSE', 'another process listens there; stop it or choose another address'],
+    ['EACCES', 'this user may not listen there; choose a port from 1024 on or another user'],
+    ['EADDRNOTAVAIL', 'this machine has no such address'],
+  ]);
+  const why = hints.get(cause.code) ?? cause.message;
+  return new IdentityError('failed_precondition', `${key}: cannot listen on ${formatListenAddress(address)}: ${why}`, { cause });
 }

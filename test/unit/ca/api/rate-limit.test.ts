@@ -28,7 +28,7 @@ describe('a rate limit', () => {
 
   test('refuses who would wait too long, or longer than it has time', () => {
     const { clock, take } = limiter(1);
-    take();
+    void take();
     void take(1, '192.0.2.1');
     void take(1, '192.0.2.1');
     expect(codeOf(() => take())).toBe('resource_exhausted');
@@ -49,7 +49,7 @@ describe('a rate limit', () => {
 
   test('forgets addresses that went quiet, but not their debt', () => {
     const { clock, take } = limiter(1, 300_000);
-    take();
+    void take();
     void take();
     clock.advance(61_000);
     void take();
