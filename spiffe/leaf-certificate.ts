@@ -12,6 +12,8 @@ import {
 import { encodeName, withCommonName } from './distinguished-name.ts';
 import type { Subject } from './distinguished-name.ts';
 import { KEY_PURPOSE } from './extensions.ts';
+import { parsePublicKey } from './public-key.ts';
+import type { KeyKind } from './public-key.ts';
 import type { CertificateSignatureAlgorithm } from './signature-algorithm.ts';
 import type { SpiffeId } from './spiffe-id.ts';
 
@@ -60,18 +62,27 @@ export interface AuthorityProfile extends CommonProfile {
   readonly authorityKeyId?: Uint8Array;
 }
 
-const LEAF_KEY_USAGE = encodeKeyUsage('digitalSignature', 'keyEncipherment', 'keyAgreement');
+// X509-SVID §4.3 leaves the other usages open. SPIRE sets all three for every key; RFC 8813 §3 forbids keyEncipherment for EC keys,
+// RFC 8410 §5 both others for Ed25519, and an RSA key agrees on nothing: so each key gets what it can do.
+const EC_KEY_USAGE = encodeKeyUsage('digitalSignature', 'keyAgreement');
+const LEAF_KEY_USAGE: Readonly<Record<KeyKind, Uint8Array>> = {
+  'ec-p256': EC_KEY_USAGE,
+  'ec-p384': EC_KEY_USAGE,
+  'ec-p521': EC_KEY_USAGE,
+  rsa: encodeKeyUsage('digitalSignature', 'keyEncipherment'),
+  ed25519: encodeKeyUsage('digitalSignature'),
+};
 const LEAF_PURPOSES = encodeExtendedKeyUsage(KEY_PURPOSE.serverAuth, KEY_PURPOSE.clientAuth);
 const LEAF_CONSTRAINTS = encodeBasicConstraints(false);
 const AUTHORITY_KEY_USAGE = encodeKeyUsage('keyCertSign', 'cRLSign');
 const ASCII = /^[\x21-\x7e]+$/;
 
 /**
- * The TBSCertificate of an X509-SVID with the extensions that SPIRE writes, in its order (X509-SVID §2–§4). It is not linted: see
- * `lintX509Svid`.
+ * The TBSCertificate of an X509-SVID with the extensions that SPIRE writes, in its order (X509-SVID §2–§4); only the key usage
+ * goes by the key. It is not linted: see `lintX509Svid`.
  *
  * @returns DER, ready to be signed and passed to `assembleCertificate`
- * @throws IdentityError `invalid_argument` when a DNS name is not ASCII
+ * @throws IdentityError `invalid_argument` when a DNS name is not ASCII or the key is not accepted
  */
 export function buildX509SvidTbs(profile: LeafProfile): Uint8Array {
   const { dnsNames, id } = profile;
@@ -82,7 +93,7 @@ export function buildX509SvidTbs(profile: LeafProfile): Uint8Array {
     ...profile,
     subjectRaw,
     extensions: [
-      LEAF_KEY_USAGE,
+      LEAF_KEY_USAGE[parsePublicKey(profile.spki, 'spki').kind],
       LEAF_PURPOSES,
       LEAF_CONSTRAINTS,
       encodeSubjectKeyId(profile.subjectKeyId),

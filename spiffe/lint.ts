@@ -3,6 +3,7 @@ import { parseTbsCertificate } from './certificate.ts';
 import type { TbsCertificate } from './certificate.ts';
 import { DerReader, TAG, contextConstructedTag } from './der.ts';
 import { EXTENSION, KEY_PURPOSE } from './extensions.ts';
+import type { KeyKind } from './public-key.ts';
 import { parseSpiffeId } from './spiffe-id.ts';
 import type { SpiffeId } from './spiffe-id.ts';
 
@@ -84,6 +85,7 @@ function leafRules(tbs: TbsCertificate): readonly Rule[] {
       '[X509-SVID §4.3] key usage must not have keyCertSign or cRLSign',
       !(usage?.has('keyCertSign') ?? false) && !(usage?.has('cRLSign') ?? false),
     ],
+    ['[RFC 8813 §3] key usage must be what the key can do', isUsageOfKey(tbs)],
     [
       '[X509-SVID §4.4] extended key usage must have serverAuth and clientAuth',
       (purposes?.includes(KEY_PURPOSE.serverAuth) ?? false) && (purposes?.includes(KEY_PURPOSE.clientAuth) ?? false),
@@ -116,17 +118,29 @@ function timeRules(tbs: TbsCertificate, { nowMs, authorityNotAfterMs }: LintExpe
 }
 
 function isKeyAccepted(tbs: TbsCertificate): boolean {
-  try {
-    return tbs.publicKeyInfo.bits > 0;
-  } catch (error) {
-    if (isIdentityError(error)) return false;
-    throw error;
-  }
+  return keyKindOf(tbs) !== undefined;
+}
+
+/** RFC 8813 §3 for EC, RFC 8410 §5 for Ed25519, RFC 3279 §2.3.1 for RSA. */
+function isUsageOfKey(tbs: TbsCertificate): boolean {
+  const kind = keyKindOf(tbs);
+  const mayEncipher = kind === 'rsa';
+  const mayAgree = kind?.startsWith('ec-') ?? false;
+  const usage = tbs.keyUsage ?? new Set();
+  return (mayEncipher || !usage.has('keyEncipherment')) && (mayAgree || !usage.has('keyAgreement'));
+}
+
+function keyKindOf(tbs: TbsCertificate): KeyKind | undefined {
+  return undefinedIfRefused(() => tbs.publicKeyInfo.kind);
 }
 
 function spiffeIdOf(uri: string): SpiffeId | undefined {
+  return undefinedIfRefused(() => parseSpiffeId(uri));
+}
+
+function undefinedIfRefused<T>(read: () => T): T | undefined {
   try {
-    return parseSpiffeId(uri);
+    return read();
   } catch (error) {
     if (isIdentityError(error)) return undefined;
     throw error;

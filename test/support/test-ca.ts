@@ -224,7 +224,7 @@ function extensionsOf(
   hasNoSubject: boolean,
 ): readonly Uint8Array[] {
   const { isCa = false, uris = [], dnsNames = [], authorityKeyId = issuer?.certificate.subjectKeyId ?? null } = options;
-  const { keyUsage = isCa ? CA_KEY_USAGE : LEAF_KEY_USAGE, purposes = isCa ? null : Object.values(KEY_PURPOSE) } = options;
+  const { keyUsage = isCa ? CA_KEY_USAGE : leafUsageOf(key), purposes = isCa ? null : Object.values(KEY_PURPOSE) } = options;
   const names = uris.length + dnsNames.length;
   return [
     ...(keyUsage === null ? [] : [encodeKeyUsage(...keyUsage)]),
@@ -238,7 +238,11 @@ function extensionsOf(
 }
 
 const CA_KEY_USAGE: readonly KeyUsage[] = ['keyCertSign', 'cRLSign'];
-const LEAF_KEY_USAGE: readonly KeyUsage[] = ['digitalSignature', 'keyEncipherment', 'keyAgreement'];
+
+function leafUsageOf({ kind }: TestKey): readonly KeyUsage[] {
+  if (kind === 'Ed25519') return ['digitalSignature'];
+  return kind.startsWith('RSA') ? ['digitalSignature', 'keyEncipherment'] : ['digitalSignature', 'keyAgreement'];
+}
 
 function algorithmOf({ kind }: TestKey): CertificateSignatureAlgorithm {
   if (kind === 'Ed25519') return 'ed25519';

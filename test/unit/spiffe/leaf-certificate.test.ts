@@ -68,10 +68,7 @@ async function builtByPeculiar(): Promise<Uint8Array> {
     signingKey,
     signingAlgorithm: algorithm,
     extensions: [
-      new x509.KeyUsagesExtension(
-        x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment | x509.KeyUsageFlags.keyAgreement,
-        true,
-      ),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyAgreement, true),
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth], false),
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.SubjectKeyIdentifierExtension(Buffer.from(profile.subjectKeyId).toString('hex')),
@@ -146,7 +143,22 @@ describe('the leaf of an X509-SVID', () => {
     expect(tbs.uriSans).toEqual(['spiffe://example.org/ns/prod/sa/web']);
     expect(tbs.isCa).toBe(false);
     expect(tbs.extensions.get('2.5.29.15')?.critical).toBe(true);
-    expect([...(tbs.keyUsage ?? [])]).toEqual(['digitalSignature', 'keyEncipherment', 'keyAgreement']);
+  });
+
+  test.each([
+    ['P-256', ['digitalSignature', 'keyAgreement']],
+    ['P-384', ['digitalSignature', 'keyAgreement']],
+    ['P-521', ['digitalSignature', 'keyAgreement']],
+    ['RSA-2048', ['digitalSignature', 'keyEncipherment']],
+    ['Ed25519', ['digitalSignature']],
+  ] as const)('[X509-SVID §4.3] MUST set digitalSignature; MAY set others that the key can do: %s', (kind, usages) => {
+    const { spki } = createTestKey(kind);
+    expect([...(parseTbsCertificate(buildX509SvidTbs({ ...profile, spki })).keyUsage ?? [])]).toEqual(usages);
+  });
+
+  test('is not built for a key that is not accepted', () => {
+    const { spki } = createTestKey('RSA-1024');
+    expect(thrownBy(() => buildX509SvidTbs({ ...profile, spki }))).toMatchObject({ code: 'invalid_argument', field: 'spki' });
   });
 
   test('[X509-SVID §4.4] extended key usage SHOULD be there, with serverAuth and clientAuth', () => {
