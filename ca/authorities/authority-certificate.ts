@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 // @peculiar/x509 throws on import unless this came first: it may be imported in this file alone.
 // oxlint-disable-next-line import/no-unassigned-import -- imported for what it does to Reflect
 import 'reflect-metadata';
@@ -12,6 +13,7 @@ import {
   X509CertificateGenerator,
   type JsonName,
 } from '@peculiar/x509';
+import { IdentityError } from '../../core/errors.ts';
 import { subjectKeyIdOf } from '../../spiffe/public-key.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { SigningKey } from '../keys/key-store.ts';
@@ -37,7 +39,7 @@ export interface AuthorityCertificateRequest {
 
 const SERIAL_NUMBER_OID = '2.5.4.5';
 
-/** The certificate of an X.509 authority (X509-SVID §3.2, RFC 5280), DER. */
+/** The certificate of an X.509 authority (X509-SVID §3.2, RFC 5280), DER. @throws IdentityError `internal` when the signature is not valid */
 export async function createAuthorityCertificate(request: AuthorityCertificateRequest): Promise<Uint8Array> {
   const { crypto, signingKey } = await webCryptoOf(request.signer);
   const serial = createSerialNumber();
@@ -55,7 +57,10 @@ export async function createAuthorityCertificate(request: AuthorityCertificateRe
     },
     crypto,
   );
-  return new Uint8Array(certificate.rawData);
+  const der = new Uint8Array(certificate.rawData);
+  // A certificate that nobody can verify would be noticed only when it signs: days later.
+  if (new X509Certificate(der).verify(request.signer.publicKey)) return der;
+  throw new IdentityError('internal', 'the key store made a signature that its public key does not verify');
 }
 
 /** SPIRE's default; the serial number in it keeps the names of two authorities apart. */

@@ -16,7 +16,7 @@ export interface JobMessage {
   readonly job: number;
   /** Set when the worker does not know it yet. */
   readonly authority: WorkerAuthority | undefined;
-  readonly keys: Uint8Array;
+  readonly keys: Uint8Array<ArrayBuffer>;
   /** Where each key ends. */
   readonly keyEnds: readonly number[];
   readonly orders: readonly Omit<X509Order, 'key'>[];
@@ -31,7 +31,7 @@ interface FailureMessage {
 /** The answer. Certificate and serial number of each order lie one after the other in one buffer. */
 export interface ResultMessage {
   readonly job: number;
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly results: readonly (
     | FailureMessage
     | { readonly certificateEnd: number; readonly serialEnd: number; readonly spiffeId: string; readonly digest: string }

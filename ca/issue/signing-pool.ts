@@ -99,7 +99,7 @@ export class SigningPool implements AsyncDisposable {
     thread.jobs.set(job.id, job);
     this.#watch(thread);
     const message = packJob(job.id, job.orders, isKnown ? undefined : job.authority);
-    thread.worker.postMessage(message, [message.keys.buffer as ArrayBuffer]); // Sound: packJob allocates it.
+    thread.worker.postMessage(message, [message.keys.buffer]);
   }
 
   #leastBusy(): Thread {

@@ -8,12 +8,19 @@ export interface WebCryptoKey {
   readonly signingKey: webcrypto.CryptoKey;
 }
 
-const ALGORITHMS: Readonly<Record<KeyAlgorithm, { readonly name: string; readonly hash: { readonly name: string } }>> = {
-  'ec-p256': { name: 'ECDSA', hash: { name: 'SHA-256' } },
-  'ec-p384': { name: 'ECDSA', hash: { name: 'SHA-384' } },
+// Whoever takes an ECDSA signature apart must know the curve.
+const ALGORITHMS: Readonly<Record<KeyAlgorithm, WebCryptoAlgorithm>> = {
+  'ec-p256': { name: 'ECDSA', namedCurve: 'P-256', hash: { name: 'SHA-256' } },
+  'ec-p384': { name: 'ECDSA', namedCurve: 'P-384', hash: { name: 'SHA-384' } },
   'rsa-2048': { name: 'RSASSA-PKCS1-v1_5', hash: { name: 'SHA-256' } },
   'rsa-4096': { name: 'RSASSA-PKCS1-v1_5', hash: { name: 'SHA-256' } },
 };
+
+interface WebCryptoAlgorithm {
+  readonly name: string;
+  readonly namedCurve?: string;
+  readonly hash: { readonly name: string };
+}
 
 /**
  * A `Crypto` whose `sign` goes through the key port, so that a library signs with a key that it cannot see, be it in this
