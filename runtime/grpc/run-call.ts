@@ -51,6 +51,11 @@ function readMany<P>({ call, method, stream, format, held }: Run<P>): void {
   const reader = new FrameReader(format.maxBytes, held);
   const requests = new RequestMessages(format, stream);
   stream.on('data', (chunk: Uint8Array) => guard(call, () => requests.push(reader.push(chunk))));
+  // A stream that is reset while paused would never close: what it holds is thrown away.
+  stream.on('aborted', () => {
+    call.closed();
+    stream.resume();
+  });
   onComplete(stream, () => (reader.idle ? requests.end() : call.fail(truncated())));
   call.onEnd(() => {
     reader.release();

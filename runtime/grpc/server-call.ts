@@ -68,6 +68,7 @@ export class ServerCall<P> implements Call<P> {
   #onDrained: (() => void) | undefined;
   #timer: Timer | undefined;
   #headersSent = false;
+  #resetEarly = false;
   deadlineMs: number | undefined;
 
   constructor({ stream, raw, path, known, peer, traffic, context }: CallParts<P>) {
@@ -197,9 +198,11 @@ export class ServerCall<P> implements Call<P> {
   /** The HTTP/2 stream is gone. True when its caller reset it before it had any answer. */
   closed(): boolean {
     this.#timer?.cancel();
-    const early = !this.ended && !this.#headersSent;
-    this.abort('cancelled', { code: CANCELLED, message: 'the caller cancelled the call or went away' });
-    return early;
+    if (!this.ended) {
+      this.#resetEarly = !this.#headersSent;
+      this.abort('cancelled', { code: CANCELLED, message: 'the caller cancelled the call or went away' });
+    }
+    return this.#resetEarly;
   }
 
   // Made only when somebody asks: capturing a stack for each cancelled call would cost a tenth of the rate.

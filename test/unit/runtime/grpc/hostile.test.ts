@@ -1,5 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import type { Call } from '../../../../runtime/grpc/call.ts';
 import { encodeMessage } from '../../../../runtime/grpc/encoded-message.ts';
 import { Health, HealthCheckRequestSchema } from '../../../../proto/gen/grpc/health/v1/health_pb.ts';
 import {
@@ -9,7 +10,7 @@ import {
 } from '../../../conformance/grpc/gen/grpc/testing/messages_pb.ts';
 import { TestService } from '../../../conformance/grpc/gen/grpc/testing/test_pb.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
-import { frame, framed, open, replyOf, request, startPair } from './raw-client.ts';
+import { frame, framed, open, replyOf, request, settled, startPair } from './raw-client.ts';
 import {
   DATA,
   END_HEADERS,
@@ -22,6 +23,7 @@ import {
   requestHeaders,
   RST_STREAM,
   SETTINGS,
+  WINDOW_UPDATE,
 } from './raw-frames.ts';
 
 const CHECK = '/grpc.health.v1.Health/Check';
@@ -241,6 +243,53 @@ describe('a hostile connection', () => {
     await raw.closed;
     const goaway = raw.received.find(({ type }) => type === GOAWAY);
     expect(goaway?.payload.readUInt32BE(4)).toBe(ENHANCE_YOUR_CALM);
+  });
+
+  it('that resets streams nobody reads leaves nothing behind', async () => {
+    await using pair = await startPair('me');
+    const ended = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const calls: Call<string>[] = [];
+    pair.server.addService(TestService, {
+      streamingInputCall: (_requests, call) => {
+        const turn = calls.push(call) - 1;
+        call.onEnd(() => ended[turn]?.resolve());
+        return new Promise(() => {});
+      },
+    });
+    using raw = new RawFrames(pair.port).greet();
+    const message = framed(StreamingInputCallRequestSchema, { payload: { body: new Uint8Array(10_000) } });
+    for (const [turn, code] of [0, 8].entries()) {
+      const id = turn * 2 + 1;
+      raw.request(id, INPUT).send(DATA, 0, id, message).send(DATA, 0, id, message).send(DATA, 0, id, message);
+      raw.send(PING, 0, 0, Buffer.alloc(8, id));
+      await raw.frame(({ type, payload }) => type === PING && payload[0] === id);
+      raw.send(RST_STREAM, 0, id, Buffer.from([0, 0, 0, code]));
+      await ended[turn]?.promise;
+    }
+    // With no stream left, a drain closes the connection at once.
+    pair.session.destroy();
+    await pair.server.close({ graceMs: 1_000_000 });
+  });
+
+  it('that never reads, whatever windows it announces, is not produced for', async () => {
+    await using pair = await startPair('me');
+    let produced = 0;
+    pair.server.addService(TestService, {
+      async *streamingOutputCall() {
+        for (; ; produced += 1) yield { payload: { body: new Uint8Array(50_000) } };
+      },
+    });
+    using raw = new RawFrames(pair.port);
+    raw.socket.pause();
+    const endless = Buffer.from([0x7f, 0xff, 0xff, 0xff]);
+    raw.socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+    raw
+      .send(SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, 4]), endless]))
+      .send(WINDOW_UPDATE, 0, 0, Buffer.from([0x7f, 0, 0, 0]));
+    for (let id = 1; id < 100; id += 2) raw.request(id, OUTPUT).send(DATA, END_STREAM, id, Buffer.alloc(5));
+    await settled(() => produced);
+    // What the kernel's socket buffers take, and a little for each of the 50 streams.
+    expect(produced * 50_000).toBeLessThan(30_000_000);
   });
 
   it('is not one that cancels each call after its answer', async () => {

@@ -115,3 +115,14 @@ export function request(
   stream.end(body);
   return replyOf(stream);
 }
+
+/** Waits until a count that has begun to rise stays the same, and gives it back. */
+export async function settled(count: () => number): Promise<number> {
+  let before = 0;
+  for (;;) {
+    for (let turn = 0; turn < 100; turn += 1) await new Promise(setImmediate);
+    const now = count();
+    if (now > 0 && now === before) return now;
+    before = now;
+  }
+}

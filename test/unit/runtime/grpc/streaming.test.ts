@@ -9,7 +9,7 @@ import {
   StreamingOutputCallResponseSchema,
 } from '../../../conformance/grpc/gen/grpc/testing/messages_pb.ts';
 import { TestService } from '../../../conformance/grpc/gen/grpc/testing/test_pb.ts';
-import { framed, messagesOf, open, replyOf, request, startPair } from './raw-client.ts';
+import { framed, messagesOf, open, replyOf, request, settled, startPair } from './raw-client.ts';
 import { DATA, RawFrames, RST_STREAM } from './raw-frames.ts';
 
 const OUTPUT = '/grpc.testing.TestService/StreamingOutputCall';
@@ -63,11 +63,7 @@ describe('a server stream', () => {
     stream.end(Buffer.alloc(5));
     // The first bytes are here, and nothing is read: window, socket and stream buffers fill, then the handler waits.
     await new Promise((resolve) => stream.once('readable', resolve));
-    let before = -1;
-    while (before !== produced) {
-      before = produced;
-      for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate);
-    }
+    await settled(() => produced);
     expect(produced).toBeLessThan(20);
     const reply = await replyOf(stream);
     expect(sizes(reply.data)).toHaveLength(1_000);
@@ -180,15 +176,14 @@ describe('a client stream', () => {
     const reply = replyOf(stream);
     const one = framed(StreamingInputCallRequestSchema, sized(10_000));
     let taken = 0;
-    for (let sent = 0; sent < 500; sent += 1) stream.write(one, () => (taken += 1));
-    let before = -1;
-    while (before !== taken) {
-      before = taken;
-      for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate);
-    }
+    const sent = (async () => {
+      for (; taken < 500; taken += 1) await new Promise((resolve) => stream.write(one, resolve));
+      stream.end();
+    })();
+    await settled(() => taken);
     expect(taken * 10_000).toBeLessThan(300_000);
     go.resolve();
-    stream.end();
+    await sent;
     expect(messagesOf(StreamingInputCallResponseSchema, (await reply).data)[0]?.aggregatedPayloadSize).toBe(500);
   });
 

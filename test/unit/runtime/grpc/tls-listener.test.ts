@@ -17,7 +17,7 @@ let server: GrpcServer<readonly Uint8Array[]>;
 let listener: TlsListener;
 const peers: (readonly Uint8Array[])[] = [];
 const refused: unknown[] = [];
-const refuseAll = { now: false };
+const verification = { refuse: false, later: false };
 
 beforeAll(async () => {
   authority = await createAuthority();
@@ -35,8 +35,8 @@ beforeAll(async () => {
     credentials: await authority.issue({ dns: 'one.example.org' }),
     handshakeTimeoutMs: 200,
     verifyPeer: (chain) => {
-      if (refuseAll.now) throw new Error('refused');
-      return chain;
+      if (verification.refuse) throw new Error('refused');
+      return verification.later ? new Promise((resolve) => setTimeout(() => resolve(chain), 20)) : chain;
     },
     onRefused: (error) => refused.push(error),
   });
@@ -83,14 +83,23 @@ describe('listenTls', () => {
   });
 
   it('closes a connection that verifyPeer refuses', async () => {
-    refuseAll.now = true;
+    verification.refuse = true;
     refused.length = 0;
     try {
       const socket = connect({ cert: client.cert, key: client.key });
       await new Promise((resolve) => socket.once('close', resolve));
       expect(refused).toEqual([new Error('refused')]);
     } finally {
-      refuseAll.now = false;
+      verification.refuse = false;
+    }
+  });
+
+  it('waits for a verification that takes its time', async () => {
+    verification.later = true;
+    try {
+      expect((await check({ cert: client.cert, key: client.key })).status).toBe('0');
+    } finally {
+      verification.later = false;
     }
   });
 
