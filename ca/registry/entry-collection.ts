@@ -1,4 +1,3 @@
-import { selectorText } from '../model.ts';
 import type { Entry } from '../model.ts';
 import type { EntryGraph, EntryRecord } from './entry-graph.ts';
 import { entryPredicate } from './filters.ts';
@@ -45,10 +44,9 @@ export class EntryCollection {
 
   #bySelectors({ match, selectors }: SelectorMatch): Iterable<EntryRecord> {
     const { bySelector } = this.#graph;
-    const texts = selectors.map(selectorText);
     // Who must have them all is among those that have the rarest; who may have some is among those that have any.
-    if (match === 'subset' || match === 'any') return new Set(texts.flatMap((text) => [...bySelector.get(text)]));
-    const [rarest] = texts.sort((a, b) => bySelector.count(a) - bySelector.count(b));
+    if (match === 'subset' || match === 'any') return new Set(selectors.flatMap((selector) => [...bySelector.get(selector)]));
+    const [rarest] = selectors.toSorted((a, b) => bySelector.count(a) - bySelector.count(b));
     return rarest === undefined ? [] : bySelector.get(rarest);
   }
 }

@@ -2,6 +2,7 @@ import { isNodeAlias, selectorText } from '../model.ts';
 import type { Entry, Selector } from '../model.ts';
 import { MultiMap } from './multi-map.ts';
 import { OrderedRecords } from './ordered-records.ts';
+import { SelectorIndex } from './selector-index.ts';
 
 /** An entry with what the feed says of it. */
 export interface EntryRecord {
@@ -22,9 +23,9 @@ export class EntryGraph {
   readonly ordered = new OrderedRecords<EntryRecord>();
   readonly byParent = new MultiMap<EntryRecord>();
   readonly bySpiffeId = new MultiMap<EntryRecord>();
-  readonly bySelector = new MultiMap<EntryRecord>();
+  readonly bySelector = new SelectorIndex<EntryRecord>();
   /** Node aliases only, by each of their selectors. */
-  readonly #aliases = new MultiMap<EntryRecord>();
+  readonly #aliases = new SelectorIndex<EntryRecord>();
   readonly #byId = new Map<string, EntryRecord>();
   readonly #expiring = new Set<EntryRecord>();
   // Walks up the tree begin at few different parents; any change of the graph makes them void.
@@ -56,8 +57,8 @@ export class EntryGraph {
     this.ordered.add(record);
     this.byParent.add(entry.parentId.toString(), record);
     this.bySpiffeId.add(entry.spiffeId.toString(), record);
-    for (const selector of entry.selectors) this.bySelector.add(selectorText(selector), record);
-    if (isNodeAlias(entry)) for (const selector of entry.selectors) this.#aliases.add(selectorText(selector), record);
+    for (const selector of entry.selectors) this.bySelector.add(selector, record);
+    if (isNodeAlias(entry)) for (const selector of entry.selectors) this.#aliases.add(selector, record);
     if (entry.expiresAtSeconds !== 0) this.#expiring.add(record);
     if (entry.federatesWith.length > 0) this.#federating += 1;
     this.#ancestors.clear();
@@ -71,8 +72,8 @@ export class EntryGraph {
     this.ordered.remove(record);
     this.byParent.delete(entry.parentId.toString(), record);
     this.bySpiffeId.delete(entry.spiffeId.toString(), record);
-    for (const selector of entry.selectors) this.bySelector.delete(selectorText(selector), record);
-    for (const selector of entry.selectors) this.#aliases.delete(selectorText(selector), record);
+    for (const selector of entry.selectors) this.bySelector.delete(selector, record);
+    if (isNodeAlias(entry)) for (const selector of entry.selectors) this.#aliases.delete(selector, record);
     this.#expiring.delete(record);
     if (entry.federatesWith.length > 0) this.#federating -= 1;
     this.#ancestors.clear();
@@ -82,8 +83,8 @@ export class EntryGraph {
   aliasesOf(selectors: readonly Selector[], admits: Admits = () => true): ReadonlySet<EntryRecord> {
     const texts = new Set(selectors.map(selectorText));
     const found = new Set<EntryRecord>();
-    for (const text of texts) {
-      for (const record of this.#aliases.get(text)) {
+    for (const selector of selectors) {
+      for (const record of this.#aliases.get(selector)) {
         if (!found.has(record) && admits(record) && selects(record.entry, texts)) found.add(record);
       }
     }
