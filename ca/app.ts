@@ -13,7 +13,7 @@ import { AgentAccess } from './api/agent-access.ts';
 import { Authorizer } from './api/authorizer.ts';
 import { cannotListen, listenForAdmins, listenForAgents } from './api/listeners.ts';
 import { RpcLimits } from './api/rpc-limits.ts';
-import { addAgentServices, addLocalServices, addSharedServices, type ApiOptions } from './api/services.ts';
+import { addLocalServices, addSharedServices, type ApiOptions } from './api/services.ts';
 import { AgentPruning } from './attest/agent-pruning.ts';
 import { loadAttestors } from './attest/attestors.ts';
 import { AuditLog } from './audit/audit-log.ts';
@@ -211,7 +211,6 @@ async function listen(resources: AsyncDisposableStack, { config, api, metrics, c
   const remote = createServer(resources, api, { rpcMetrics, maxAgeMs: MAX_CONNECTION_AGE_MS });
   const local = createServer(resources, api, { rpcMetrics, maxAgeMs: 0 });
   addSharedServices(remote, api);
-  addAgentServices(remote, api);
   addSharedServices(local, api);
   addLocalServices(local, api);
   const http = config.listen.http && resources.use(await listenForProbes(config.listen.http, { checks, metrics }));

@@ -1,6 +1,5 @@
 import type { Source } from '../../core/current.ts';
 import { Node } from '../../proto/gen/countersign/node/v1/node_pb.ts';
-import { Node } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Debug } from '../../proto/gen/spire/api/server/debug/v1/debug_pb.ts';
@@ -9,7 +8,6 @@ import { LocalAuthority } from '../../proto/gen/spire/api/server/localauthority/
 import { Logger } from '../../proto/gen/spire/api/server/logger/v1/logger_pb.ts';
 import { SVID } from '../../proto/gen/spire/api/server/svid/v1/svid_pb.ts';
 import { TrustDomain } from '../../proto/gen/spire/api/server/trustdomain/v1/trustdomain_pb.ts';
-import type { Call } from '../../runtime/grpc/call.ts';
 import { addHealth } from '../../runtime/grpc/health.ts';
 import { addReflection } from '../../runtime/grpc/reflection.ts';
 import type { GrpcServer } from '../../runtime/grpc/server.ts';
@@ -26,7 +24,6 @@ import { debugService } from './debug-service.ts';
 import { entryService } from './entry-service.ts';
 import { localAuthorityService } from './local-authority-service.ts';
 import { loggerService } from './logger-service.ts';
-import { agentOfPeer, nodeService } from './node-watch.ts';
 import { agentOfPeer, nodeService } from './node-watch.ts';
 import type { RpcLimits } from './rpc-limits.ts';
 import { svidService } from './svid-service.ts';
