@@ -49,8 +49,9 @@ export class PostgresDatabase implements Database {
   constructor(options: PostgresOptions) {
     this.#options = options;
     this.#pool = new Pool({ ...connectionOptions(options.url), max: 3, idleTimeoutMillis: 60_000 });
-    // Without a listener a lost idle connection would end the process; the next query tells of it.
+    // Without listeners a connection that is lost between two queries would end the process; the next query tells of it.
     this.#pool.on('error', () => {});
+    this.#pool.on('connect', (client) => client.on('error', () => {}));
   }
 
   write<T>(work: (transaction: FeedTransaction) => Promise<FeedOutcome<T>>): Promise<T> {

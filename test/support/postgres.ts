@@ -30,15 +30,15 @@ export function postgresMissing(): string | undefined {
   return missing;
 }
 
-/** Starts a cluster of its own: data in a temporary folder, listening on loopback and a unix socket in that folder. */
-export async function startPostgres(): Promise<PostgresCluster> {
+/** Starts a cluster of its own: data in a temporary folder, listening on loopback and a unix socket in that folder. `durable` writes through to the disk. */
+export async function startPostgres({ durable = false }: { readonly durable?: boolean } = {}): Promise<PostgresCluster> {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-pg-'));
   const asOwner = ownerOf(folder);
   const bin = binaries() ?? '';
   const data = join(folder, 'data');
   const port = await freePort();
   asOwner(join(bin, 'initdb'), ['-D', data, '-U', ROLE, '-A', 'trust', '--no-sync', '-E', 'UTF8', '--locale=C']);
-  const options = `-p ${port} -k ${folder} -c listen_addresses=127.0.0.1 -c max_connections=60 -c shared_buffers=32MB`;
+  const options = `-p ${port} -k ${folder} -c listen_addresses=127.0.0.1 -c max_connections=60 -c shared_buffers=32MB ${durable ? '' : '-c fsync=off'}`;
   const control = (...args: string[]): string =>
     asOwner(join(bin, 'pg_ctl'), ['-D', data, '-s', '-w', '-l', join(folder, 'log'), ...args]);
   const psql = (sql: string, database = 'postgres'): string =>
