@@ -82,18 +82,21 @@ class Follower {
   #catchingUp: Promise<void> | undefined;
   #head: number;
   #lastInTouchMs: number;
-  #outage: Error | undefined;
+  #listening: Error | undefined;
+  #reading: Error | undefined;
 
   constructor(registry: Registry, options: RegistryFeedOptions) {
     this.#registry = registry;
     this.#options = options;
     this.#head = registry.revision;
     this.#lastInTouchMs = options.clock.nowMs();
-    this.#following = options.store.follow((revision) => this.#onHead(revision), this.#stop.signal);
+    const onHead = (revision: number): void => this.#onHead(revision);
+    const onOutage = (error: Error | undefined): void => this.#tell(() => (this.#listening = error));
+    this.#following = options.store.follow(onHead, this.#stop.signal, onOutage);
   }
 
   get outage(): Error | undefined {
-    return this.#outage;
+    return this.#reading ?? this.#listening;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -113,11 +116,12 @@ class Follower {
     while (this.#registry.revision < this.#head && !this.#stop.signal.aborted) {
       try {
         await this.#readOn();
-        this.#setOutage(undefined);
+        this.#tell(() => (this.#reading = undefined));
         backoff.reset();
       } catch (error) {
         if (this.#stop.signal.aborted) return;
-        this.#setOutage(error instanceof Error ? error : new Error('cannot read the store', { cause: error }));
+        const failure = error instanceof Error ? error : new Error('cannot read the store', { cause: error });
+        this.#tell(() => (this.#reading = failure));
         await sleep(this.#options.clock, backoff.nextMs(), this.#stop.signal).catch(() => undefined);
       }
     }
@@ -147,9 +151,10 @@ class Follower {
     this.#registry.forgetHistory(pruned);
   }
 
-  #setOutage(error: Error | undefined): void {
-    if (error === undefined && this.#outage === undefined) return;
-    this.#outage = error;
-    this.#options.onOutage?.(error);
+  /** Notes something of the store's state, and tells when that begins or ends an outage. */
+  #tell(note: () => void): void {
+    const before = this.outage;
+    note();
+    if ((before === undefined) !== (this.outage === undefined)) this.#options.onOutage?.(this.outage);
   }
 }

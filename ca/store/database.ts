@@ -61,7 +61,7 @@ export interface Database extends AsyncDisposable {
   /** Runs schema changes in one transaction that excludes every other replica's. @throws IdentityError `unavailable` */
   migrate(work: (sql: Sql) => Promise<void>): Promise<void>;
   /** Calls `onHead` with the present head revision and after each commit of any replica, until the signal aborts. */
-  follow(onHead: (revision: number) => void, signal: AbortSignal): Promise<void>;
+  follow(onHead: (revision: number) => void, signal: AbortSignal, onOutage?: (error: Error | undefined) => void): Promise<void>;
 }
 
 /** Takes the next revision; every write transaction's first statement. */

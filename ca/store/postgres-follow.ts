@@ -25,7 +25,13 @@ const CHECK_INTERVAL_MS = 30_000;
  * read once listening is in force, so that nothing between is missed.
  */
 export async function followPostgres(options: FollowOptions): Promise<void> {
-  const { clock, signal, onOutage } = options;
+  const { clock, signal } = options;
+  let isOut = false;
+  const onOutage = (error: Error | undefined): void => {
+    if (isOut === (error !== undefined)) return;
+    isOut = !isOut;
+    options.onOutage(error);
+  };
   const backoff = new Backoff({ initialMs: 100, maxMs: 5000 });
   while (!signal.aborted) {
     try {

@@ -79,9 +79,14 @@ export class PostgresDatabase implements Database {
     });
   }
 
-  follow(onHead: (revision: number) => void, signal: AbortSignal): Promise<void> {
-    const { url, clock, onOutage = () => {} } = this.#options;
-    return followPostgres({ connection: connectionOptions(url), clock, onHead, onOutage, signal });
+  follow(
+    onHead: (revision: number) => void,
+    signal: AbortSignal,
+    onOutage: (error: Error | undefined) => void = () => {},
+  ): Promise<void> {
+    const { url, clock, onOutage: onAnyOutage = () => {} } = this.#options;
+    const tellBoth = (error: Error | undefined): void => [onAnyOutage, onOutage].forEach((tell) => tell(error));
+    return followPostgres({ connection: connectionOptions(url), clock, onHead, onOutage: tellBoth, signal });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -61,8 +61,8 @@ export class SqlStore implements Store {
     }
   }
 
-  follow(onHead: (revision: number) => void, signal: AbortSignal): Promise<void> {
-    return this.#database.follow(onHead, signal);
+  follow(onHead: (revision: number) => void, signal: AbortSignal, onOutage?: (error: Error | undefined) => void): Promise<void> {
+    return this.#database.follow(onHead, signal, onOutage);
   }
 
   async prune({ keepMs, keepRevisions }: { readonly keepMs: number; readonly keepRevisions: number }): Promise<void> {

@@ -68,8 +68,10 @@ export interface Store extends AsyncDisposable {
   /**
    * Calls `onHead` with the present head, and soon after each commit of any replica with the new one; may repeat one.
    * Reconnects by itself. Resolves when the signal aborts.
+   *
+   * @param onOutage told when the feed was lost (with the reason) and when it is back (without)
    */
-  follow(onHead: (revision: number) => void, signal: AbortSignal): Promise<void>;
+  follow(onHead: (revision: number) => void, signal: AbortSignal, onOutage?: (error: Error | undefined) => void): Promise<void>;
   /** Forgets deletions that are older than `keepMs` and further back than `keepRevisions`, and expired join tokens. */
   prune(options: { readonly keepMs: number; readonly keepRevisions: number }): Promise<void>;
 }
