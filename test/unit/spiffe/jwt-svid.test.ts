@@ -1,3 +1,4 @@
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { JwtAuthority } from '../../../spiffe/bundle.ts';
 import { parseJwtSvidInsecure, verifyJwtSvid } from '../../../spiffe/jwt-svid.ts';
@@ -160,6 +161,18 @@ describe('JWT-SVID', () => {
   test('[WIT-SVID §7.1] a WIT-SVID is never accepted as JWT-SVID', () => {
     const bundles = bundleSource(ca.bundle({ jwtAuthorities: [new JwtAuthority(ca.witKeyId, ca.witKey.spki)] }));
     expect(codeOf(() => verifyJwtSvid(ca.signWit({ aud: AUDIENCE }), AUDIENCE, bundles, nowMs))).toBe('invalid_argument');
+  });
+
+  test('[SPIFFE-ID §3.2] no changed character is trusted', () => {
+    const token = ca.signJwt();
+    fc.assert(
+      fc.property(fc.nat(token.length - 1), fc.constantFrom(...'AZaz09-_.=+ '), (position, character) => {
+        const bent = token.slice(0, position) + character + token.slice(position + 1);
+        const expected = bent === token ? /^undefined$/ : /^(invalid_argument|unauthenticated)$/;
+        expect(String(codeOf(() => verifyJwtSvid(bent, AUDIENCE, ca.bundles, nowMs)))).toMatch(expected);
+      }),
+      { numRuns: 500 },
+    );
   });
 
   test('is read without verification by the party that just received it', () => {

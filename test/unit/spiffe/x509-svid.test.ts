@@ -1,3 +1,4 @@
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { X509Authority } from '../../../spiffe/bundle.ts';
 import { encodeExtension } from '../../../spiffe/certificate-writer.ts';
@@ -153,6 +154,28 @@ describe('verification of a leaf', () => {
     });
     const long = Array.from({ length: 17 }, () => ca.root.der);
     expect(thrownBy(() => verifyX509Svid(long, ca.bundles, nowMs)).code).toBe('invalid_argument');
+  });
+});
+
+describe('what is signed', () => {
+  test('[SPIFFE-ID §3] [SPIFFE-ID §3.2] SPIFFE ID and public key are covered by the signature: no changed byte is trusted', () => {
+    const { der: leaf } = ca.issueX509Svid('/workload', { dnsNames: ['a.example.org'] });
+    fc.assert(
+      fc.property(fc.nat(leaf.length - 1), fc.integer({ min: 1, max: 255 }), (position, flip) => {
+        const bent = Uint8Array.from(leaf);
+        bent[position] = (bent[position] ?? 0) ^ flip;
+        expect(codeOf(() => verifyX509Svid([bent], ca.bundles, nowMs))).toMatch(/^(invalid_argument|unauthenticated)$/);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('hostile bytes in place of a chain never fail otherwise than by a typed error', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 100 }), { maxLength: 4 }), (chain) => {
+        expect(codeOf(() => verifyX509Svid(chain, ca.bundles, nowMs))).toBe('invalid_argument');
+      }),
+    );
   });
 });
 
