@@ -208,5 +208,14 @@ const CODES: Readonly<Partial<Record<Code, ErrorCode>>> = {
 function workloadError(error: unknown): IdentityError {
   if (isIdentityError(error)) return error;
   const wire = ConnectError.from(error);
+  if (isConnectionFailure(wire.cause)) {
+    const message = `cannot reach the Workload API (${wire.rawMessage}); is the agent running, and may this user open its socket?`;
+    return new IdentityError('unavailable', message, { cause: wire });
+  }
   return new IdentityError(CODES[wire.code] ?? 'internal', `Workload API: ${wire.rawMessage}`, { cause: wire });
+}
+
+/** Whether the socket itself could not be opened: Node's system errors carry the name of their system call. */
+function isConnectionFailure(cause: unknown): boolean {
+  return cause instanceof Error && 'syscall' in cause && cause.syscall === 'connect';
 }
