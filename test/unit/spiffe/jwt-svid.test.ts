@@ -166,11 +166,15 @@ describe('JWT-SVID', () => {
   test('[SPIFFE-ID §3.2] no changed character is trusted', () => {
     const token = ca.signJwt();
     fc.assert(
-      fc.property(fc.nat(token.length - 1), fc.constantFrom(...'AZaz09-_.=+ '), (position, character) => {
-        const bent = token.slice(0, position) + character + token.slice(position + 1);
-        const expected = bent === token ? /^undefined$/ : /^(invalid_argument|unauthenticated)$/;
-        expect(String(codeOf(() => verifyJwtSvid(bent, AUDIENCE, ca.bundles, nowMs)))).toMatch(expected);
-      }),
+      fc.property(
+        fc.nat(token.length - 1),
+        fc.constantFrom('A', 'Z', 'a', 'z', '0', '9', '-', '_', '.', '=', '+', ' '),
+        (position, character) => {
+          const bent = token.slice(0, position) + character + token.slice(position + 1);
+          const expected = bent === token ? /^undefined$/ : /^(invalid_argument|unauthenticated)$/;
+          expect(String(codeOf(() => verifyJwtSvid(bent, AUDIENCE, ca.bundles, nowMs)))).toMatch(expected);
+        },
+      ),
       { numRuns: 500 },
     );
   });
