@@ -58,6 +58,11 @@ export class AgentAccess {
     );
   }
 
+  /** Whether the peer presents the SVID that the agent of its ID was given. */
+  isOnRecord(peer: X509Peer): boolean {
+    return this.#options.registry.agents.get(peer.id)?.serialNumber === serialOf(peer);
+  }
+
   async #activate(agent: Agent, serial: string): Promise<void> {
     const { store, registry, log } = this.#options;
     try {

@@ -59,7 +59,17 @@ export class Authorizer {
     if (!peer.id.isMemberOf(this.#options.trustDomain) && !this.#admins.has(peer.id.toString())) {
       throw new IdentityError('unauthenticated', `unexpected trust domain in ID "${peer.id.toString()}"`);
     }
-    peer.verify(this.#options.registry, nowMs);
+    this.#verify(peer, nowMs);
+  }
+
+  #verify(peer: X509Peer, nowMs: number): void {
+    try {
+      peer.verify(this.#options.registry, nowMs);
+    } catch (error) {
+      // An agent whose authority was revoked can help itself by attesting again, once it knows why it is refused.
+      if (!this.#options.agents.isOnRecord(peer)) throw error;
+      throw agentDenied(Reason.AGENT_NOT_ACTIVE, `agent "${peer.id.toString()}" SVID is no longer trusted`);
+    }
   }
 
   /** The first entry that makes the ID one of a downstream CA. */

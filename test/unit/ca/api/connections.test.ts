@@ -5,6 +5,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import { Bundle } from '../../../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Entry } from '../../../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import { LocalAuthority } from '../../../../proto/gen/spire/api/server/localauthority/v1/localauthority_pb.ts';
 import { SVID } from '../../../../proto/gen/spire/api/server/svid/v1/svid_pb.ts';
 import { PermissionDeniedDetails_Reason as Reason } from '../../../../proto/gen/spire/api/types/status_pb.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
@@ -59,6 +60,26 @@ describe('a client certificate', () => {
       reason: Reason.AGENT_EXPIRED,
     });
     expect(await failureOf(workload.client(Bundle).getBundle({}))).toMatchObject({ code: 'unauthenticated' });
+  });
+
+  test('of an authority that was revoked tells an agent to attest again, and others nothing', async () => {
+    await using ca = await RunningCa.start();
+    const agent = await attestTestAgent(ca);
+    const key = createTestKey();
+    const { svid } = await ca.local(SVID).mintX509SVID({ csr: createTestCsr({ key, uris: ['spiffe://example.org/w'] }) });
+    const workload = ca.remote({ chain: svid?.certChain ?? [], key });
+    expect(await failureOf(workload.client(Bundle).getBundle({}))).toMatchObject({ code: 'ok' });
+    const authorities = ca.local(LocalAuthority);
+    const { active } = await authorities.getX509AuthorityState({});
+    const { preparedAuthority } = await authorities.prepareX509Authority({});
+    await authorities.activateX509Authority({ authorityId: preparedAuthority?.authorityId ?? '' });
+    const old = { authorityId: active?.authorityId ?? '' };
+    await authorities.taintX509Authority(old);
+    expect(await failureOf(workload.client(Bundle).getBundle({}))).toMatchObject({ code: 'ok' });
+    await authorities.revokeX509Authority(old);
+    expect(await failureOf(workload.client(Bundle).getBundle({}))).toMatchObject({ code: 'unauthenticated' });
+    const denied = await failureOf(agent.connection.client(Entry).getAuthorizedEntries({}));
+    expect(denied).toMatchObject({ code: 'permission_denied', reason: Reason.AGENT_NOT_ACTIVE });
   });
 
   test('is not to be had around by resuming a session', async () => {
