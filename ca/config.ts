@@ -80,6 +80,11 @@ export interface CaConfig {
   readonly log: { readonly level: LogLevel };
 }
 
+const lifetime: Decoder<Duration> = map(duration, (value) => {
+  if (value.ms >= SECOND_MS) return value;
+  throw new IdentityError('invalid_argument', 'must be at least 1s');
+});
+
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
 const SECOND_MS = 1000;
@@ -152,25 +157,28 @@ function store(baseDir: string): Decoder<StoreConfig> {
   });
 }
 
+// What a configured lifetime is, and what it is when it is left out: never longer than that of the authority.
 const ttlShape = map(
   object({
-    ca: optional(duration, DEFAULT_TTL.ca),
-    x509Svid: optional(duration, DEFAULT_TTL.x509Svid),
-    jwtSvid: optional(duration, DEFAULT_TTL.jwtSvid),
-    witSvid: optional(duration, DEFAULT_TTL.witSvid),
-    agentSvid: optional(duration),
+    ca: optional(lifetime, DEFAULT_TTL.ca),
+    x509Svid: optional(lifetime),
+    jwtSvid: optional(lifetime),
+    witSvid: optional(lifetime),
+    agentSvid: optional(lifetime),
   }),
-  (times): CaConfig['ttl'] => {
-    const ttl = { ...times, agentSvid: times.agentSvid ?? times.x509Svid };
-    for (const name of ['ca', 'x509Svid', 'jwtSvid', 'witSvid', 'agentSvid'] as const) checkTtl(name, ttl[name], ttl.ca);
-    return ttl;
+  ({ ca, x509Svid, jwtSvid, witSvid, agentSvid }): CaConfig['ttl'] => {
+    const orDefault = (given: Duration | undefined, usual: Duration): Duration =>
+      durationOfMs(Math.min(ca.ms, (given ?? usual).ms));
+    const x509 = orDefault(x509Svid, DEFAULT_TTL.x509Svid);
+    return {
+      ca,
+      x509Svid: x509,
+      jwtSvid: orDefault(jwtSvid, DEFAULT_TTL.jwtSvid),
+      witSvid: orDefault(witSvid, DEFAULT_TTL.witSvid),
+      agentSvid: orDefault(agentSvid, x509),
+    };
   },
 );
-
-function checkTtl(name: string, { ms }: Duration, ca: Duration): void {
-  if (ms < SECOND_MS) throw new IdentityError('invalid_argument', `${name} must be at least 1s`);
-  if (ms > ca.ms) throw new IdentityError('invalid_argument', `${name} is longer than ca: no SVID can outlive its authority`);
-}
 
 function attestorsShape(baseDir: string): Decoder<AttestorsConfig> {
   return object({

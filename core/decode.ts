@@ -143,7 +143,8 @@ export function map<T, U>(inner: Decoder<T>, convert: (value: T) => U): Decoder<
         return convert(value);
       } catch (error) {
         if (!(error instanceof IdentityError)) throw error;
-        return fault(faults, path, error.message.replace(`${error.field ?? ''}: `, ''));
+        const prefix = error.field === undefined ? '' : `${error.field}: `;
+        return fault(faults, path, error.message.slice(error.message.startsWith(prefix) ? prefix.length : 0));
       }
     },
   };

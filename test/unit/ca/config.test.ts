@@ -69,13 +69,27 @@ trustDomain: Example.org
 listen: { grpc: "unix:./grpc.sock", admin: "127.0.0.1:1" }
 store: { kind: postgres }
 rateLimits: { attestation: -1 }
-ttl: { ca: 1h, x509Svid: 2h }
+ttl: { ca: 1h, x509Svid: 0s }
 jwtIssuer: http://id.example.org
 attestors: { x509pop: {} }
 colour: red
 `);
-    const paths = ['colour', 'trustDomain', 'dataDir', 'listen.grpc', 'listen.admin', 'store', 'rateLimits.attestation', 'ttl'];
+    const paths = [
+      'colour',
+      'trustDomain',
+      'dataDir',
+      'listen.grpc',
+      'listen.admin',
+      'store',
+      'rateLimits.attestation',
+      'ttl.x509Svid',
+    ];
     expect(faults).toEqual(expect.arrayContaining([...paths, 'jwtIssuer', 'attestors.x509pop']));
+  });
+
+  test('no SVID is given a longer life than its authority', () => {
+    const { ttl } = read(`${MINIMAL}ttl: { ca: 10m, x509Svid: 2h }`);
+    expect([ttl.x509Svid.ms, ttl.witSvid.ms, ttl.agentSvid.ms, ttl.jwtSvid.ms]).toEqual([600_000, 600_000, 600_000, 300_000]);
   });
 
   test.each(['tt', '0s', '-5m', '500ms', '5'])('refuses the lifetime %s', (text) => {
