@@ -56,9 +56,8 @@ export function readExtensions(list: DerReader): Extensions {
   while (!list.atEnd) {
     const extension = list.enter(TAG.sequence);
     const oid = extension.readOid();
-    const isMarked = extension.peekTag() === TAG.boolean;
-    const critical = isMarked && extension.readBoolean();
-    if (isMarked && !critical) throw extension.fault('DER writes out a default value');
+    // DER leaves a default FALSE out; some CAs write it nevertheless, and Go and OpenSSL read it.
+    const critical = extension.peekTag() === TAG.boolean && extension.readBoolean();
     const value = extension.readContent(TAG.octetString);
     extension.finish();
     if (extensions.has(oid)) throw extension.fault(`extension ${oid} occurs twice`);
@@ -97,9 +96,7 @@ export function parseSubjectAltName(value: Uint8Array, field: string): SubjectAl
 /** Reads BasicConstraints (RFC 5280 §4.2.1.9). */
 export function parseBasicConstraints(value: Uint8Array, field: string): { isCa: boolean; pathLength: number | undefined } {
   const constraints = enterSequence(value, field);
-  const isMarked = constraints.peekTag() === TAG.boolean;
-  const isCa = isMarked && constraints.readBoolean();
-  if (isMarked && !isCa) throw constraints.fault('DER writes out a default value');
+  const isCa = constraints.peekTag() === TAG.boolean && constraints.readBoolean();
   const pathLength = constraints.atEnd ? undefined : constraints.readSmallInteger();
   constraints.finish();
   if (pathLength !== undefined && !isCa) throw constraints.fault('path length without CA flag');
