@@ -63,7 +63,7 @@ export function encodeExtension(oid: string, value: Uint8Array, critical: boolea
   return critical ? derSequence(derOid(oid), derTrue, derOctetString(value)) : derSequence(derOid(oid), derOctetString(value));
 }
 
-/** Critical (X509-SVID §4.3). */
+/** KeyUsage, critical (X509-SVID §4.3). */
 export function encodeKeyUsage(...usages: readonly KeyUsage[]): Uint8Array {
   let bits = 0;
   for (const usage of usages) bits |= 0x8000 >> KEY_USAGES.indexOf(usage);
@@ -73,27 +73,29 @@ export function encodeKeyUsage(...usages: readonly KeyUsage[]): Uint8Array {
   return encodeExtension(EXTENSION.keyUsage, derBitString(bytes, unusedBits), true);
 }
 
-/** Not critical (X509-SVID §4.4). */
+/** ExtKeyUsage from dotted object identifiers; not critical (X509-SVID §4.4). */
 export function encodeExtendedKeyUsage(...purposes: readonly string[]): Uint8Array {
   return encodeExtension(EXTENSION.extendedKeyUsage, derSequence(...purposes.map(derOid)), false);
 }
 
-/** Critical, as RFC 5280 §4.2.1.9 wants it for CAs. */
+/** BasicConstraints; critical, as RFC 5280 §4.2.1.9 wants it for CAs. */
 export function encodeBasicConstraints(isCa: boolean, pathLength?: number): Uint8Array {
   const flag = isCa ? [derTrue] : [];
   const length = pathLength === undefined ? [] : [derSmallInteger(pathLength)];
   return encodeExtension(EXTENSION.basicConstraints, derSequence(...flag, ...length), true);
 }
 
+/** SubjectKeyIdentifier (RFC 5280 §4.2.1.2); not critical. */
 export function encodeSubjectKeyId(keyId: Uint8Array): Uint8Array {
   return encodeExtension(EXTENSION.subjectKeyId, derOctetString(keyId), false);
 }
 
+/** AuthorityKeyIdentifier with the key identifier alone (RFC 5280 §4.2.1.1); not critical. */
 export function encodeAuthorityKeyId(keyId: Uint8Array): Uint8Array {
   return encodeExtension(EXTENSION.authorityKeyId, derSequence(der(contextTag(0), keyId)), false);
 }
 
-/** The caller has checked that all names are ASCII. */
+/** SubjectAltName (RFC 5280 §4.2.1.6), in the order that Go writes; the caller has checked that all names are ASCII. */
 export function encodeSubjectAltName(
   names: { readonly dnsNames: readonly string[]; readonly uris: readonly string[] },
   critical: boolean,

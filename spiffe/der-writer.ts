@@ -20,10 +20,15 @@ export function der(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
+/** A SEQUENCE of these values. */
 export const derSequence = (...parts: readonly Uint8Array[]): Uint8Array => der(TAG.sequence, ...parts);
+/** A SET of these values, in the order given. */
 export const derSet = (...parts: readonly Uint8Array[]): Uint8Array => der(TAG.set, ...parts);
+/** An OCTET STRING. */
 export const derOctetString = (bytes: Uint8Array): Uint8Array => der(TAG.octetString, bytes);
+/** NULL. */
 export const derNull: Uint8Array = Uint8Array.of(TAG.null, 0);
+/** BOOLEAN TRUE; FALSE is never written, as it is the default wherever certificates have a BOOLEAN. */
 export const derTrue: Uint8Array = Uint8Array.of(TAG.boolean, 1, 0xff);
 
 /** A BIT STRING of whole bytes, or with unused bits at its end. */
