@@ -141,25 +141,31 @@ export class AuthorityLife {
 
   /** Makes the next authority, in place of one that was prepared before. Not published yet. */
   async create(kind: AuthorityKind): Promise<LocalAuthority> {
-    const { keys, clock, trustDomain, lifetimeMs, upstream } = this.#options;
-    const taken = new Set(this.#options.bundle.list().map(({ id }) => id));
+    const { keys, log } = this.#options;
     const keyId = `${kind}-${this.#ledger.replicaId}-${randomBytes(6).toString('hex')}`;
+    const replaced = this.#ledger.newest(kind, 'prepared');
     const type = kind === 'x509' ? this.#options.x509KeyType : this.#options.tokenKeyType;
     const key = await keys.create(keyId, type ?? 'ec-p256');
+    try {
+      const made = await this.#createWith(kind, key);
+      await this.#ledger.change((each) => (each === replaced ? undefined : each), made);
+      this.#keys.set(keyId, key);
+      log.info({ kind, authorityId: made.id, expiresAt: new Date(made.expiresAtMs).toISOString() }, 'authority prepared');
+      return made;
+    } catch (error) {
+      // It is tried again and again: keys that nothing needs must not pile up.
+      await keys.delete(keyId).catch(() => undefined);
+      throw error;
+    } finally {
+      if (replaced !== undefined && this.#keys.has(keyId)) await this.#forgetKey(replaced).catch(() => undefined);
+    }
+  }
+
+  async #createWith(kind: AuthorityKind, key: SigningKey): Promise<LocalAuthority> {
+    const { clock, trustDomain, lifetimeMs, upstream, bundle } = this.#options;
     const options = { trustDomain, key, nowMs: clock.nowMs(), lifetimeMs };
-    const made =
-      kind === 'x509'
-        ? await createX509Authority({ ...options, upstream })
-        : createTokenAuthority(kind, createKeyId(taken), options);
-    const replaced = this.#ledger.newest(kind, 'prepared');
-    await this.#ledger.change((each) => (each === replaced ? undefined : each), made);
-    this.#keys.set(keyId, key);
-    if (replaced !== undefined) await this.#forgetKey(replaced).catch(() => undefined);
-    this.#options.log.info(
-      { kind, authorityId: made.id, expiresAt: new Date(made.expiresAtMs).toISOString() },
-      'authority prepared',
-    );
-    return made;
+    if (kind === 'x509') return createX509Authority({ ...options, upstream });
+    return createTokenAuthority(kind, createKeyId(new Set(bundle.list().map(({ id }) => id))), options);
   }
 
   /** Puts into the bundle what is not in it yet. An upstream root that was tainted stays so. */

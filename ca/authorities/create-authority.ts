@@ -45,7 +45,7 @@ async function signCertificate(options: NewAuthority, upstream: Upstream | undef
   const { createAuthorityCertificate } = await import('./authority-certificate.ts');
   const ends = [upstream?.certificate, ...(upstream?.intermediates ?? [])].map((each) => each?.notAfterMs ?? Infinity);
   const notAfterMs = Math.min(options.nowMs + options.lifetimeMs, ...ends);
-  if (notAfterMs - options.nowMs < MIN_LIFETIME_MS) {
+  if (notAfterMs - options.nowMs <= MIN_LIFETIME_MS) {
     throw new IdentityError('failed_precondition', 'the upstream authority ends now: renew its certificate');
   }
   return createAuthorityCertificate({

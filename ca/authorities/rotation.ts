@@ -29,7 +29,7 @@ export function settlingMs(authority: Lifetime): number {
 
 /** How often rotation looks at the wall clock at most and at least; a stepped clock is noticed that late. */
 export function pollMs(configuredLifetimeMs: number): number {
-  return Math.min(60_000, Math.max(250, configuredLifetimeMs / 240));
+  return Math.min(300_000, Math.max(250, configuredLifetimeMs / 240));
 }
 
 function lifetimeMs({ issuedAtMs, expiresAtMs }: Lifetime): number {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Authorities, type AuthoritiesOptions } from '../../../../ca/authorities/authorities.ts';
@@ -9,6 +9,9 @@ import { IdentityError } from '../../../../core/errors.ts';
 import { createLogger } from '../../../../runtime/log.ts';
 import { parseTrustDomain } from '../../../../spiffe/trust-domain.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
+
+// Months of rotation write thousands of files: in memory they take no time, where there is such a folder.
+const FAST_DIR = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 export const HOUR_MS = 3_600_000;
 export const trustDomain = parseTrustDomain('example.org');
@@ -57,7 +60,7 @@ export function storeIsDown(): never {
 
 /** A replica's folder, clock and bundle, and a way to open its authorities again and again. */
 export class Replica {
-  readonly dir = mkdtempSync(join(tmpdir(), 'authorities-'));
+  readonly dir = mkdtempSync(join(FAST_DIR, 'authorities-'));
   readonly clock: ManualClock;
   readonly bundle: FakeBundle;
 

@@ -51,24 +51,26 @@ describe('a new replica', () => {
 });
 
 describe('rotation by the clock', () => {
-  it('goes on for three months without a gap, every key published long before it signs', { timeout: 120_000 }, async () => {
+  it('goes on for two months without a gap, every key published long before it signs', { timeout: 120_000 }, async () => {
     await using authorities = await replica.open();
     const first = new Map(AUTHORITY_KINDS.map((kind) => [kind, activeId(authorities, kind)]));
     const seen = new Map<string, number>();
+    const gaps: string[] = [];
     let shortestMs = Infinity;
-    await replica.pass(92 * 24 * HOUR_MS, () => {
+    await replica.pass(62 * 24 * HOUR_MS, () => {
       const nowMs = replica.clock.nowMs();
       for (const kind of AUTHORITY_KINDS) {
         const authority = kind === 'x509' ? authorities.activeX509() : authorities.activeToken(kind);
-        expect(authority.expiresAtMs).toBeGreaterThan(nowMs);
+        if (authority.expiresAtMs <= nowMs) gaps.push(`${kind} at ${new Date(nowMs).toISOString()}`);
         const name = `${kind}/${authority.id}`;
         if (seen.has(name) || first.get(kind) === authority.id) continue;
         seen.set(name, nowMs);
         shortestMs = Math.min(shortestMs, nowMs - (replica.bundle.publishedAtMs.get(name) ?? nowMs));
       }
     });
+    expect(gaps).toEqual([]);
     // An authority is active from the last sixth of the one before it to its own: two thirds of 24 h from its making.
-    expect(seen.size).toBeGreaterThanOrEqual(3 * 100);
+    expect(seen.size).toBeGreaterThanOrEqual(3 * 70);
     expect(shortestMs).toBeGreaterThanOrEqual(7.9 * HOUR_MS);
     expect(authorities.fault()).toBeUndefined();
     // Those that ended more than a day ago are gone from bundle, state and disk.
@@ -103,11 +105,11 @@ describe('rotation by the clock', () => {
     expect(activeId(authorities, 'jwt')).toBe(before);
     expect(authorities.fault()).toContain('the store is down');
     replica.bundle.beforeWrite = () => undefined;
-    await replica.pass(60_000);
+    await replica.pass(300_000);
     const { prepared } = authorities.states('jwt');
     expect(replica.bundle.ids('jwt')).toContain(prepared?.authorityId);
     expect(activeId(authorities, 'jwt')).toBe(before);
-    await replica.pass(60_000);
+    await replica.pass(300_000);
     expect(activeId(authorities, 'jwt')).toBe(prepared?.authorityId);
     expect(authorities.fault()).toBeUndefined();
   });
@@ -122,7 +124,7 @@ describe('rotation by the clock', () => {
     await expect(authorities.prepare('x509')).rejects.toMatchObject({ code: 'unavailable' });
     expect(authorities.fault()).toContain('no x509 authority is in force');
     replica.bundle.beforeWrite = () => undefined;
-    await replica.pass(120_000);
+    await replica.pass(900_000);
     expect(authorities.activeX509().expiresAtMs).toBeGreaterThan(replica.clock.nowMs());
     expect(authorities.fault()).toBeUndefined();
   });
@@ -157,10 +159,10 @@ describe('a clock that is set back', () => {
     await using authorities = await replica.open();
     const before = activeId(authorities, 'x509');
     replica.clock.step(-9000);
-    await replica.pass(61_000);
+    await replica.pass(301_000);
     expect(activeId(authorities, 'x509')).toBe(before);
     replica.clock.step(-2 * HOUR_MS);
-    await replica.pass(61_000);
+    await replica.pass(301_000);
     expect(activeId(authorities, 'x509')).not.toBe(before);
     expect(replica.bundle.ids('x509')).toContain(before);
   });

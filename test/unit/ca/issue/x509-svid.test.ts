@@ -182,9 +182,7 @@ describe.each(KEY_ALGORITHMS)('under an authority with an %s key, an X509-SVID',
     expect(new X509Certificate(leafDer).checkIssued(root)).toBe(true);
 
     const leaf = new PeculiarCertificate(new Uint8Array(leafDer));
-    expect(leaf.getExtension(KeyUsagesExtension)?.usages).toBe(
-      KeyUsageFlags.digitalSignature | KeyUsageFlags.keyAgreement,
-    );
+    expect(leaf.getExtension(KeyUsagesExtension)?.usages).toBe(KeyUsageFlags.digitalSignature | KeyUsageFlags.keyAgreement);
     expect(leaf.getExtension(BasicConstraintsExtension)).toMatchObject({ ca: false, critical: true });
     expect(leaf.getExtension(ExtendedKeyUsageExtension)?.usages).toEqual(['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2']);
     expect(leaf.getExtension(SubjectAlternativeNameExtension)?.names.toJSON()).toEqual([
