@@ -63,6 +63,14 @@ export class AgentAccess {
     return this.#options.registry.agents.get(peer.id)?.serialNumber === serialOf(peer);
   }
 
+  /** Whether the agent of the peer's ID, in good standing, has by now another SVID in use than the peer's. */
+  isSuperseded(peer: X509Peer): boolean {
+    const agent = this.#options.registry.agents.get(peer.id);
+    if (agent === undefined || agent.banned) return false;
+    const serial = serialOf(peer);
+    return serial !== agent.serialNumber && serial !== agent.nextSerialNumber;
+  }
+
   async #activate(agent: Agent, serial: string): Promise<void> {
     const { store, registry, log } = this.#options;
     try {

@@ -47,6 +47,20 @@ export class Authorizer {
   }
 
   /**
+   * Whether the call, a stream that was authorized when it began, may go on. An agent that has moved on to a newer SVID is
+   * asked to come again, not to attest again as it would be for a new call.
+   *
+   * @throws IdentityError as {@link authorize}; `unavailable`
+   */
+  recheck(call: Call<Peer>): void | Promise<void> {
+    const { peer } = call;
+    if (peer.kind === 'x509' && this.#options.agents.isSuperseded(peer)) {
+      throw new IdentityError('unavailable', 'the agent has a newer SVID; connect again with it');
+    }
+    return this.authorize(call);
+  }
+
+  /**
    * Whether the peer's certificate is good now, and whether it may come at all: it is of this trust domain or a configured admin.
    *
    * @throws IdentityError `unauthenticated`, or `permission_denied` for an agent whose SVID ran out, with that reason

@@ -51,7 +51,7 @@ export function addSharedServices(server: GrpcServer<Peer>, options: ApiOptions)
   server.addService(SVID, svidService(options));
   server.addService(TrustDomain, trustDomainService(options));
   server.addService(LocalAuthority, localAuthorityService(options.authorities));
-  const assertStillAuthorized = options.authorizer.authorize.bind(options.authorizer);
+  const assertStillAuthorized = options.authorizer.recheck.bind(options.authorizer);
   server.addService(Node, nodeService({ ...options, assertStillAuthorized, agentOf: agentOfPeer }));
 }
 
