@@ -2,27 +2,12 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { PeerProcess } from '../../runtime/peer-credentials.ts';
-import type { SelectorSet } from '../cache/selectors.ts';
 import type { WorkloadAttestor } from './attestor.ts';
 import { FailureLog } from './failure-log.ts';
-import { type ProcessImage, ProcessReader } from './process-image.ts';
-import { type AttestationContext, AttestedWorkload } from './workload.ts';
+import { ProcessReader } from './process-image.ts';
+import { type AttestationContext, AttestedWorkload, type Workload } from './workload.ts';
 
-/** The process behind one connection, or one that the private admin socket named by pid. */
-export interface Workload extends Disposable {
-  /** 0 when it could not be told. */
-  readonly pid: number;
-  /**
-   * The process's selectors. Call it at the start of each RPC: the process may have become another program since. While
-   * nothing changed the answer comes at once, without a promise, and is the identical set.
-   *
-   * @throws IdentityError `permission_denied` when the process has ended, runs in a foreign pid namespace, or changed its
-   *   user or group since it connected; `unavailable` when it cannot be inspected now; the signal's reason when it aborts
-   */
-  attest(signal: AbortSignal): SelectorSet | Promise<SelectorSet>;
-  /** What the process is now; for `why PID`. Throws as {@link attest}. */
-  inspect(): ProcessImage;
-}
+export type { Workload } from './workload.ts';
 
 /** What a {@link WorkloadAttestation} is made of. */
 export interface WorkloadAttestationOptions {

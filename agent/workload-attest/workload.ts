@@ -2,7 +2,6 @@ import type { Clock } from '../../core/clock.ts';
 import { IdentityError } from '../../core/errors.ts';
 import type { PeerProcess } from '../../runtime/peer-credentials.ts';
 import { type Selector, SelectorSet } from '../cache/selectors.ts';
-import type { Workload } from './attestation.ts';
 import type { WorkloadAttestor } from './attestor.ts';
 import type { FailureLog } from './failure-log.ts';
 import { ended, type ProcessImage, type ProcessReader, sameImage } from './process-image.ts';
@@ -11,6 +10,22 @@ import { ended, type ProcessImage, type ProcessReader, sameImage } from './proce
 const RETRY_FAILED_MS = 1000;
 // An attestor that waits for something on the machine (an engine, a bus) does without it after this long.
 const ATTESTOR_TIMEOUT_MS = 5000;
+
+/** The process behind one connection, or one that the private admin socket named by pid. */
+export interface Workload extends Disposable {
+  /** 0 when it could not be told. */
+  readonly pid: number;
+  /**
+   * The process's selectors. Call it at the start of each RPC: the process may have become another program since. While
+   * nothing changed the answer comes at once, without a promise, and is the identical set.
+   *
+   * @throws IdentityError `permission_denied` when the process has ended, runs in a foreign pid namespace, or changed its
+   *   user or group since it connected; `unavailable` when it cannot be inspected now; the signal's reason when it aborts
+   */
+  attest(signal: AbortSignal): SelectorSet | Promise<SelectorSet>;
+  /** What the process is now; for `why PID`. Throws as {@link attest}. */
+  inspect(): ProcessImage;
+}
 
 /** What all workloads of one agent share. */
 export interface AttestationContext {
