@@ -19,6 +19,7 @@ export interface FollowOptions {
 export const FEED_CHANNEL = 'countersign_feed';
 // A connection can be dead without anyone telling; a question now and then finds out, and repairs a lost notification.
 const CHECK_INTERVAL_MS = 30_000;
+const FAREWELL_MS = 1000;
 
 /**
  * Listens for commits of all replicas until the signal aborts, reconnecting with backoff. After each (re)connect the head is
@@ -75,7 +76,8 @@ async function listenOnce(options: FollowOptions, onListening: () => void): Prom
   } finally {
     checks.abort();
     signal.removeEventListener('abort', onAbort);
-    await client.end().catch(() => undefined);
+    // Over a dead network the farewell would wait for TCP to give up.
+    await Promise.race([client.end().catch(() => undefined), sleep(clock, FAREWELL_MS)]);
   }
 }
 

@@ -1,6 +1,7 @@
-import { Pool, TypeOverrides, types } from 'pg';
+import { Client, Pool, TypeOverrides, types } from 'pg';
 import type { ClientConfig, PoolClient, QueryResult } from 'pg';
 import type { Clock } from '../../core/clock.ts';
+import { IdentityError } from '../../core/errors.ts';
 import { RESOURCE_COLUMNS, TAKE_REVISION, numberIn } from './database.ts';
 import type { Database, FeedOutcome, FeedTransaction, ResourceRow, Sql, SqlRow, SqlValue } from './database.ts';
 import { FEED_CHANNEL, followPostgres } from './postgres-follow.ts';
@@ -48,6 +49,7 @@ export class PostgresDatabase implements Database {
 
   constructor(options: PostgresOptions) {
     this.#options = options;
+    checkUrl(options.url);
     this.#pool = new Pool({ ...connectionOptions(options.url), max: 3, idleTimeoutMillis: 60_000 });
     // Without listeners a connection that is lost between two queries would end the process; the next query tells of it.
     this.#pool.on('error', () => {});
@@ -122,6 +124,18 @@ async function asking<T>(answer: Promise<T>): Promise<T> {
   } catch (error) {
     throw postgresError(error);
   }
+}
+
+/** pg would say what is wrong with the URL only at the first connection, and with the whole URL, password included, in the error. */
+function checkUrl(url: string): void {
+  try {
+    if (/^postgres(ql)?:/.test(url)) return void new Client(connectionOptions(url));
+  } catch {
+    // Said below.
+  }
+  throw new IdentityError('invalid_argument', 'not a URL such as postgres://user:password@host:5432/database', {
+    field: 'store',
+  });
 }
 
 /** Options of every connection: time limits on all that could hang, and bigint as number. */

@@ -51,7 +51,7 @@ export interface Store extends AsyncDisposable {
   readonly feedId: string;
   /**
    * Runs one transaction. Durable when it resolves, without trace when it rejects. Transactions of all replicas run one
-   * after the other: do nothing slow inside.
+   * after the other: do nothing slow inside, and do not ask the store for anything else, which would wait for the end of this.
    *
    * @returns the work's value and the revision that holds its writes (the present one when it wrote nothing)
    * @example
@@ -84,14 +84,21 @@ export interface CreatedEntry {
 
 /** The operations within one transaction. All reads see the transaction's own writes. */
 export interface Mutation {
-  /** @throws IdentityError `already_exists` when the asked-for entry ID is taken by another entry */
+  /**
+   * @throws IdentityError `already_exists` when the asked-for entry ID is taken by another entry; `failed_precondition` when a
+   *   federated trust domain has no bundle
+   */
   createEntry(entry: NewEntry): Promise<CreatedEntry>;
   /** The same for many, in few round trips; results in order. One failure does not stop the others. */
   createEntries(entries: readonly NewEntry[]): Promise<readonly (CreatedEntry | Error)[]>;
   getEntry(id: string): Promise<Entry | undefined>;
   /** Many in one round trip, in order; updating or deleting them afterwards costs no other. */
   getEntries(ids: readonly string[]): Promise<readonly (Entry | undefined)[]>;
-  /** @throws IdentityError `not_found`; `already_exists` when it would equal another entry's SPIFFE ID, parent and selectors */
+  /**
+   * Counts the entry's revision number up. As in SPIRE, it may become like another entry in SPIFFE ID, parent and selectors.
+   *
+   * @throws IdentityError `not_found`, `failed_precondition` (a federated trust domain without a bundle)
+   */
   updateEntry(id: string, change: EntryChange): Promise<Entry>;
   /** @throws IdentityError `not_found` */
   deleteEntry(id: string): Promise<Entry>;
