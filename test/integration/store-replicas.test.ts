@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startRegistry } from '../../ca/registry/feed.ts';
 import { openStore } from '../../ca/store/open.ts';
 import type { Store } from '../../ca/store/store.ts';
@@ -6,14 +6,17 @@ import { systemClock } from '../../core/clock.ts';
 import { isIdentityError } from '../../core/errors.ts';
 import { exampleOrg, idAt, newAgent, newEntry } from '../support/entries.ts';
 import { postgresMissing, startPostgres } from '../support/postgres.ts';
+import type { PostgresCluster } from '../support/postgres.ts';
 import { Waiting, changesSince } from '../support/store-suite.ts';
 
 const missing = postgresMissing();
 const needed = missing === undefined ? '' : ` (skipped: ${missing})`;
 
-describe.skipIf(missing !== undefined)(`replicas on one PostgreSQL${needed}`, async () => {
-  if (missing !== undefined) return;
-  const cluster = await startPostgres();
+describe.skipIf(missing !== undefined)(`replicas on one PostgreSQL${needed}`, () => {
+  let cluster: PostgresCluster;
+  beforeAll(async () => {
+    cluster = await startPostgres();
+  });
   afterAll(async () => cluster[Symbol.asyncDispose]());
   const open = (url: string): Promise<Store> => openStore({ kind: 'postgres', url }, { clock: systemClock });
 
