@@ -286,8 +286,13 @@ function readiness({ feed }: State, { authorities, audit }: Signing): Checks {
     return { ok: reason === undefined, reason: reason ?? well };
   };
   return {
-    store: check(() => feed.outage?.message, 'the registry follows the store'),
+    // Not unready: without the store the CA still signs for the agents it knows, and nobody else could.
+    store: () => ({ ok: true, reason: degraded(feed.outage) ?? 'the registry follows the store' }),
     authorities: check(() => authorities.fault(), 'all authorities are in force'),
     audit: check(() => audit.fault(), 'the audit log is written'),
   };
+}
+
+function degraded(outage: Error | undefined): string | undefined {
+  return outage && `degraded: known agents are served from memory, changes are refused: ${outage.message}`;
 }

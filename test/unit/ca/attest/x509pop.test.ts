@@ -1,4 +1,4 @@
-import { constants, createHash, randomBytes, sign } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { NodeAttestor } from '../../../../ca/attest/node-attestor.ts';
 import { createX509PopAttestor } from '../../../../ca/attest/x509pop.ts';
@@ -6,7 +6,8 @@ import { isIdentityError } from '../../../../core/errors.ts';
 import { parseTrustDomain } from '../../../../spiffe/trust-domain.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { issueCertificate, TestCa, type CertificateOptions, type Issued } from '../../../support/test-ca.ts';
-import { createTestKey, type TestKey, type TestKeyKind } from '../../../support/test-keys.ts';
+import { createTestKey, type TestKeyKind } from '../../../support/test-keys.ts';
+import { base64, json, payloadOf, respond } from '../../../support/x509pop-node.ts';
 
 const clock = new ManualClock();
 const nowMs = clock.nowMs();
@@ -16,32 +17,6 @@ const LEAF: CertificateOptions = { subject: { commonName: 'node-1' }, notBeforeM
 function attestor(): NodeAttestor {
   const trustDomain = parseTrustDomain('example.org');
   return createX509PopAttestor({ trustDomain, clock, roots: [ca.root.certificate], maxIntermediates: 4 });
-}
-
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-const json = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
-const payloadOf = (...chain: readonly Uint8Array[]): Uint8Array => json({ certificates: chain.map(base64) });
-
-/** Answers a challenge as SPIRE's agent plugin does. */
-function respond(challenge: Uint8Array, { kind, privateKey: key }: TestKey): Uint8Array {
-  const asked = JSON.parse(Buffer.from(challenge).toString()) as Record<string, { nonce: string } | null>;
-  const nonce = randomBytes(32);
-  const field = kind.startsWith('RSA') ? 'rsa_signature' : 'ecdsa_signature';
-  const signed = Buffer.concat([Buffer.from(asked[field]?.nonce ?? '', 'base64'), nonce]);
-  if (field === 'rsa_signature') {
-    const signature = sign('sha256', signed, {
-      key,
-      padding: constants.RSA_PKCS1_PSS_PADDING,
-      saltLength: constants.RSA_PSS_SALTLEN_MAX_SIGN,
-    });
-    return json({ rsa_signature: { nonce: base64(nonce), signature: base64(signature) }, ecdsa_signature: null });
-  }
-  const signature = sign('sha256', signed, { key, dsaEncoding: 'ieee-p1363' });
-  const half = signature.length / 2;
-  const number = (bytes: Uint8Array): string => base64(bytes.subarray(bytes.findIndex((byte) => byte !== 0)));
-  return json({
-    ecdsa_signature: { nonce: base64(nonce), r: number(signature.subarray(0, half)), s: number(signature.subarray(half)) },
-  });
 }
 
 async function attest(payload: Uint8Array, answer: (challenge: Uint8Array) => Uint8Array) {
