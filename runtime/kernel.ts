@@ -10,6 +10,10 @@ const SYS_PIDFD_OPEN = 434; // Linux 5.3, the same number on every architecture
 const AF_UNIX = 1;
 const SOCK_STREAM_CLOEXEC = 1 | 0o2000000;
 const POLLIN = 1;
+const AT_FDCWD = -100;
+const AT_STATX_DONT_SYNC = 0x4000;
+const STATX_BASIC_STATS = 0x7ff;
+const STATX_BYTES = 256;
 const ENOPROTOOPT = 92;
 const EINTR = 4;
 
@@ -19,6 +23,15 @@ export interface SocketCredentials {
   readonly pid: number;
   readonly uid: number;
   readonly gid: number;
+}
+
+/** What identifies a file and its content: it changes whenever the content does. */
+export interface FileIdentity {
+  readonly device: bigint;
+  readonly inode: bigint;
+  readonly sizeBytes: bigint;
+  readonly modifiedNs: bigint;
+  readonly changedNs: bigint;
 }
 
 /** The few calls of the kernel that Node does not offer. Each throws {@link KernelError} when the kernel refuses. */
@@ -31,6 +44,8 @@ export interface Kernel {
   openPidfd(pid: number): number;
   /** `poll(2)` without waiting: whether a descriptor is readable; for a pidfd, whether its process has ended. */
   isReadable(fd: number): boolean;
+  /** `statx(2)` by what the kernel has in memory: it never waits for a file server, be it NFS or a workload's own FUSE. */
+  fileIdentity(path: string): FileIdentity;
   /** `socketpair(2)` of connected unix stream sockets. */
   socketPair(): readonly [number, number];
   close(fd: number): void;
@@ -55,6 +70,7 @@ interface Libc {
   readonly poll: Koffi.KoffiFunc<(fds: Uint8Array, count: number, timeoutMs: number) => number>;
   readonly socketpair: Koffi.KoffiFunc<(domain: number, type: number, protocol: number, fds: Int32Array) => number>;
   readonly syscall: Koffi.KoffiFunc<(number: number, first: number, second: number) => number>;
+  readonly statx: Koffi.KoffiFunc<(folder: number, path: string, flags: number, mask: number, buffer: Uint8Array) => number>;
   readonly close: Koffi.KoffiFunc<(fd: number) => number>;
 }
 
@@ -72,6 +88,7 @@ function loadLibc(): Libc {
     poll: library.func('int poll(_Inout_ uint8_t *fds, unsigned long count, int timeout)'),
     socketpair: library.func('int socketpair(int, int, int, _Out_ int *fds)'),
     syscall: library.func('long syscall(long number, int first, unsigned int second)'),
+    statx: library.func('int statx(int, const char *path, int flags, unsigned int mask, _Out_ uint8_t *buffer)'),
     close: library.func('int close(int fd)'),
   };
 }
@@ -81,6 +98,7 @@ class LinuxKernel implements Kernel {
   // One buffer for every call: the calls are synchronous, and a call must not cost an allocation outside the heap.
   readonly #buffer = Buffer.alloc(12);
   readonly #length = new Uint32Array(1);
+  readonly #statx = Buffer.alloc(STATX_BYTES);
 
   constructor(libc: Libc) {
     this.#libc = libc;
@@ -119,6 +137,19 @@ class LinuxKernel implements Kernel {
     }
   }
 
+  fileIdentity(path: string): FileIdentity {
+    const file = this.#statx;
+    const result = this.#libc.statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_BASIC_STATS, file);
+    if (result !== 0) throw new KernelError('statx', this.#libc.errno());
+    return {
+      device: deviceNumber(file.readUInt32LE(136), file.readUInt32LE(140)),
+      inode: file.readBigUInt64LE(32),
+      sizeBytes: file.readBigUInt64LE(40),
+      modifiedNs: timeNs(file, 112),
+      changedNs: timeNs(file, 96),
+    };
+  }
+
   socketPair(): readonly [number, number] {
     const fds = new Int32Array(2);
     const result = this.#libc.socketpair(AF_UNIX, SOCK_STREAM_CLOEXEC, 0, fds);
@@ -129,6 +160,16 @@ class LinuxKernel implements Kernel {
   close(fd: number): void {
     this.#libc.close(fd);
   }
+}
+
+/** `makedev(3)`: the number that `stat(2)` has for a device. */
+function deviceNumber(major: number, minor: number): bigint {
+  const [high, low] = [BigInt(major), BigInt(minor)];
+  return ((high & ~0xfffn) << 32n) | ((high & 0xfffn) << 8n) | ((low & ~0xffn) << 12n) | (low & 0xffn);
+}
+
+function timeNs(file: Buffer, offset: number): bigint {
+  return file.readBigInt64LE(offset) * 1_000_000_000n + BigInt(file.readUInt32LE(offset + 8));
 }
 
 let linux: Kernel | undefined;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import { IdentityError } from '../../core/errors.ts';
-import { type ExecutableFile, executableOf, sameExecutable } from './process-image.ts';
+import type { FileIdentity } from '../../runtime/kernel.ts';
 
 const CHUNK_BYTES = 256 * 1024;
 const REMEMBERED_FILES = 1024;
@@ -25,7 +25,7 @@ export class ExecutableDigests {
    * @param path opens the very file, such as `/proc/<pid>/exe`
    * @throws IdentityError `aborted` when `path` opens another file than `file`
    */
-  digestOf(file: ExecutableFile, path: string): string | Promise<string> {
+  digestOf(file: FileIdentity, path: string): string | Promise<string> {
     const key = keyOf(file);
     const known = this.#digests.get(key);
     if (known !== undefined) {
@@ -38,7 +38,7 @@ export class ExecutableDigests {
     return running;
   }
 
-  async #hash(file: ExecutableFile, path: string, key: string): Promise<string> {
+  async #hash(file: FileIdentity, path: string, key: string): Promise<string> {
     try {
       await this.#turn();
       const digest = await hashFile(file, path);
@@ -66,11 +66,11 @@ export class ExecutableDigests {
   }
 }
 
-function keyOf({ device, inode, sizeBytes, modifiedNs, changedNs }: ExecutableFile): string {
+function keyOf({ device, inode, sizeBytes, modifiedNs, changedNs }: FileIdentity): string {
   return `${device} ${inode} ${sizeBytes} ${modifiedNs} ${changedNs}`;
 }
 
-async function hashFile(file: ExecutableFile, path: string): Promise<string> {
+async function hashFile(file: FileIdentity, path: string): Promise<string> {
   await using handle = await open(path, 'r');
   await requireSameFile(file, handle);
   const hash = createHash('sha256');
@@ -86,8 +86,9 @@ async function hashFile(file: ExecutableFile, path: string): Promise<string> {
   return hash.digest('hex');
 }
 
-async function requireSameFile(file: ExecutableFile, handle: FileHandle): Promise<void> {
-  const opened = executableOf(file.path, await handle.stat({ bigint: true }));
-  if (sameExecutable(file, opened)) return;
+async function requireSameFile(file: FileIdentity, handle: FileHandle): Promise<void> {
+  const { dev, ino, size, mtimeNs, ctimeNs } = await handle.stat({ bigint: true });
+  const opened = { device: dev, inode: ino, sizeBytes: size, modifiedNs: mtimeNs, changedNs: ctimeNs };
+  if (keyOf(opened) === keyOf(file)) return;
   throw new IdentityError('aborted', 'the executable changed while its digest was taken');
 }

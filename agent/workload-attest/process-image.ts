@@ -1,16 +1,12 @@
-import { closeSync, openSync, readlinkSync, readSync, statSync } from 'node:fs';
+import { closeSync, openSync, readlinkSync, readSync } from 'node:fs';
 import { IdentityError } from '../../core/errors.ts';
+import { type FileIdentity, type Kernel, KernelError, openKernel } from '../../runtime/kernel.ts';
 import { type CgroupEntry, parseCgroups } from './cgroup.ts';
 
 /** The file that a process executes. Two files are the same when all but the path agree. */
-export interface ExecutableFile {
+export interface ExecutableFile extends FileIdentity {
   /** The path in the workload's own mount namespace; ends with ` (deleted)` when the file is gone. */
   readonly path: string;
-  readonly device: bigint;
-  readonly inode: bigint;
-  readonly sizeBytes: bigint;
-  readonly modifiedNs: bigint;
-  readonly changedNs: bigint;
 }
 
 /** What a process is at one moment. Never changed: a process that became something else has another image. */
@@ -33,20 +29,24 @@ export interface ProcessReaderOptions {
   readonly withCgroups: boolean;
   /** Where procfs is mounted; `/proc` unless given. */
   readonly procRoot?: string;
+  readonly kernel?: Kernel;
 }
 
 /**
  * Reads processes from procfs. The reads are synchronous: procfs answers from memory, and a read by way of the thread pool
- * would take five times as long.
+ * would take five times as long. None of them waits for anything that a workload controls: `status` and `cgroup` need no
+ * lock of its memory (`cmdline` and `environ` do), and of the executable only what the kernel has in memory is asked.
  */
 export class ProcessReader {
   readonly #root: string;
   readonly #withCgroups: boolean;
+  readonly #kernel: Kernel;
   #buffer = Buffer.allocUnsafe(16_384);
 
   constructor(options: ProcessReaderOptions) {
     this.#root = options.procRoot ?? '/proc';
     this.#withCgroups = options.withCgroups;
+    this.#kernel = options.kernel ?? openKernel();
   }
 
   /**
@@ -65,11 +65,6 @@ export class ProcessReader {
     if (previous?.text === text && sameExecutable(previous.executable, executable)) return previous;
     const supplementaryGids = groups.split(' ').filter(Boolean).map(Number);
     return { pid, uid: Number(uid), gid: Number(gid), supplementaryGids, executable, cgroups: parseCgroups(cgroups), text };
-  }
-
-  /** The path of the process's executable that opens the very file, also when it is deleted or in another mount namespace. */
-  executablePath(pid: number): string {
-    return `${this.#root}/${pid}/exe`;
   }
 
   #file(pid: number, name: string): string {
@@ -97,24 +92,14 @@ export class ProcessReader {
   }
 
   #executable(pid: number): ExecutableFile | undefined {
+    const exe = `${this.#root}/${pid}/exe`;
     try {
-      const path = readlinkSync(this.executablePath(pid));
-      const file = statSync(this.executablePath(pid), { bigint: true });
-      return executableOf(path, file);
+      return { path: readlinkSync(exe), ...this.#kernel.fileIdentity(exe) };
     } catch (error) {
-      if (['EACCES', 'EPERM', 'ENOENT', 'ESRCH'].includes(errnoName(error))) return undefined;
+      if (isHidden(error)) return undefined;
       throw readFailure(pid, error);
     }
   }
-}
-
-/** What identifies an executable, from `stat(2)` or `fstat(2)` with nanoseconds. */
-export function executableOf(
-  path: string,
-  file: { dev: bigint; ino: bigint; size: bigint; mtimeNs: bigint; ctimeNs: bigint },
-): ExecutableFile {
-  const { dev: device, ino: inode, size: sizeBytes, mtimeNs: modifiedNs, ctimeNs: changedNs } = file;
-  return { path, device, inode, sizeBytes, modifiedNs, changedNs };
 }
 
 /** Whether both are the same file at the same path, unchanged. */
@@ -143,6 +128,14 @@ export function ended(pid: number): IdentityError {
 // proc_pid_status(5): real, effective, saved and file system ID. A zombie (Z) or dead task (X) is no workload. The kernel
 // escapes line breaks in the process's name, so no process can forge a line.
 const STATUS = /\nState:\t[^ZX][^]*?\nUid:\t\d+\t(\d+)\t.*\nGid:\t\d+\t(\d+)\t.*\n[^]*?\nGroups:\t(.*)\n/;
+
+const [EPERM, ENOENT, ESRCH, EACCES] = [1, 2, 3, 13];
+
+/** Whether the executable is none of the agent's business, or there is none. */
+function isHidden(error: unknown): boolean {
+  if (error instanceof KernelError) return [EPERM, ENOENT, ESRCH, EACCES].includes(error.errno);
+  return ['EACCES', 'EPERM', 'ENOENT', 'ESRCH'].includes(errnoName(error));
+}
 
 function errnoName(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';

@@ -43,7 +43,7 @@ class UnixAttestor implements WorkloadAttestor {
     this.#groups = new AccountNames(options.groupFile ?? '/etc/group', options.clock);
   }
 
-  attest(image: ProcessImage): readonly Selector[] | Promise<readonly Selector[]> {
+  attest(image: ProcessImage, signal: AbortSignal): readonly Selector[] | Promise<readonly Selector[]> {
     const selectors = [...this.#accounts(image)];
     const { executable } = image;
     if (executable === undefined || this.#options.discoverWorkloadPath === false) return selectors;
@@ -51,8 +51,9 @@ class UnixAttestor implements WorkloadAttestor {
     if (!this.#mayHash(executable)) return selectors;
     const digest = this.#digests.digestOf(executable, `${this.#options.procRoot ?? '/proc'}/${image.pid}/exe`);
     if (typeof digest === 'string') return [...selectors, unix('sha256', digest)];
-    // A file that may be executed but not read, or that was replaced meanwhile, costs its digest only.
-    return digest.then(
+    // A file that may be executed but not read, that was replaced meanwhile, or whose file server does not answer, costs its
+    // digest only.
+    return Promise.race([digest, aborted(signal)]).then(
       (hex) => [...selectors, unix('sha256', hex)],
       () => selectors,
     );
@@ -73,6 +74,12 @@ class UnixAttestor implements WorkloadAttestor {
     const limit = this.#options.workloadSizeLimit ?? DEFAULT_WORKLOAD_SIZE_LIMIT_BYTES;
     return limit === 0 || (limit > 0 && sizeBytes <= limit);
   }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
 }
 
 function unix(kind: string, value: string | number): Selector {

@@ -144,6 +144,7 @@ function kernelWith(change: Partial<Kernel>): Kernel {
     peerPidfd: (fd) => kernel.peerPidfd(fd),
     openPidfd: (pid) => kernel.openPidfd(pid),
     isReadable: (fd) => kernel.isReadable(fd),
+    fileIdentity: (path) => kernel.fileIdentity(path),
     socketPair: () => kernel.socketPair(),
     close: (fd) => kernel.close(fd),
   };

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto';
-import { statSync } from 'node:fs';
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ExecutableDigests } from '../../../../agent/workload-attest/executable-digest.ts';
-import { type ExecutableFile, executableOf } from '../../../../agent/workload-attest/process-image.ts';
+import { type FileIdentity, openKernel } from '../../../../runtime/kernel.ts';
 
 let folder = '';
 beforeEach(async () => {
@@ -16,10 +15,10 @@ afterEach(() => rm(folder, { recursive: true }));
 const content = Buffer.alloc(600_000, 'abc');
 const digest = createHash('sha256').update(content).digest('hex');
 
-async function file(name: string, bytes: Buffer): Promise<{ path: string; file: ExecutableFile }> {
+async function file(name: string, bytes: Buffer): Promise<{ path: string; file: FileIdentity }> {
   const path = join(folder, name);
   await writeFile(path, bytes);
-  return { path, file: executableOf(path, statSync(path, { bigint: true })) };
+  return { path, file: openKernel().fileIdentity(path) };
 }
 
 test('hashes once, then knows', async () => {
@@ -37,7 +36,7 @@ test('a file that was replaced is not hashed in place of the one that was meant'
   const other = await file('b', Buffer.alloc(600_000, 'xyz'));
   await rename(other.path, path);
   await expect(digests.digestOf(executable, path)).rejects.toMatchObject({ code: 'aborted' });
-  expect(await digests.digestOf(executableOf(path, statSync(path, { bigint: true })), path)).not.toBe(digest);
+  expect(await digests.digestOf(openKernel().fileIdentity(path), path)).not.toBe(digest);
 });
 
 test('a file that was overwritten is hashed again', async () => {
