@@ -108,6 +108,8 @@ export class Http2Sessions implements SessionManager {
     const { clock, pingIntervalMs = 30_000 } = this.#options;
     let timer: Timer;
     const probe = (): void => {
+      // Destroyed, but its close event is still to come: a ping would throw out of the timer.
+      if (session.destroyed) return;
       const overdue = clock.setTimer(PING_TIMEOUT_MS, () =>
         session.destroy(new IdentityError('unavailable', 'server stopped answering pings')),
       );
