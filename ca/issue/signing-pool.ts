@@ -34,6 +34,8 @@ interface Thread {
   readonly worker: Worker;
   readonly jobs: Map<number, Job>;
   authorityId: string;
+  /** Set once its program runs; until then it takes as long as it takes to load. */
+  isRunning: boolean;
   timer: Timer | undefined;
 }
 
@@ -65,6 +67,16 @@ export class SigningPool implements AsyncDisposable {
   /** How many threads are running. */
   get running(): number {
     return this.#threads.size;
+  }
+
+  /** Whether every thread is up, so that what is given to them is not held up by their start. */
+  get isWarm(): boolean {
+    return this.#threads.size === this.#size && [...this.#threads].every(({ isRunning }) => isRunning);
+  }
+
+  /** Starts all threads, unless they are up. */
+  warmUp(): void {
+    while (!this.#closed && this.#threads.size < this.#size) this.#watch(this.#start());
   }
 
   /** Makes and signs every order; results in order. @throws IdentityError `internal` when threads keep dying, `unavailable` when closed */
@@ -116,7 +128,10 @@ export class SigningPool implements AsyncDisposable {
       name: 'signing',
     });
     worker.unref();
-    const thread: Thread = { worker, jobs: new Map(), authorityId: '', timer: undefined };
+    const thread: Thread = { worker, jobs: new Map(), authorityId: '', isRunning: false, timer: undefined };
+    worker.on('online', () => {
+      thread.isRunning = true;
+    });
     worker.on('message', (message: ResultMessage) => this.#answer(thread, message));
     worker.on('error', (err) => this.#options.log?.error({ err }, 'signing thread failed'));
     worker.on('exit', () => this.#lost(thread));

@@ -1,3 +1,4 @@
+import { sign } from 'node:crypto';
 import type { Clock } from '../../core/clock.ts';
 import { IdentityError } from '../../core/errors.ts';
 import type { CertificateSignatureAlgorithm } from '../../spiffe/leaf-certificate.ts';
@@ -14,6 +15,7 @@ import { failureOf, signElsewhere, signPrepared, type SignedX509 } from './sign-
 import { signRecorded } from './sign-recorded.ts';
 import type { WorkerAuthority } from './signing-messages.ts';
 import type { SigningPool } from './signing-pool.ts';
+import { SigningQueue } from './signing-queue.ts';
 import { prepareX509, type IssuerProfile, type X509Order } from './x509-order.ts';
 
 /** An X509-SVID to be issued; who may have it has been decided. */
@@ -41,19 +43,38 @@ const MIN_BATCH = 4;
 export class X509Issuer {
   readonly #options: IssuerOptions;
   readonly #pool: SigningPool | undefined;
+  readonly #queue: SigningQueue | undefined;
   readonly #clock: Clock;
+  /** Single ones under way. */
+  #underWay = 0;
 
   constructor(options: IssuerOptions, pool: SigningPool | undefined) {
     this.#options = options;
     this.#pool = pool;
+    this.#queue = pool === undefined ? undefined : new SigningQueue(pool, (tbs, { hash, key }) => sign(hash, tbs, key));
     this.#clock = options.clock;
   }
 
-  /** Issues one. @throws IdentityError */
+  /** Issues one: at once when nothing else is under way, else together with the others. @throws IdentityError */
   async issue(task: X509Task): Promise<IssuedX509> {
     const authority = this.#options.authorities.activeX509();
-    const profile = profileOf(authority, this.#options.trustDomain.name);
     const order = orderOf(task, authority, this.#clock.nowMs());
+    const worker = workerAuthorityOf(authority, this.#options.trustDomain.name);
+    const queue = this.#underWay > 0 && worker !== undefined ? this.#queue : undefined;
+    this.#underWay++;
+    try {
+      if (queue === undefined || worker === undefined) return await this.#issueHere(task, order, authority);
+      const signed = await queue.sign(order, worker);
+      if (signed instanceof IdentityError) throw signed;
+      await this.#options.audit.append([recordOf(task, order, signed, authority.id)]);
+      return issuedOf(signed, order, authority);
+    } finally {
+      this.#underWay--;
+    }
+  }
+
+  async #issueHere(task: X509Task, order: X509Order, authority: X509SigningAuthority): Promise<IssuedX509> {
+    const profile = profileOf(authority, this.#options.trustDomain.name);
     const prepared = prepareX509(order, profile);
     const outline = { ...prepared, spiffeId: prepared.spiffeId.toString() };
     const record = recordOf(task, order, outline, authority.id);
@@ -83,13 +104,18 @@ export class X509Issuer {
   }
 
   #signAll(orders: readonly X509Order[], authority: X509SigningAuthority): Promise<readonly (SignedX509 | IdentityError)[]> {
+    const worker = workerAuthorityOf(authority, this.#options.trustDomain.name);
+    if (worker !== undefined && this.#pool !== undefined && orders.length >= MIN_BATCH) return this.#pool.sign(orders, worker);
     const profile = profileOf(authority, this.#options.trustDomain.name);
-    const { id, key } = authority;
-    if (key.keyObject === undefined) return Promise.all(orders.map((order) => signElsewhere(order, profile, key)));
-    const worker: WorkerAuthority = { id, profile, hash: hashOf(key.algorithm), key: key.keyObject };
-    if (this.#pool !== undefined && orders.length >= MIN_BATCH) return this.#pool.sign(orders, worker);
-    return Promise.all(orders.map((order) => signElsewhere(order, profile, key)));
+    return Promise.all(orders.map((order) => signElsewhere(order, profile, authority.key)));
   }
+}
+
+/** What threads need to sign with the authority; undefined when its key is not in this process. */
+function workerAuthorityOf(authority: X509SigningAuthority, trustDomain: string): WorkerAuthority | undefined {
+  const { id, key } = authority;
+  if (key.keyObject === undefined) return undefined;
+  return { id, profile: profileOf(authority, trustDomain), hash: hashOf(key.algorithm), key: key.keyObject };
 }
 
 /** What of an authority goes into certificates. */

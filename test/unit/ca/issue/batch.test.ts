@@ -7,6 +7,7 @@ import type { IssuedX509 } from '../../../../ca/issue/issuer.ts';
 import { serveSigning } from '../../../../ca/issue/serve-signing.ts';
 import { packJob, unpackResults, type ResultMessage, type WorkerAuthority } from '../../../../ca/issue/signing-messages.ts';
 import { SigningPool } from '../../../../ca/issue/signing-pool.ts';
+import { SigningQueue } from '../../../../ca/issue/signing-queue.ts';
 import { profileOf } from '../../../../ca/issue/x509-issuer.ts';
 import type { X509Order } from '../../../../ca/issue/x509-order.ts';
 import type { SigningKey } from '../../../../ca/keys/key-store.ts';
@@ -230,5 +231,121 @@ describe('the signing threads', () => {
     const port = Object.assign(new EventEmitter(), { postMessage: () => undefined });
     serveSigning(port as unknown as Parameters<typeof serveSigning>[0]); // Sound: the two methods that it uses.
     expect(() => port.emit('message', packJob(1, orders, undefined))).toThrow('before an authority');
+  });
+});
+
+describe('single requests that come together', () => {
+  const csr = createTestCsr();
+  const ask = (side: IssuingSide, index: number) =>
+    side.issuer.issueX509Svid(requestFor(index, index % 7 === 3 ? Uint8Array.of(1) : csr));
+
+  it.each([0, 2])('are each answered for themselves, with up to %i threads', async (workers) => {
+    await using side = await IssuingSide.open({ workers });
+    const all: IssuedX509[] = [];
+    // The first rounds start the threads, the later ones are signed by them.
+    for (let round = 0; round < 12; round++) {
+      const answers = await Promise.allSettled(Array.from({ length: 16 }, (_, index) => ask(side, index)));
+      const outcomes = answers.map((answer) =>
+        answer.status === 'fulfilled' ? answer.value.spiffeId.path : (answer.reason as IdentityError).code,
+      ); // Sound: the issuer throws nothing else.
+      expect(outcomes).toEqual(answers.map((_, index) => (index % 7 === 3 ? 'invalid_argument' : `/w/${index}`)));
+      all.push(...answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : [])));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(all).toHaveLength(12 * 14);
+    expect(new Set(all.map(({ serialHex }) => serialHex)).size).toBe(all.length);
+    expect(side.records.filter(({ kind }) => kind === 'x509-svid')).toHaveLength(all.length);
+    for (const { chain } of all) verifyX509Svid(chain, side.bundles, side.nowMs);
+  });
+});
+
+describe('the queue of single orders', () => {
+  const order: X509Order = {
+    keyKind: 'csr',
+    key: Uint8Array.of(1),
+    spiffeId: 'spiffe://example.org/w',
+    dnsNames: [],
+    nowMs: 0,
+    notAfterMs: 1000,
+  };
+  // Sound: the queue only looks at the ID, and a broken CSR is refused before anything else is.
+  const authorityOf = (name: string): WorkerAuthority => ({ id: name, profile: {} }) as WorkerAuthority;
+
+  class FakePool {
+    isWarm = false;
+    warmedUp = 0;
+    readonly batches: (readonly [string, number])[] = [];
+    fails = false;
+    gate: Promise<void> = Promise.resolve();
+
+    warmUp(): void {
+      this.warmedUp++;
+    }
+
+    async sign(orders: readonly X509Order[], { id: name }: WorkerAuthority) {
+      this.batches.push([name, orders.length]);
+      await this.gate;
+      if (this.fails) throw new IdentityError('internal', 'threads ended');
+      return orders.map(() => new IdentityError('invalid_argument', 'from a thread'));
+    }
+  }
+  const queueWith = (pool: FakePool): SigningQueue => new SigningQueue(pool as unknown as SigningPool, () => new Uint8Array()); // Sound: it has what the queue uses.
+  const messages = async (answers: readonly Promise<unknown>[]): Promise<readonly boolean[]> =>
+    (await Promise.all(answers)).map((each) => String(each).includes('thread'));
+
+  it('signs here what comes alone, and while threads are starting', async () => {
+    const pool = new FakePool();
+    const queue = queueWith(pool);
+    expect(await messages([queue.sign(order, authorityOf('a'))])).toEqual([false]);
+    expect(pool.warmedUp).toBe(0);
+    expect(await messages(Array.from({ length: 4 }, () => queue.sign(order, authorityOf('a'))))).toEqual([
+      false,
+      false,
+      false,
+      false,
+    ]);
+    expect(pool.warmedUp).toBe(1);
+    pool.isWarm = true;
+    expect(await messages([queue.sign(order, authorityOf('a'))])).toEqual([false]);
+    expect(pool.batches).toEqual([]);
+  });
+
+  it('gives to the threads what comes together, and what comes while they are busy', async () => {
+    const pool = new FakePool();
+    pool.isWarm = true;
+    const gate = Promise.withResolvers<void>();
+    pool.gate = gate.promise;
+    const queue = queueWith(pool);
+    const first = Array.from({ length: 5 }, () => queue.sign(order, authorityOf('a')));
+    await new Promise((resolve) => setImmediate(resolve));
+    const late = queue.sign(order, authorityOf('a'));
+    await new Promise((resolve) => setImmediate(resolve));
+    gate.resolve();
+    expect(await messages([...first, late])).toEqual(Array.from({ length: 6 }, () => true));
+    expect(pool.batches).toEqual([
+      ['a', 5],
+      ['a', 1],
+    ]);
+  });
+
+  it('keeps authorities apart', async () => {
+    const pool = new FakePool();
+    pool.isWarm = true;
+    const queue = queueWith(pool);
+    const answers = 'aaaabbbb'.split('').map((name) => queue.sign(order, authorityOf(name)));
+    await Promise.all(answers);
+    expect(pool.batches).toEqual([
+      ['a', 4],
+      ['b', 4],
+    ]);
+  });
+
+  it('tells everyone when the threads fail', async () => {
+    const pool = new FakePool();
+    pool.isWarm = true;
+    pool.fails = true;
+    const queue = queueWith(pool);
+    const answers = await Promise.allSettled(Array.from({ length: 4 }, () => queue.sign(order, authorityOf('a'))));
+    expect(answers.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected', 'rejected']);
   });
 });
