@@ -4,6 +4,8 @@ import { COMMANDS } from './commands.ts';
 import { findCommand, parseInvocation, type Terminal } from './command.ts';
 import { formatHelp, formatOverview } from './help.ts';
 
+// Whoever reads our output may stop reading, as `| head` does: that is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(words: readonly string[]): Promise<number> {

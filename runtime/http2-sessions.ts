@@ -45,6 +45,7 @@ export class Http2Sessions implements SessionManager {
   readonly authority: string;
   readonly #options: Http2SessionsOptions;
   #session: Promise<ClientHttp2Session> | undefined;
+  #closed = false;
 
   constructor(options: Http2SessionsOptions) {
     this.#options = options;
@@ -66,8 +67,9 @@ export class Http2Sessions implements SessionManager {
     present?.then((session) => session.close()).catch(() => {});
   }
 
-  /** Ends the connection and every stream on it. */
+  /** Ends the connection and every stream on it, for good. */
   close(): void {
+    this.#closed = true;
     const present = this.#session;
     this.#session = undefined;
     present?.then((session) => session.destroy()).catch(() => {});
@@ -75,6 +77,7 @@ export class Http2Sessions implements SessionManager {
 
   #ready(): Promise<ClientHttp2Session> {
     if (this.#session !== undefined) return this.#session;
+    if (this.#closed) throw new IdentityError('cancelled', 'the connection has been closed');
     const pending = this.#connect();
     this.#session = pending;
     const forget = (): void => {

@@ -10,13 +10,13 @@ const RETRY_MS = 50;
 /** `countersign ca healthcheck` and `countersign healthcheck` */
 export const healthcheckCa: CommandRun = async (invocation) => {
   using connection = await connectCa(invocation);
-  return report(connection, { terminal: invocation.terminal, waitMs: waitMs(invocation) });
+  return await report(connection, { terminal: invocation.terminal, waitMs: waitMs(invocation) });
 };
 
 /** `countersign agent healthcheck` */
 export const healthcheckAgent: CommandRun = async (invocation) => {
   using connection = await connectAgent(invocation);
-  return report(connection, { terminal: invocation.terminal, waitMs: waitMs(invocation) });
+  return await report(connection, { terminal: invocation.terminal, waitMs: waitMs(invocation) });
 };
 
 async function report(
