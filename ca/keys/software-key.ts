@@ -1,6 +1,7 @@
 import { createPublicKey, generateKeyPair, sign, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { IdentityError } from '../../core/errors.ts';
+import { flattenEcdsaSignature } from './ecdsa-signature.ts';
 import type { KeyAlgorithm, SignatureEncoding, SigningKey } from './key-store.ts';
 
 const generate = promisify(generateKeyPair);
@@ -14,15 +15,18 @@ export function hashOf(algorithm: KeyAlgorithm): 'sha256' | 'sha384' {
 export function softwareKey(id: string, algorithm: KeyAlgorithm, keyObject: KeyObject): SigningKey {
   const publicKey = createPublicKey(keyObject);
   const hash = hashOf(algorithm);
+  const curveBytes = { 'ec-p256': 32, 'ec-p384': 48, 'rsa-2048': undefined, 'rsa-4096': undefined }[algorithm];
   return {
     id,
     algorithm,
     publicKey,
     publicKeySpki: publicKey.export({ type: 'spki', format: 'der' }),
     keyObject,
-    // DER is the default: naming it in an options object costs a third of the time.
-    sign: (data: Uint8Array, encoding: SignatureEncoding) =>
-      sign(hash, data, encoding === 'der' ? keyObject : { key: keyObject, dsaEncoding: encoding }),
+    // An options object around the key doubles the time that this takes.
+    sign(data: Uint8Array, encoding: SignatureEncoding) {
+      const signature = sign(hash, data, keyObject);
+      return encoding === 'der' || curveBytes === undefined ? signature : flattenEcdsaSignature(signature, curveBytes);
+    },
   };
 }
 

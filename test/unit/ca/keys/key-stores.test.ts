@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DiskKeyStore } from '../../../../ca/keys/disk-key-store.ts';
+import { flattenEcdsaSignature } from '../../../../ca/keys/ecdsa-signature.ts';
 import { KEY_ALGORITHMS, type KeyStore } from '../../../../ca/keys/key-store.ts';
 import { MemoryKeyStore } from '../../../../ca/keys/memory-key-store.ts';
 import { algorithmOf, hashOf } from '../../../../ca/keys/software-key.ts';
@@ -149,5 +150,25 @@ describe('a key of the port as Web Crypto', () => {
     const algorithm = { name: 'ECDSA', hash: 'SHA-256' };
     const signature = await crypto.subtle.sign(algorithm, pair.privateKey, new Uint8Array(3).buffer);
     expect(await crypto.subtle.verify(algorithm, pair.publicKey, signature, new Uint8Array(3))).toBe(true);
+  });
+});
+
+describe('an ECDSA signature side by side', () => {
+  it.each([
+    ['ec-p256', 64],
+    ['ec-p384', 96],
+  ] as const)('of %s has its size and is valid, also where a number is short', async (algorithm, size) => {
+    const key = await new MemoryKeyStore().create('one', algorithm);
+    // One in 256 numbers has a zero byte in front, which DER leaves out.
+    for (let count = 0; count < 1500; count++) {
+      const data = Buffer.from(`${count}`);
+      const flat = await key.sign(data, 'ieee-p1363');
+      expect(flat).toHaveLength(size);
+      expect(verify(hashOf(algorithm), data, { key: key.publicKey, dsaEncoding: 'ieee-p1363' }, flat)).toBe(true);
+    }
+  });
+
+  it('is made of DER only', () => {
+    expect(() => flattenEcdsaSignature(Uint8Array.of(0x30, 2, 5, 0), 32)).toThrow('not DER');
   });
 });
