@@ -10,7 +10,7 @@ import { encodeMessage, type EncodedMessage } from '../../runtime/grpc/encoded-m
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
-import { parseTrustDomain, type TrustDomain } from '../../spiffe/trust-domain.ts';
+import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { Mutation } from '../store/store.ts';
 import { commit, type ApiContext } from './api-context.ts';
 import { appendAuthorities, appendedToken, appendedX509 } from './bundle-append.ts';
@@ -24,6 +24,7 @@ import {
 } from './bundle-conversion.ts';
 import { inOrder } from './in-order.ts';
 import { attempt, during, itemStatus, ITEM_OK } from './item-status.ts';
+import { trustDomainFromProto } from './id-conversion.ts';
 import { pageFromProto } from './list-filters.ts';
 import type { RpcLimits } from './rpc-limits.ts';
 
@@ -116,7 +117,7 @@ async function publish(
 
 /** Reads the name of another trust domain than the own one. @throws IdentityError `invalid_argument` */
 function foreignTrustDomain(context: ApiContext, name: string, ownRefused: string): TrustDomain {
-  const trustDomain = attempt('trust domain argument is not valid', () => parseTrustDomain(name));
+  const trustDomain = attempt('trust domain argument is not valid', () => trustDomainFromProto(name));
   if (trustDomain.equals(context.trustDomain)) throw new IdentityError('invalid_argument', ownRefused, { field: 'trust_domain' });
   return trustDomain;
 }

@@ -3,13 +3,14 @@ import { IdentityError } from '../../core/errors.ts';
 
 // oxlint-disable-next-line no-control-regex -- ASCII is what is meant
 const ASCII = /^[\x00-\x7f]*$/;
-const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+// Underscores and upper case are no host names (RFC 1123 §2.1), but SPIRE takes them, and so do registrations that exist.
+const LABEL = /^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
 // What the ASCII form of a label may stand for: letters, marks and digits of any script.
 const INTERNATIONAL = /^(?=.*[^\0-\x7f])[\p{L}\p{M}\p{N}-]+$/u;
 const MAX_NAME_LENGTH = 253;
 
 /**
- * Checks a DNS name for an SVID: lower-case labels, international ones in their ASCII form, at most one wildcard and that as
+ * Checks a DNS name for an SVID: plain labels, international ones in their ASCII form, at most one wildcard and that as
  * the whole first label.
  *
  * @throws IdentityError `invalid_argument`, naming `field`

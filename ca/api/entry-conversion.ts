@@ -1,10 +1,10 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { IdentityError } from '../../core/errors.ts';
 import type { Entry as ProtoEntry, EntryMask, EntrySchema } from '../../proto/gen/spire/api/types/entry_pb.ts';
-import { parseTrustDomain, type TrustDomain } from '../../spiffe/trust-domain.ts';
+import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import { normalizeSelectors, type Entry, type EntryChange, type NewEntry, type Selector } from '../model.ts';
 import { checkDnsName } from './dns-name.ts';
-import { idToProto, ownIdFromProto } from './id-conversion.ts';
+import { idToProto, ownIdFromProto, trustDomainFromProto } from './id-conversion.ts';
 import { selectorsFromProto, selectorsToProto } from './selector-conversion.ts';
 
 const MAX_HINT_BYTES = 1024;
@@ -21,7 +21,7 @@ const READERS: { readonly [K in Changeable]: (proto: ProtoEntry, own: TrustDomai
   selectors: (proto) => readSelectors(proto),
   x509SvidTtlSeconds: (proto) => notNegative(proto.x509SvidTtl, 'x509_svid_ttl'),
   jwtSvidTtlSeconds: (proto) => notNegative(proto.jwtSvidTtl, 'jwt_svid_ttl'),
-  federatesWith: (proto) => proto.federatesWith.map((name, index) => parseTrustDomain(name, `federates_with[${index}]`)),
+  federatesWith: (proto) => proto.federatesWith.map((name, index) => trustDomainFromProto(name, `federates_with[${index}]`)),
   admin: (proto) => proto.admin,
   downstream: (proto) => proto.downstream,
   expiresAtSeconds: (proto) => readExpiry(proto.expiresAt),

@@ -9,7 +9,7 @@ import type { Entry as ProtoEntry, EntryMask } from '../../proto/gen/spire/api/t
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import type { Entry, EntryChange, NewEntry } from '../model.ts';
-import type { Mutation } from '../store/store.ts';
+import type { CreatedEntry, Mutation } from '../store/store.ts';
 import { commit, type ApiContext } from './api-context.ts';
 import { callerId } from './authorizer.ts';
 import { checkStorable, entryChangeFromProto, entryToProto, newEntryFromProto } from './entry-conversion.ts';
@@ -54,29 +54,25 @@ async function createEntries(context: ApiContext, { entries, outputMask }: Batch
   // Nothing to write must not cost a transaction.
   const made = wanted.length === 0 ? [] : await commit(context, (tx) => tx.createEntries(wanted));
   let next = 0;
-  const results = read.map((item) => createResult(item instanceof IdentityError ? item : made[next++], outputMask));
+  const results = read.map((item) => createResult(item instanceof IdentityError ? item : named(made[next++]), outputMask));
   return { results };
 }
 
 function readNewEntry(context: ApiContext, proto: ProtoEntry): NewEntry | IdentityError {
-  return orFailure(() => {
-    const entry = attempt('failed to convert entry', () => newEntryFromProto(proto, context.trustDomain));
-    checkFederation(context, entry.federatesWith, 'failed to create entry');
-    return entry;
-  });
+  return orFailure(() => attempt('failed to convert entry', () => newEntryFromProto(proto, context.trustDomain)));
 }
 
-function createResult(made: { kind: 'created' | 'exists'; entry: Entry } | Error | undefined, mask: EntryMask | undefined) {
+/** What the store refused says first what was being done; what could not be read says so itself. */
+function named(made: CreatedEntry | Error | undefined): CreatedEntry | Error | undefined {
+  if (!(made instanceof Error)) return made;
+  const error = during('failed to create entry', made);
+  return error instanceof Error ? error : made;
+}
+
+function createResult(made: CreatedEntry | Error | undefined, mask: EntryMask | undefined) {
   if (made === undefined) throw new IdentityError('internal', 'the store left out a result');
   if (made instanceof Error) return { status: itemStatus(made) };
   return { status: made.kind === 'created' ? ITEM_OK : SIMILAR, entry: entryToProto(made.entry, mask) };
-}
-
-/** A workload can only be told of trust domains whose bundle there is. */
-function checkFederation({ registry }: ApiContext, federatesWith: EntryChange['federatesWith'], doing: string): void {
-  const unknown = federatesWith?.find((trustDomain) => registry.bundleOf(trustDomain) === undefined);
-  if (unknown === undefined) return;
-  throw new IdentityError('failed_precondition', `${doing}: unable to find federated bundle "${unknown.name}"; create it first`);
 }
 
 async function updateEntries(context: ApiContext, { entries, inputMask, outputMask }: BatchUpdateEntryRequest) {
@@ -96,7 +92,6 @@ type IdentifiedChange = { readonly id: string; readonly change: EntryChange };
 function readChange(context: ApiContext, proto: ProtoEntry, mask: EntryMask | undefined): IdentifiedChange | IdentityError {
   return orFailure(() => {
     const change = attempt('failed to convert entry', () => entryChangeFromProto(proto, context.trustDomain, mask));
-    checkFederation(context, change.federatesWith, 'failed to update entry');
     return { id: proto.id, change };
   });
 }

@@ -1,15 +1,24 @@
 import { IdentityError } from '../../core/errors.ts';
 import type { SPIFFEID } from '../../proto/gen/spire/api/types/spiffeid_pb.ts';
-import { createSpiffeId, isReservedPath, type SpiffeId } from '../../spiffe/spiffe-id.ts';
+import { createSpiffeId, isReservedPath, parseSpiffeId, type SpiffeId } from '../../spiffe/spiffe-id.ts';
 import { parseTrustDomain, type TrustDomain } from '../../spiffe/trust-domain.ts';
 
 /** What a SPIFFE ID in a request must be: any below the trust domain, one of an agent, or one that a workload may have. */
 export type IdRole = 'member' | 'agent' | 'workload';
 
+/**
+ * Reads the name of a trust domain. As in SPIRE it may also be written as any SPIFFE ID of that trust domain.
+ *
+ * @throws IdentityError `invalid_argument`, naming `field`
+ */
+export function trustDomainFromProto(text: string, field = 'trust_domain'): TrustDomain {
+  return text.startsWith('spiffe://') ? parseSpiffeId(text, field).trustDomain : parseTrustDomain(text, field);
+}
+
 /** Reads a SPIFFE ID of any trust domain. @throws IdentityError `invalid_argument`, naming `field` */
 export function idFromProto(proto: SPIFFEID | undefined, field: string): SpiffeId {
   if (proto === undefined) throw new IdentityError('invalid_argument', 'request must specify a SPIFFE ID', { field });
-  return createSpiffeId(parseTrustDomain(proto.trustDomain, `${field}.trust_domain`), proto.path, `${field}.path`);
+  return createSpiffeId(trustDomainFromProto(proto.trustDomain, `${field}.trust_domain`), proto.path, `${field}.path`);
 }
 
 /** Reads a SPIFFE ID of this trust domain in the given role. @throws IdentityError `invalid_argument`, naming `field` */

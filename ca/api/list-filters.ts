@@ -6,10 +6,10 @@ import type {
 } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
 import type { FederatesWithMatch } from '../../proto/gen/spire/api/types/federateswith_pb.ts';
 import type { SelectorMatch } from '../../proto/gen/spire/api/types/selector_pb.ts';
-import { parseTrustDomain, type TrustDomain } from '../../spiffe/trust-domain.ts';
+import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { AgentFilter, EntryFilter, Match } from '../registry/filters.ts';
 import type { PageRequest } from '../registry/page.ts';
-import { ownIdFromProto } from './id-conversion.ts';
+import { ownIdFromProto, trustDomainFromProto } from './id-conversion.ts';
 import { selectorsFromProto } from './selector-conversion.ts';
 
 // By the numbers of MatchBehavior, which are the same for selectors and trust domains.
@@ -61,7 +61,7 @@ function federatesWithMatch({ match, trustDomains }: FederatesWithMatch): NonNul
     throw new IdentityError('invalid_argument', 'empty trust domain set', { field: `${field}.trust_domains` });
   return {
     match: matchOf(match, field),
-    trustDomains: trustDomains.map((name, index) => parseTrustDomain(name, `${field}.trust_domains[${index}]`)),
+    trustDomains: trustDomains.map((name, index) => trustDomainFromProto(name, `${field}.trust_domains[${index}]`)),
   };
 }
 

@@ -7,10 +7,10 @@ import type {
 } from '../../proto/gen/spire/api/types/federationrelationship_pb.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
 import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
-import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import type { BundleEndpointProfile, FederationRelationship } from '../model.ts';
 import { bundleFromProto, bundleToProto } from './bundle-conversion.ts';
 import { attempt } from './item-status.ts';
+import { trustDomainFromProto } from './id-conversion.ts';
 
 /** A relationship, and the bundle to begin with when one was given. */
 export interface RelationshipInput {
@@ -20,7 +20,7 @@ export interface RelationshipInput {
 
 /** Reads a federation relationship. @throws IdentityError `invalid_argument`, naming the field */
 export function relationshipFromProto(proto: ProtoRelationship): RelationshipInput {
-  const trustDomain = attempt('failed to parse trust domain', () => parseTrustDomain(proto.trustDomain));
+  const trustDomain = attempt('failed to parse trust domain', () => trustDomainFromProto(proto.trustDomain));
   const relationship = {
     trustDomain,
     bundleEndpointUrl: readEndpointUrl(proto.bundleEndpointUrl),
@@ -29,7 +29,7 @@ export function relationshipFromProto(proto: ProtoRelationship): RelationshipInp
   const { trustDomainBundle } = proto;
   if (trustDomainBundle === undefined) return { relationship, bundle: undefined };
   const bundleDomain = attempt('failed to parse bundle', () =>
-    parseTrustDomain(trustDomainBundle.trustDomain, 'trust_domain_bundle.trust_domain'),
+    trustDomainFromProto(trustDomainBundle.trustDomain, 'trust_domain_bundle.trust_domain'),
   );
   if (!bundleDomain.equals(trustDomain)) {
     const message = `trust domain bundle ("${bundleDomain.name}") must match the trust domain of the federation relationship ("${trustDomain.name}")`;
@@ -42,12 +42,12 @@ const URL_FIELD = 'bundle_endpoint_url';
 
 function readEndpointUrl(text: string): string {
   const fault = (message: string): IdentityError => new IdentityError('invalid_argument', message, { field: URL_FIELD });
-  if (!text.startsWith('https:')) throw fault('bundle endpoint URL must use the https scheme');
+  if (!/^https:/i.test(text)) throw fault('bundle endpoint URL must use the https scheme');
   // The parser of WHATWG would take `https:///host` and `https:host` for URLs with a host.
-  if (!/^https:\/\/[^/]/.test(text)) throw fault('bundle endpoint URL must specify the host');
-  if (!URL.canParse(text)) throw fault('failed to parse bundle endpoint URL');
+  if (!/^https:\/\/[^/]/i.test(text)) throw fault('bundle endpoint URL must specify the host');
+  if (!URL.canParse(text) || /%(?![0-9A-Fa-f]{2})/.test(text)) throw fault('failed to parse bundle endpoint URL');
   const { username, password } = new URL(text);
-  if (username !== '' || password !== '' || /^https:\/\/[^/?#]*@/.test(text))
+  if (username !== '' || password !== '' || /^https:\/\/[^/?#]*@/i.test(text))
     throw fault('bundle endpoint URL must not contain user info');
   return text;
 }

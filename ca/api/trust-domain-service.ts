@@ -11,12 +11,13 @@ import type {
 } from '../../proto/gen/spire/api/types/federationrelationship_pb.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
-import { parseTrustDomain, type TrustDomain } from '../../spiffe/trust-domain.ts';
+import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { FederationRelationship } from '../model.ts';
 import type { Mutation } from '../store/store.ts';
 import { commit, type ApiContext } from './api-context.ts';
 import { inOrder } from './in-order.ts';
 import { attempt, during, itemStatus, ITEM_OK } from './item-status.ts';
+import { trustDomainFromProto } from './id-conversion.ts';
 import { pageFromProto } from './list-filters.ts';
 import { relationshipFromProto, relationshipToProto, type RelationshipInput } from './relationship-conversion.ts';
 
@@ -60,7 +61,7 @@ export function trustDomainService(options: TrustDomainServiceOptions): ServiceH
 }
 
 function readName(name: string): TrustDomain {
-  return attempt('failed to parse trust domain', () => parseTrustDomain(name));
+  return attempt('failed to parse trust domain', () => trustDomainFromProto(name));
 }
 
 function render({ registry }: ApiContext, relationship: FederationRelationship, mask: FederationRelationshipMask | undefined) {

@@ -53,7 +53,7 @@ export class EntryMutations {
     const before = await this.#existing(id);
     const selectors = normalizeSelectors(change.selectors ?? before.selectors);
     const after = { ...before, ...change, selectors, revisionNumber: before.revisionNumber + 1 };
-    await this.#checkBundles(change.federatesWith ?? []);
+    await this.#checkBundles(change.federatesWith ?? [], after.spiffeId.trustDomain);
     const key = similarKey(after);
     if (hasMoved(before, after)) this.#rows.keepFormer('entry', id);
     this.#rows.put('entry', after, key);
@@ -81,7 +81,7 @@ export class EntryMutations {
         field: 'entry.id',
       });
     }
-    await this.#checkBundles(entry.federatesWith);
+    await this.#checkBundles(entry.federatesWith, entry.spiffeId.trustDomain);
     const created = { ...entry, id, revisionNumber: 0, createdAtSeconds: this.#nowSeconds };
     this.#rows.keepFormer('entry', id);
     this.#rows.put('entry', created, key);
@@ -98,9 +98,10 @@ export class EntryMutations {
     await this.#rows.load('bundle', [...new Set(trustDomains.map(({ name }) => name))]);
   }
 
-  async #checkBundles(trustDomains: readonly TrustDomain[]): Promise<void> {
+  /** The own bundle, composed of authorities, is always there. */
+  async #checkBundles(trustDomains: readonly TrustDomain[], own: TrustDomain): Promise<void> {
     for (const { name } of trustDomains) {
-      if ((await this.#rows.get('bundle', name)) === undefined) {
+      if (name !== own.name && (await this.#rows.get('bundle', name)) === undefined) {
         const message = `there is no bundle of the trust domain "${name}"; set its bundle or create a federation relationship first`;
         throw new IdentityError('failed_precondition', message, { field: 'entry.federates_with' });
       }

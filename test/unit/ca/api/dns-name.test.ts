@@ -3,12 +3,18 @@ import { checkDnsName, checkWildcardOverlap } from '../../../../ca/api/dns-name.
 import { codeOf } from '../../../support/thrown-by.ts';
 
 describe('DNS names of SVIDs', () => {
-  test.each(['a', 'db-1.example.org', '1.2.3.4', 'xn--bcher-kva.example', '*.example.org', `${'a'.repeat(63)}.b`])(
-    '%s is one',
-    (name) => {
-      expect(codeOf(() => checkDnsName(name))).toBeUndefined();
-    },
-  );
+  test.each([
+    'a',
+    'db-1.example.org',
+    '1.2.3.4',
+    'xn--bcher-kva.example',
+    'A.example',
+    'a_b.example',
+    '*.example.org',
+    `${'a'.repeat(63)}.b`,
+  ])('%s is one', (name) => {
+    expect(codeOf(() => checkDnsName(name))).toBeUndefined();
+  });
 
   test.each([
     '',
@@ -16,8 +22,6 @@ describe('DNS names of SVIDs', () => {
     'a.',
     '.a',
     'a..b',
-    'A.example',
-    'a_b',
     '-a',
     'a-',
     'ab--c',

@@ -62,7 +62,7 @@ describe('an entry of a request', () => {
     ['federates_with[0]', { federatesWith: ['UPPER'] }],
     ['expires_at', { expiresAt: -1n }],
     ['expires_at', { expiresAt: 2n ** 62n }],
-    ['dns_names[1]', { dnsNames: ['a', 'b_c'] }],
+    ['dns_names[1]', { dnsNames: ['a', 'b/c'] }],
     ['hint', { hint: 'h'.repeat(1025) }],
     ['id', { id: 'a/b' }],
     ['id', { id: 'a'.repeat(256) }],

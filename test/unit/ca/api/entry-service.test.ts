@@ -48,9 +48,12 @@ describe('entry.v1', () => {
         entryOf('create-2', { selectors: [] }),
         entryOf('create-3', { id: 'my-entry' }),
         entryOf('create-4', { federatesWith: ['unknown.example'] }),
+        entryOf('create-5', { federatesWith: ['spiffe://example.org/any'] }),
       ],
     });
-    expect(results.map(({ status }) => status?.code)).toEqual([0, 6, 3, 0, 9]);
+    expect(results.map(({ status }) => status?.code)).toEqual([0, 6, 3, 0, 9, 0]);
+    expect(results[4]?.status?.message).toMatch(/^failed to create entry: .*"unknown.example"/);
+    expect(results[5]?.entry?.federatesWith).toEqual(['example.org']);
     expect(results[0]?.entry).toMatchObject({ hint: 'h', x509SvidTtl: 60, dnsNames: ['db.example.org'], revisionNumber: 0n });
     expect(results[1]?.entry?.id).toBe(results[0]?.entry?.id);
     expect(results[2]?.status?.message).toBe('failed to convert entry: selectors: selector list is empty');

@@ -54,6 +54,7 @@ describe('trustdomain.v1', () => {
     ['bundle_endpoint_url', web('a.example', { bundleEndpointUrl: 'https:///path' })],
     ['bundle_endpoint_url', web('a.example', { bundleEndpointUrl: 'https://user:pw@a.example' })],
     ['bundle_endpoint_url', web('a.example', { bundleEndpointUrl: 'https://@a.example' })],
+    ['bundle_endpoint_url', web('a.example', { bundleEndpointUrl: 'https://a.example/%zz' })],
     ['bundle_endpoint_profile', web('a.example', { bundleEndpointProfile: { case: undefined } })],
     ['endpoint_spiffe_id', web('a.example', { bundleEndpointProfile: spiffe('https://x') })],
     ['trust_domain_bundle', web('a.example', { trustDomainBundle: { trustDomain: 'b.example' } })],
