@@ -134,6 +134,8 @@ async function openSigning(
       clock,
       log: logLevels.component('authorities'),
       lifetimeMs: ttl.ca.ms,
+      x509KeyType: config.keys.caKeyType,
+      tokenKeyType: config.keys.jwtKeyType,
       upstream: config.upstream?.disk,
     }),
   );
@@ -145,7 +147,15 @@ async function openSigning(
     caMs: ttl.ca.ms,
   };
   const issuer = resources.use(
-    new Issuer({ trustDomain, authorities, audit, clock, ttl: lifetimes, jwtIssuer: config.jwtIssuer }),
+    new Issuer({
+      trustDomain,
+      authorities,
+      audit,
+      clock,
+      ttl: lifetimes,
+      jwtIssuer: config.jwtIssuer,
+      log: logLevels.component('issuer'),
+    }),
   );
   const identity = resources.use(
     await ServerIdentity.start({ issuer, clock, log: logLevels.component('server-svid'), taints: authorities.taintedX509 }),

@@ -5,6 +5,7 @@ import { filePath, listenAddress, type ListenAddress } from '../runtime/config-f
 import { LOG_LEVELS, type LogLevel } from '../runtime/log.ts';
 import { parseSpiffeId, type SpiffeId } from '../spiffe/spiffe-id.ts';
 import { parseTrustDomain, type TrustDomain } from '../spiffe/trust-domain.ts';
+import { KEY_ALGORITHMS, type KeyAlgorithm } from './keys/key-store.ts';
 
 /** Where registration state lives. */
 export type StoreConfig = { readonly kind: 'sqlite' } | { readonly kind: 'postgres'; readonly urlFile: string };
@@ -55,7 +56,13 @@ export interface CaConfig {
     readonly public: Extract<ListenAddress, { kind: 'tcp' }> | undefined;
   };
   readonly store: StoreConfig;
-  readonly keys: { readonly kind: 'disk' | 'memory' };
+  readonly keys: {
+    readonly kind: 'disk' | 'memory';
+    /** Kind of the X.509 authorities' keys; `ec-p256` unless given. */
+    readonly caKeyType?: KeyAlgorithm | undefined;
+    /** Kind of the JWT and WIT authorities' keys; `ec-p256` unless given. */
+    readonly jwtKeyType?: KeyAlgorithm | undefined;
+  };
   /** Requests per second and client address; 0 turns a limit off. */
   readonly rateLimits: { readonly attestation: number; readonly signing: number };
   readonly ttl: {
@@ -104,7 +111,7 @@ export function caConfig(baseDir: string): Decoder<CaConfig> {
     dataDir: filePath(baseDir),
     listen: listenShape(baseDir),
     store: optional(store(baseDir), { kind: 'sqlite' }),
-    keys: optional(object({ kind: literal('disk', 'memory') }), { kind: 'disk' } as const),
+    keys: optional(keysShape, { kind: 'disk', caKeyType: undefined, jwtKeyType: undefined }),
     rateLimits: optional(
       object({ attestation: optional(integer({ min: 0, max: 1e6 }), 1), signing: optional(integer({ min: 0, max: 1e6 }), 500) }),
       { attestation: 1, signing: 500 },
@@ -126,6 +133,9 @@ export function caConfig(baseDir: string): Decoder<CaConfig> {
     log: optional(object({ level: literal(...LOG_LEVELS) }), { level: 'info' } as const),
   });
 }
+
+const keyType = optional(literal(...KEY_ALGORITHMS));
+const keysShape = object({ kind: literal('disk', 'memory'), caKeyType: keyType, jwtKeyType: keyType });
 
 function listenShape(baseDir: string) {
   return object({

@@ -44,7 +44,7 @@ trustDomain: example.org
 dataDir: ./data/ca
 listen: { grpc: "127.0.0.1:8081", admin: "unix:./run/ca/admin.sock", http: "127.0.0.1:8080", public: "127.0.0.1:8443" }
 store: { kind: postgres, urlFile: ./pg-url }
-keys: { kind: memory }
+keys: { kind: memory, caKeyType: ec-p384, jwtKeyType: rsa-2048 }
 rateLimits: { attestation: 0, signing: 0 }
 ttl: { ca: 24h, x509Svid: 30m, jwtSvid: 5m, witSvid: 1h }
 jwtIssuer: https://id.example.org
@@ -56,6 +56,7 @@ authorization: { default: deny }
 log: { level: debug }
 `);
     expect(config.store).toEqual({ kind: 'postgres', urlFile: '/etc/countersign/pg-url' });
+    expect(config.keys).toEqual({ kind: 'memory', caKeyType: 'ec-p384', jwtKeyType: 'rsa-2048' });
     expect(config.upstream?.disk).toMatchObject({ certFile: '/etc/countersign/root.pem', keyFile: '/keys/root.key' });
     expect(config.attestors.x509pop?.caFiles).toEqual(['/etc/countersign/roots.pem']);
     expect(config.ttl.agentSvid.ms).toBe(config.ttl.x509Svid.ms);
