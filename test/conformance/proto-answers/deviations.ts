@@ -66,10 +66,6 @@ export const deviations: Readonly<Record<string, Deviation>> = {
   'agent.v1.Agent/RenewAgent: a forged request': invalid('the caller must have the key that it asks an SVID for'),
 
   'entry.v1.Entry/BatchCreateEntry: a bad DNS name': invalidItem(dnsName),
-  'entry.v1.Entry/BatchCreateEntry: a DNS name in upper case': invalidItem(
-    'names have one form, so that no two entries differ by case alone',
-  ),
-  'entry.v1.Entry/BatchCreateEntry: an underscore in a DNS name': invalidItem(dnsName),
   'entry.v1.Entry/BatchCreateEntry: a negative expiry': invalidItem('a negative time means nothing'),
   'entry.v1.Entry/BatchCreateEntry: an unknown federated trust domain': {
     answer: batch([9]),
