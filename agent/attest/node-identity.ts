@@ -43,7 +43,7 @@ const GET_BUNDLE_TIMEOUT_MS = 30_000;
  * void node.keepRenewed(signal);
  * node.connection.client(Entry);
  */
-export class NodeIdentity implements Disposable {
+export class NodeIdentity implements AsyncDisposable {
   readonly #options: NodeIdentityOptions;
   readonly #svid = new Current<AgentSvid | undefined>(undefined);
   readonly #bundle = new Current<Bundle | undefined>(undefined);
@@ -121,8 +121,9 @@ export class NodeIdentity implements Disposable {
     return true;
   }
 
-  [Symbol.dispose](): void {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.connection[Symbol.dispose]();
+    await this.#options.state.settled();
   }
 
   async #renew(signal: AbortSignal): Promise<void> {

@@ -80,6 +80,11 @@ export class StateFile {
     return done;
   }
 
+  /** Settles when everything that was to be saved is. */
+  settled(): Promise<void> {
+    return this.#writing;
+  }
+
   #format({ bundle, svid }: AgentState): string {
     const keeps = svid !== undefined && this.#options.keepsKey;
     return JSON.stringify({

@@ -35,6 +35,8 @@ const MAX_IDLE_VIEWS = 1_000;
 // The wall clock is looked at this often at least, so that a step forward is noticed.
 const MAX_WAIT_MS = 30_000;
 const MIN_WAIT_MS = 500;
+// A CA that still signs with a tainted authority is asked again after this long.
+const RETRY_TAINTED_MS = 5_000;
 
 /** Entries, X509-SVIDs and bundles of this node, and who is entitled to them. */
 export class IdentityCache implements IdentitySource, Disposable {
@@ -170,6 +172,8 @@ export class IdentityCache implements IdentitySource, Disposable {
   }
 
   #afterSigning(records: readonly EntryRecord[]): void {
+    // A taint may have arrived while the answer was under way.
+    for (const record of records) if (this.#isTainted(record)) this.#replaceSoon(record);
     this.#publish(records);
     this.#schedule();
   }
@@ -190,12 +194,19 @@ export class IdentityCache implements IdentitySource, Disposable {
   #replaceTainted(before: Bundle): void {
     const known = new Set(taintedKeys(before));
     if (taintedKeys(this.bundles.own).every((key) => known.has(key))) return;
-    const stale = [...this.#records.values()].filter(
-      ({ identity }) => identity !== undefined && isSignedByTainted(identity.certificatesDer, this.bundles.own),
-    );
+    const stale = [...this.#records.values()].filter((record) => this.#isTainted(record));
     for (const record of stale) record.stale = true;
     this.#options.log.warn({ svids: stale.length }, 'an x509 authority is tainted; replacing what it signed');
     this.#signer.enqueue(stale);
+  }
+
+  #isTainted({ identity }: EntryRecord): boolean {
+    return identity !== undefined && isSignedByTainted(identity.certificatesDer, this.bundles.own);
+  }
+
+  #replaceSoon(record: EntryRecord): void {
+    record.stale = true;
+    record.retryAtMonotonicMs = this.#options.clock.monotonicMs() + RETRY_TAINTED_MS;
   }
 
   /** Renews what is due, drops what has expired, and sets the timer for the next. */

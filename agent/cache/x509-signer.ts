@@ -93,12 +93,17 @@ export class X509Signer implements Disposable {
     const asked = batch.map((record) => ({ record, key: createKeyPair(), content: certificateContent(record.entry) }));
     const requests = asked.map(({ record: { entry }, key }) => ({ entryId: entry.id, csr: buildCsr(key, entry.spiffeId) }));
     const results = await this.#options.issuer.signX509Svids(requests, signal);
+    const concluded: EntryRecord[] = [];
     for (const [index, { record, key, content }] of asked.entries()) {
       // The entry may have changed under way: then the answer is of no use, and the new form waits for its turn.
-      if (content === certificateContent(record.entry)) this.#receive(record, key, results[index]);
-      else this.#queue.add(record);
+      if (content !== certificateContent(record.entry)) {
+        this.#queue.add(record);
+        continue;
+      }
+      this.#receive(record, key, results[index]);
+      concluded.push(record);
     }
-    this.#conclude(batch.filter((record) => !this.#queue.has(record)));
+    this.#conclude(concluded);
   }
 
   #receive(record: EntryRecord, key: KeyPair, result: Issued<IssuedX509Svid> | undefined): void {
