@@ -1,4 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { Clock } from '../../core/clock.ts';
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
 import type {
   AttestAgentRequest,
@@ -31,6 +32,7 @@ export async function* attestAgent(
   requests: AsyncIterable<AttestAgentRequest>,
   call: Call<Peer>,
 ): AsyncGenerator<Response> {
+  endAfter(options.clock, call, MAX_ATTESTATION_MS);
   await options.limits.take(call, 'attestation');
   const iterator = requests[Symbol.asyncIterator]();
   const { type, payload, csr } = readParams(await iterator.next());
@@ -45,6 +47,15 @@ export async function* attestAgent(
   const { svid, reattestable } = await admit(options, { node, type, csr });
   options.log.info({ agentId: node.agentId.toString(), attestationType: type }, 'agent attested');
   yield { step: { case: 'result', value: { svid: x509SvidToProto(svid), reattestable } } };
+}
+
+// Anyone may begin one of these streams; without an end, a thousand silent ones would stay.
+const MAX_ATTESTATION_MS = 60_000;
+
+function endAfter(clock: Clock, call: Call<Peer>, timeoutMs: number): void {
+  const late = new IdentityError('deadline_exceeded', `attestation was not completed within ${timeoutMs / 1000} s`);
+  const timer = clock.setTimer(timeoutMs, () => call.fail(late));
+  call.onEnd(() => timer.cancel());
 }
 
 async function* dialogue(

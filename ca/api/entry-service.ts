@@ -11,7 +11,7 @@ import type { Peer } from '../../runtime/peer.ts';
 import type { Entry, EntryChange, NewEntry } from '../model.ts';
 import type { CreatedEntry, Mutation } from '../store/store.ts';
 import { commit, type ApiContext } from './api-context.ts';
-import { callerId } from './authorizer.ts';
+import { callerId, type Authorizer } from './authorizer.ts';
 import { checkStorable, entryChangeFromProto, entryToProto, newEntryFromProto } from './entry-conversion.ts';
 import { syncEntries } from './entry-sync.ts';
 import { inOrder, orFailure } from './in-order.ts';
@@ -20,8 +20,13 @@ import { entryFilterFromProto, pageFromProto } from './list-filters.ts';
 
 const SIMILAR = { code: 6, message: 'similar entry already exists' };
 
+/** What the service needs besides the common context. */
+export interface EntryServiceOptions extends ApiContext {
+  readonly authorizer: Authorizer;
+}
+
 /** `spire.api.server.entry.v1.Entry`: registrations. */
-export function entryService(context: ApiContext): ServiceHandlers<typeof EntryService, Peer> {
+export function entryService(context: EntryServiceOptions): ServiceHandlers<typeof EntryService, Peer> {
   const { registry, trustDomain } = context;
   return {
     countEntries: ({ filter }) => ({ count: registry.entries.count(entryFilterFromProto(filter, trustDomain)) }),
@@ -44,7 +49,10 @@ export function entryService(context: ApiContext): ServiceHandlers<typeof EntryS
     getAuthorizedEntries: ({ outputMask }, call) => ({
       entries: registry.authorizedEntries(callerId(call)).map((entry) => entryToProto(entry, outputMask)),
     }),
-    syncAuthorizedEntries: (requests, call) => syncEntries(registry.authorizedEntries(callerId(call)), requests),
+    syncAuthorizedEntries: (requests, call) => {
+      const recheck = (): void | Promise<void> => context.authorizer.recheck(call);
+      return syncEntries(registry.authorizedEntries(callerId(call)), requests, { recheck });
+    },
   };
 }
 

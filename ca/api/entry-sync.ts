@@ -11,6 +11,13 @@ import { entryToProto } from './entry-conversion.ts';
 /** How many entries, or revisions of entries, go into one message. */
 export const ENTRY_PAGE_SIZE = 500;
 
+/** What {@link syncEntries} needs besides the entries. */
+export interface SyncOptions {
+  /** Whether the agent may still be served; asked before each answer to a further request. Throws to refuse. */
+  readonly recheck: () => void | Promise<void>;
+  readonly pageSize?: number;
+}
+
 type Response = MessageInitShape<typeof SyncAuthorizedEntriesResponseSchema>;
 
 /**
@@ -20,7 +27,7 @@ type Response = MessageInitShape<typeof SyncAuthorizedEntriesResponseSchema>;
 export async function* syncEntries(
   entries: readonly Entry[],
   requests: AsyncIterable<SyncAuthorizedEntriesRequest>,
-  pageSize = ENTRY_PAGE_SIZE,
+  { recheck, pageSize = ENTRY_PAGE_SIZE }: SyncOptions,
 ): AsyncGenerator<Response> {
   const iterator = requests[Symbol.asyncIterator]();
   const first = await iterator.next();
@@ -33,6 +40,7 @@ export async function* syncEntries(
   yield* pages(entries, pageSize, (page) => ({ entryRevisions: page.map(revisionOf) }));
   const byId = new Map(entries.map((entry) => [entry.id, entry]));
   for (let request = await iterator.next(); request.done !== true; request = await iterator.next()) {
+    await recheck();
     yield* pages(known(byId, request.value.ids), pageSize, (page) => ({
       entries: page.map((entry) => entryToProto(entry, mask)),
     }));

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Agent } from '../../../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { SVID } from '../../../../proto/gen/spire/api/server/svid/v1/svid_pb.ts';
 import type { GrpcConnection } from '../../../../runtime/grpc-client.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
 import { failureOf } from '../../../support/rpc-failure.ts';
 import { RunningCa } from '../../../support/running-ca.ts';
 import { attestByToken, attestTestAgent } from '../../../support/test-agent.ts';
@@ -43,6 +44,27 @@ describe('rate limits of the API', () => {
     const minted = await Promise.all(Array.from({ length: 20 }, () => failureOf(ca.local(SVID).mintX509SVID({ csr: request }))));
     expect(minted.every(({ code }) => code === 'ok')).toBe(true);
   });
+});
+
+describe('streams', () => {
+  test('[SPIRE agent.v1.AttestAgent] a silent one is ended after a minute', async () => {
+    const clock = new ManualClock(Date.now());
+    await using ca = await RunningCa.start({ clock });
+    const before = clock.timers;
+    const failure = failureOf(drain(ca.remote().client(Agent).attestAgent(silence())));
+    await expect.poll(() => clock.timers).toBeGreaterThan(before);
+    clock.advance(60_000);
+    expect(await failure).toMatchObject({ code: 'deadline_exceeded' });
+  });
+
+  async function* silence(): AsyncGenerator<never> {
+    await new Promise(() => {});
+    yield* [];
+  }
+
+  async function drain(responses: AsyncIterable<unknown>): Promise<void> {
+    for await (const _ of responses) void _;
+  }
 });
 
 describe('messages', () => {
