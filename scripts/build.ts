@@ -16,13 +16,14 @@ await build({
   format: 'esm',
   minifySyntax: true,
   minifyWhitespace: true,
-  keepNames: true,
   sourcemap: false,
   legalComments: 'linked',
   // koffi loads a native file beside itself; pg looks for a native driver that we do not use.
   external: ['koffi', 'pg-native'],
   // Some dependencies are CommonJS and call require() for Node's own modules.
-  banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
   logLevel: 'warning',
 });
 const declarations = spawnSync('tsc', ['-p', 'tsconfig.build.json'], { stdio: 'inherit' });

@@ -65,6 +65,12 @@ export class AgentPruning implements AsyncDisposable {
   }
 }
 
-function latestExpiryMs({ expiresAtMs, nextExpiresAtMs }: { readonly expiresAtMs: number; readonly nextExpiresAtMs: number }): number {
+function latestExpiryMs({
+  expiresAtMs,
+  nextExpiresAtMs,
+}: {
+  readonly expiresAtMs: number;
+  readonly nextExpiresAtMs: number;
+}): number {
   return Math.max(expiresAtMs, nextExpiresAtMs);
 }

@@ -136,6 +136,8 @@ function openConnection(path: string): DatabaseSync {
     connection.exec('PRAGMA locking_mode = EXCLUSIVE');
     connection.exec('PRAGMA journal_mode = WAL');
     connection.exec('PRAGMA synchronous = FULL');
+    // Batches of entries touch many pages; copying them back from the log less often costs fewer syncs (16 MiB of log).
+    connection.exec('PRAGMA wal_autocheckpoint = 4000');
     connection.exec('BEGIN IMMEDIATE; COMMIT');
     return connection;
   } catch (error) {
