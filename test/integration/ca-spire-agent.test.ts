@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -122,4 +122,31 @@ describe.skipIf(spireBinaries === undefined)('a SPIRE agent (needs SPIRE_BIN)', 
     });
     expect(JSON.stringify(await fetch(agent, 'FetchX509SVID'))).toContain('spiffe://example.org/many/1199');
   });
+
+  test('[SPIRE agent] stops serving when it is banned', async () => {
+    using admin = ca.connect();
+    const { value } = await admin.client(Agent).createJoinToken({ ttl: 60 });
+    const path = `/spire/agent/join_token/${value}`;
+    await registerWorkload(ca, path, '/banned');
+    const settings = 'sync_interval = "1s"';
+    await using agent = await startSpireAgent({
+      folder: newFolder(),
+      server: server(),
+      joinToken: value,
+      bundleFile: await bundleFile(ca),
+      settings: `experimental { ${settings} }`,
+    });
+    expect(JSON.stringify(await fetch(agent, 'FetchX509SVID'))).toContain('/banned');
+    await admin.client(Agent).banAgent({ id: { trustDomain: 'example.org', path } });
+    await expect.poll(() => runs(agent.pid), { timeout: 30_000 }).toBe(false);
+  });
 });
+
+/** A process that has ended but was not waited for counts as ended. */
+function runs(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
