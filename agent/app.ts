@@ -19,7 +19,7 @@ import { diagnosis } from './api/diagnosis.ts';
 import { Observability } from './api/observability.ts';
 import { workloadApi } from './api/workload-api.ts';
 import { loadBootstrapBundle } from './attest/bootstrap.ts';
-import { createNodeAttestor } from './attest/node-attestor.ts';
+import { createNodeAttestor } from './attest/node-attestors.ts';
 import { NodeIdentity } from './attest/node-identity.ts';
 import { StateFile } from './attest/state-file.ts';
 import { IdentityCache, type CacheUpdate } from './cache/identity-cache.ts';
