@@ -1,7 +1,7 @@
 import { Client, Pool, TypeOverrides, types } from 'pg';
 import type { ClientConfig, PoolClient, QueryResult } from 'pg';
 import type { Clock } from '../../core/clock.ts';
-import { IdentityError } from '../../core/errors.ts';
+import { IdentityError, isIdentityError } from '../../core/errors.ts';
 import { RESOURCE_COLUMNS, TAKE_REVISION, numberIn } from './database.ts';
 import type { Database, FeedOutcome, FeedTransaction, ResourceRow, Sql, SqlRow, SqlValue } from './database.ts';
 import { FEED_CHANNEL, followPostgres } from './postgres-follow.ts';
@@ -10,6 +10,7 @@ import { postgresError, unavailable } from './store-errors.ts';
 
 const CONNECT_TIMEOUT_MS = 3000;
 const STATEMENT_TIMEOUT_MS = 8000;
+const DOWN_MS = 500;
 // Any constant that nobody else uses in this database.
 const MIGRATION_LOCK = 0x636f_7572;
 
@@ -46,6 +47,7 @@ export class PostgresDatabase implements Database {
   // The feed's lock lets one writer in at a time anyway: waiting here costs no connection.
   readonly #writers = new SerialQueue();
   #closed = false;
+  #down: { readonly error: unknown; readonly untilMs: number } | undefined;
 
   constructor(options: PostgresOptions) {
     this.#options = options;
@@ -69,8 +71,15 @@ export class PostgresDatabase implements Database {
   }
 
   async read(text: string, parameters: readonly SqlValue[] = []): Promise<readonly SqlRow[]> {
-    if (this.#closed) throw unavailable('the CA is stopping', undefined);
-    return rowsOf(await asking(this.#pool.query(text, [...parameters])));
+    const client = await this.#connect();
+    try {
+      const rows = rowsOf(await asking(client.query(text, [...parameters])));
+      client.release();
+      return rows;
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
   }
 
   migrate(work: (sql: Sql) => Promise<void>): Promise<void> {
@@ -102,8 +111,7 @@ export class PostgresDatabase implements Database {
     begin: string,
     work: (sql: Sql, row: SqlRow | undefined) => Promise<{ value: T; end: string }>,
   ): Promise<T> {
-    if (this.#closed) throw unavailable('the CA is stopping', undefined);
-    const client = await asking(this.#pool.connect());
+    const client = await this.#connect();
     try {
       const [row] = rowsOf(await asking(client.query(begin)));
       const { value, end } = await work(sqlOn(client), row);
@@ -111,7 +119,24 @@ export class PostgresDatabase implements Database {
       client.release();
       return value;
     } catch (error) {
-      await rollBack(client);
+      // A server that does not answer would not answer a ROLLBACK either; it rolls back when the connection ends.
+      if (isIdentityError(error, 'unavailable')) client.release(true);
+      else await rollBack(client);
+      throw error;
+    }
+  }
+
+  /** A connection; after a failure to get one, a while without trying: those who queue must not wait for it one by one. */
+  async #connect(): Promise<PoolClient> {
+    if (this.#closed) throw unavailable('the CA is stopping', undefined);
+    const { clock } = this.#options;
+    if (this.#down !== undefined && clock.monotonicMs() < this.#down.untilMs) throw this.#down.error;
+    try {
+      const client = await asking(this.#pool.connect());
+      this.#down = undefined;
+      return client;
+    } catch (error) {
+      this.#down = { error, untilMs: clock.monotonicMs() + DOWN_MS };
       throw error;
     }
   }

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startRegistry } from '../../ca/registry/feed.ts';
 import { openStore } from '../../ca/store/open.ts';
 import type { Store } from '../../ca/store/store.ts';
@@ -169,7 +169,9 @@ describe.skipIf(missing !== undefined)(`replicas on one PostgreSQL${needed}`, ()
     expect(b.registry.entries.get('before')).toEqual(first.value.entry);
     expect(b.registry.authorizedEntries(idAt('/spire/agent/one'))).toHaveLength(1);
     own.start();
-    const { revision } = await a.store.mutate((tx) => tx.createEntry(newEntry({ id: 'after', spiffeId: idAt('/after') })));
+    // A store that was just out of reach is left alone for half a second.
+    const create = () => a.store.mutate((tx) => tx.createEntry(newEntry({ id: 'after', spiffeId: idAt('/after') })));
+    const { revision } = await vi.waitFor(create, { timeout: 10_000, interval: 100 });
     await b.registry.waitFor(revision, { timeoutMs: 20_000 });
     expect(b.registry.entries.get('after')).toBeDefined();
     await expect.poll(() => [a.feed.outage, b.feed.outage]).toEqual([undefined, undefined]);

@@ -1,7 +1,11 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { IdentityError } from '../../../../core/errors.ts';
+import { IdentityError, isIdentityError } from '../../../../core/errors.ts';
 import { systemClock } from '../../../../core/clock.ts';
 import { openStore } from '../../../../ca/store/open.ts';
+import { PostgresDatabase } from '../../../../ca/store/postgres.ts';
 import { postgresError, sqliteError } from '../../../../ca/store/store-errors.ts';
 
 const failure = (fields: object): Error => Object.assign(new Error('driver text'), fields);
@@ -58,4 +62,19 @@ test('a server that is not there is unavailable, soon', async () => {
   const opening = openStore({ kind: 'postgres', url: 'postgres://nobody@127.0.0.1:1/none' }, { clock: systemClock });
   await expect(opening).rejects.toMatchObject({ code: 'unavailable' });
   expect(performance.now() - startMs).toBeLessThan(3000);
+});
+
+test('behind a server that never answers, those who queue are refused together', async () => {
+  const silent = createServer(() => {}).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  // The cast is sound: a TCP server's address is never a path.
+  const { port } = silent.address() as AddressInfo;
+  const database = new PostgresDatabase({ url: `postgres://nobody@127.0.0.1:${port}/none`, clock: systemClock });
+  const startMs = performance.now();
+  const writes = Array.from({ length: 50 }, () => database.write(async () => ({ value: 0, commit: undefined })));
+  const results = await Promise.allSettled(writes);
+  expect(results.every((result) => result.status === 'rejected' && isIdentityError(result.reason, 'unavailable'))).toBe(true);
+  expect(performance.now() - startMs).toBeLessThan(6000);
+  await database[Symbol.asyncDispose]();
+  silent.close();
 });
