@@ -85,7 +85,12 @@ function createResult(made: CreatedEntry | Error | undefined, mask: EntryMask | 
 
 async function updateEntries(context: ApiContext, { entries, inputMask, outputMask }: BatchUpdateEntryRequest) {
   const read = entries.map((proto) => readChange(context, proto, inputMask));
-  const updates = await commit(context, (tx) => inOrder(read, (item) => update(tx, item)));
+  const ids = read.flatMap((item) => (item instanceof IdentityError ? [] : [item.id]));
+  const updates = await commit(context, async (tx) => {
+    // In one round trip; each update then costs none.
+    await tx.getEntries(ids);
+    return inOrder(read, (item) => update(tx, item));
+  });
   return {
     results: updates.map((entry) =>
       entry instanceof IdentityError
@@ -118,7 +123,10 @@ async function update(tx: Mutation, read: IdentifiedChange | IdentityError): Pro
 }
 
 async function deleteEntries(context: ApiContext, { ids }: BatchDeleteEntryRequest) {
-  const outcomes = await commit(context, (tx) => inOrder(ids, (id) => remove(tx, id)));
+  const outcomes = await commit(context, async (tx) => {
+    await tx.getEntries(ids);
+    return inOrder(ids, (id) => remove(tx, id));
+  });
   return {
     results: outcomes.map((outcome, index) => ({
       id: ids[index] ?? '',
