@@ -1,13 +1,21 @@
 import type { Clock } from '../../core/clock.ts';
 import type { AgentEntry, X509Identity } from './identities.ts';
-import type { WorkloadView } from './workload-view.ts';
 import type { Lifetime } from './lifetime.ts';
+
+/** Who shows records to callers: what the cache needs to know of a view. */
+export interface RecordView {
+  readonly records: Set<EntryRecord>;
+  /** Whether an X509-SVID was asked for. */
+  readonly wantsX509: boolean;
+  markDirty(): void;
+  publish(): void;
+}
 
 /** What the cache knows of one entry: its present form, its X509-SVID, and the views that show it. */
 export class EntryRecord {
   entry: AgentEntry;
   /** The views whose callers have the entry's selectors. */
-  readonly views = new Set<WorkloadView>();
+  readonly views = new Set<RecordView>();
   identity: X509Identity | undefined;
   lifetime: Lifetime | undefined;
   /** Whether a signing was tried at least once since the entry came or changed: nobody waits for it any more. */

@@ -3,7 +3,7 @@ import type { Logger } from '../../runtime/log.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
 import { BundleSet } from './bundle-set.ts';
 import { EntryIndex } from './entry-index.ts';
-import { certificateContent, EntryRecord } from './entry-record.ts';
+import { certificateContent, EntryRecord, type RecordView } from './entry-record.ts';
 import type { AgentEntry, IdentitySource } from './identities.ts';
 import type { SvidIssuer } from './issuer.ts';
 import type { SelectorSet } from './selectors.ts';
@@ -94,7 +94,7 @@ export class IdentityCache implements IdentitySource, Disposable {
 
   /** Puts an update in force: tells who is concerned, and has signed what is new. */
   apply(update: CacheUpdate): void {
-    const touched = new Set<WorkloadView>();
+    const touched = new Set<RecordView>();
     this.#applyBundles(update, touched);
     const wanted = this.#applyEntries(update, touched);
     this.#ready ||= update.isSnapshot;
@@ -109,7 +109,7 @@ export class IdentityCache implements IdentitySource, Disposable {
     this.#signer[Symbol.dispose]();
   }
 
-  #applyBundles({ isSnapshot, bundles, removedBundles }: CacheUpdate, touched: Set<WorkloadView>): void {
+  #applyBundles({ isSnapshot, bundles, removedBundles }: CacheUpdate, touched: Set<RecordView>): void {
     const own = this.bundles.own;
     let changed = false;
     for (const bundle of bundles) changed = this.bundles.put(bundle) || changed;
@@ -120,7 +120,7 @@ export class IdentityCache implements IdentitySource, Disposable {
     if (this.bundles.own !== own) this.#replaceTainted(own);
   }
 
-  #applyEntries({ isSnapshot, entries, removedEntries }: CacheUpdate, touched: Set<WorkloadView>): EntryRecord[] {
+  #applyEntries({ isSnapshot, entries, removedEntries }: CacheUpdate, touched: Set<RecordView>): EntryRecord[] {
     const named = new Set(entries.map(({ id }) => id));
     const gone = isSnapshot ? [...this.#records.keys()].filter((id) => !named.has(id)) : removedEntries;
     for (const id of gone) this.#remove(id, touched);
@@ -128,7 +128,7 @@ export class IdentityCache implements IdentitySource, Disposable {
     return entries.map((entry) => this.#put(entry, touched)).filter((record) => record.needsSigning(clock));
   }
 
-  #put(entry: AgentEntry, touched: Set<WorkloadView>): EntryRecord {
+  #put(entry: AgentEntry, touched: Set<RecordView>): EntryRecord {
     const known = this.#records.get(entry.id);
     if (known === undefined) return this.#add(entry, touched);
     if (isSameEntry(known.entry, entry)) return known;
@@ -138,14 +138,14 @@ export class IdentityCache implements IdentitySource, Disposable {
     return known;
   }
 
-  #add(entry: AgentEntry, touched: Set<WorkloadView>): EntryRecord {
+  #add(entry: AgentEntry, touched: Set<RecordView>): EntryRecord {
     const record = new EntryRecord(entry);
     this.#records.set(entry.id, record);
     this.#link(record, touched);
     return record;
   }
 
-  #remove(id: string, touched: Set<WorkloadView>): void {
+  #remove(id: string, touched: Set<RecordView>): void {
     const record = this.#records.get(id);
     if (record === undefined) return;
     this.#records.delete(id);
@@ -153,7 +153,7 @@ export class IdentityCache implements IdentitySource, Disposable {
     this.#unlink(record, touched);
   }
 
-  #link(record: EntryRecord, touched: Set<WorkloadView>): void {
+  #link(record: EntryRecord, touched: Set<RecordView>): void {
     this.#index.add(record);
     for (const view of this.#views.values()) {
       if (!view.selectors.hasAll(record.entry.selectors)) continue;
@@ -162,7 +162,7 @@ export class IdentityCache implements IdentitySource, Disposable {
     }
   }
 
-  #unlink(record: EntryRecord, touched: Set<WorkloadView>): void {
+  #unlink(record: EntryRecord, touched: Set<RecordView>): void {
     this.#index.remove(record);
     for (const view of record.views) {
       view.records.delete(record);
@@ -179,7 +179,7 @@ export class IdentityCache implements IdentitySource, Disposable {
   }
 
   #publish(records: Iterable<EntryRecord>): void {
-    const touched = new Set<WorkloadView>();
+    const touched = new Set<RecordView>();
     for (const record of records) for (const view of record.views) touched.add(view);
     for (const view of touched) view.markDirty();
     for (const view of touched) view.publish();

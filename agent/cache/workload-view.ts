@@ -1,13 +1,13 @@
 import type { Clock } from '../../core/clock.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
 import type { BundleSet } from './bundle-set.ts';
-import type { EntryRecord } from './entry-record.ts';
+import type { EntryRecord, RecordView } from './entry-record.ts';
 import type { AgentEntry, IdentityView, WorkloadIdentities, X509Identity } from './identities.ts';
 import type { Lifetime } from './lifetime.ts';
 import type { SelectorSet } from './selectors.ts';
 
 /** The identities of all callers with one set of selectors; made and kept current by the cache. */
-export class WorkloadView implements IdentityView {
+export class WorkloadView implements IdentityView, RecordView {
   readonly selectors: SelectorSet;
   readonly records = new Set<EntryRecord>();
   /** Whether an X509-SVID was asked for; entries without prefetch are signed only then. */
