@@ -1,15 +1,14 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
-import { Current, type Source } from '../core/current.ts';
+import { Current } from '../core/current.ts';
 import { IdentityError } from '../core/errors.ts';
-import { GrpcServer } from '../runtime/grpc/server.ts';
 import type { ListenAddress } from '../runtime/config-file.ts';
 import { listenHttp, type Checks, type HttpListener } from '../runtime/http.ts';
 import type { Logger } from '../runtime/log.ts';
-import { createMetrics, createRpcMetrics, type Registry as MetricsRegistry, type RpcMetrics } from '../runtime/metrics.ts';
-import type { Peer } from '../runtime/peer.ts';
+import { createMetrics, createRpcMetrics, type Registry as MetricsRegistry } from '../runtime/metrics.ts';
 import { AgentAccess } from './api/agent-access.ts';
+import { createApiServer } from './api/api-server.ts';
 import { Authorizer } from './api/authorizer.ts';
 import { cannotListen, listenForAdmins, listenForAgents } from './api/listeners.ts';
 import { RpcLimits } from './api/rpc-limits.ts';
@@ -19,17 +18,19 @@ import { loadAttestors } from './attest/attestors.ts';
 import { AuditLog } from './audit/audit-log.ts';
 import { Authorities } from './authorities/authorities.ts';
 import { createAuthorityBundle } from './authority-bundle.ts';
-import type { CaConfig, PublicTlsConfig } from './config.ts';
+import type { CaConfig } from './config.ts';
 import { BundleRefresher } from './federation/refresher.ts';
-import { listenPublic, type PublicCredentials } from './http/public-listener.ts';
-import { Issuer, type ServerSvid } from './issue/issuer.ts';
+import { fileCredentials, ownCredentials } from './http/public-credentials.ts';
+import { listenPublic } from './http/public-listener.ts';
+import { Issuer } from './issue/issuer.ts';
 import { DiskKeyStore } from './keys/disk-key-store.ts';
 import type { KeyStore } from './keys/key-store.ts';
 import { MemoryKeyStore } from './keys/memory-key-store.ts';
 import { LogLevels } from './log-levels.ts';
+import { readinessChecks } from './readiness.ts';
 import { startRegistry, type RegistryFeed } from './registry/feed.ts';
-
-import { ServerIdentity, tlsCredentials } from './server-svid.ts';
+import { ServerIdentity } from './server-svid.ts';
+import { registerStateMetrics } from './state-metrics.ts';
 import { openStore } from './store/open.ts';
 import type { Store } from './store/store.ts';
 
@@ -61,7 +62,7 @@ export async function startCa({ config, clock, log }: CaOptions): Promise<Ca> {
   const signing = await openSigning(resources, { config, clock, logLevels, state });
   const api = await createApi(resources, { config, clock, logLevels, state, signing });
   const metrics = createMetrics();
-  const ports = await listen(resources, { config, api, metrics, checks: readiness(state, signing) });
+  const ports = await listen(resources, { config, api, metrics, checks: readinessChecks({ ...state, ...signing }) });
   log.info({ trustDomain: config.trustDomain.name, ...ports }, 'ca serves');
   const owned = resources.move();
   return {
@@ -218,8 +219,10 @@ interface Listening {
 
 async function listen(resources: AsyncDisposableStack, { config, api, metrics, checks }: Listening): Promise<Omit<Ca, symbol>> {
   const rpcMetrics = createRpcMetrics(metrics);
-  const remote = createServer(resources, api, { rpcMetrics, maxAgeMs: MAX_CONNECTION_AGE_MS });
-  const local = createServer(resources, api, { rpcMetrics, maxAgeMs: 0 });
+  registerStateMetrics(metrics, api.registry);
+  const remote = createApiServer({ ...api, rpcMetrics, maxAgeMs: MAX_CONNECTION_AGE_MS });
+  const local = createApiServer({ ...api, rpcMetrics, maxAgeMs: 0 });
+  for (const server of [remote, local]) resources.defer(() => server.close({ graceMs: DRAIN_MS }));
   addSharedServices(remote, api);
   addSharedServices(local, api);
   addLocalServices(local, api);
@@ -243,24 +246,6 @@ async function listenForEverybody(
   });
 }
 
-/** The CA's own SVID, as it is replaced. */
-function ownCredentials(svid: Source<ServerSvid>): Source<PublicCredentials> {
-  const read = (value: ServerSvid): PublicCredentials => {
-    const { cert, key } = tlsCredentials(value);
-    return { certificatePem: cert, privateKeyPem: key };
-  };
-  return {
-    get value() {
-      return read(svid.value);
-    },
-    subscribe: (listener) => svid.subscribe((next) => listener(read(next))),
-  };
-}
-
-async function fileCredentials({ certFile, keyFile }: PublicTlsConfig): Promise<Source<PublicCredentials>> {
-  return new Current({ certificatePem: await readFile(certFile, 'utf8'), privateKeyPem: await readFile(keyFile, 'utf8') });
-}
-
 function listenForProbes(
   address: ListenAddress,
   { checks, metrics }: Pick<Listening, 'checks' | 'metrics'>,
@@ -268,41 +253,4 @@ function listenForProbes(
   return listenHttp({ address, ready: checks, metrics }).catch((cause: unknown) => {
     throw cannotListen('listen.http', address, cause);
   });
-}
-
-interface ServerLimits {
-  readonly rpcMetrics: RpcMetrics;
-  readonly maxAgeMs: number;
-}
-
-function createServer(resources: AsyncDisposableStack, api: Api, { rpcMetrics, maxAgeMs }: ServerLimits): GrpcServer<Peer> {
-  const server = new GrpcServer<Peer>({
-    clock: api.clock,
-    maxAgeMs,
-    authorize: (call) => api.authorizer.authorize(call),
-    onCallEnd: ({ method, code, durationMs }) => {
-      rpcMetrics.handled.inc({ method, code });
-      rpcMetrics.seconds.observe({ method }, durationMs / 1000);
-    },
-    onError: (err, method) => api.log.error({ err, method }, 'rpc failed'),
-  });
-  resources.defer(() => server.close({ graceMs: DRAIN_MS }));
-  return server;
-}
-
-function readiness({ feed }: State, { authorities, audit }: Signing): Checks {
-  const check = (fault: () => string | undefined, well: string) => () => {
-    const reason = fault();
-    return { ok: reason === undefined, reason: reason ?? well };
-  };
-  return {
-    // Not unready: without the store the CA still signs for the agents it knows, and nobody else could.
-    store: () => ({ ok: true, reason: degraded(feed.outage) ?? 'the registry follows the store' }),
-    authorities: check(() => authorities.fault(), 'all authorities are in force'),
-    audit: check(() => audit.fault(), 'the audit log is written'),
-  };
-}
-
-function degraded(outage: Error | undefined): string | undefined {
-  return outage && `degraded: known agents are served from memory, changes are refused: ${outage.message}`;
 }
