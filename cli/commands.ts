@@ -25,6 +25,6 @@ export const COMMANDS: readonly CommandSpec[] = [
       'source <(countersign completion bash)',
       'countersign completion fish > ~/.config/fish/completions/countersign.fish',
     ],
-    load: async () => (await import('./run/completion.ts')).completion,
+    load: async () => (await import('./run/completion.ts')).completion(COMMANDS),
   },
 ];
