@@ -44,12 +44,14 @@ export class WatchHub {
 
   /** Finds the node aliases of all agents anew, after one changed. */
   refreshAllAliases(): void {
-    for (const watcher of this.#watchers) this.#refreshAliases(watcher);
+    // Agents of one kind gain and lose the same: they share one list of what is below it.
+    const below = new Map<string, readonly string[]>();
+    for (const watcher of this.#watchers) this.#refreshAliases(watcher, below);
   }
 
   /** Finds the node aliases of one agent anew, after its record changed. */
   refreshAgent(agentId: string): void {
-    for (const watcher of this.#byAgent.get(agentId)) this.#refreshAliases(watcher);
+    for (const watcher of this.#byAgent.get(agentId)) this.#refreshAliases(watcher, new Map());
   }
 
   /** Has the own bundle sent to all. */
@@ -71,12 +73,14 @@ export class WatchHub {
     });
   }
 
-  #refreshAliases(watcher: Watcher): void {
+  #refreshAliases(watcher: Watcher, below: Map<string, readonly string[]>): void {
     const before = watcher.roots;
     const changed = watcher.updateAliases();
     if (changed.length === 0) return;
     this.#index(watcher, before, watcher.roots);
-    const ids = [...this.#sources.graph.descendants(changed)].map(({ entry }) => entry.id);
+    const key = changed.join('\n');
+    const ids = below.get(key) ?? [...this.#sources.graph.descendants(changed)].map(({ entry }) => entry.id);
+    below.set(key, ids);
     this.#note(watcher, ids, true);
   }
 

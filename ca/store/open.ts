@@ -1,5 +1,4 @@
 import type { Clock } from '../../core/clock.ts';
-import { PostgresDatabase } from './postgres.ts';
 import { SqlStore } from './sql-store.ts';
 import { SqliteDatabase } from './sqlite.ts';
 import type { Database } from './database.ts';
@@ -25,7 +24,7 @@ export interface StoreDependencies {
  * await using store = await openStore({ kind: 'sqlite', path: './data/ca/store.db' }, { clock: systemClock });
  */
 export async function openStore(config: StoreConfig, dependencies: StoreDependencies): Promise<Store> {
-  const database = openDatabase(config, dependencies);
+  const database = await openDatabase(config, dependencies);
   try {
     return await SqlStore.open(database, dependencies.clock);
   } catch (error) {
@@ -34,6 +33,9 @@ export async function openStore(config: StoreConfig, dependencies: StoreDependen
   }
 }
 
-function openDatabase(config: StoreConfig, dependencies: StoreDependencies): Database {
-  return config.kind === 'sqlite' ? new SqliteDatabase(config.path) : new PostgresDatabase({ url: config.url, ...dependencies });
+async function openDatabase(config: StoreConfig, dependencies: StoreDependencies): Promise<Database> {
+  if (config.kind === 'sqlite') return new SqliteDatabase(config.path);
+  // Loaded when needed: the driver costs memory and time at start.
+  const { PostgresDatabase } = await import('./postgres.ts');
+  return new PostgresDatabase({ url: config.url, ...dependencies });
 }
