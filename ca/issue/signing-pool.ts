@@ -54,14 +54,15 @@ const LIMITS = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 48 } as co
  */
 export class SigningPool implements AsyncDisposable {
   readonly #options: SigningPoolOptions;
-  readonly #size: number;
+  /** Most threads. */
+  readonly size: number;
   readonly #threads = new Set<Thread>();
   #nextJob = 0;
   #closed = false;
 
   constructor(options: SigningPoolOptions) {
     this.#options = options;
-    this.#size = options.workers ?? availableParallelism();
+    this.size = options.workers ?? availableParallelism();
   }
 
   /** How many threads are running. */
@@ -71,17 +72,22 @@ export class SigningPool implements AsyncDisposable {
 
   /** Whether every thread is up, so that what is given to them is not held up by their start. */
   get isWarm(): boolean {
-    return this.#threads.size === this.#size && [...this.#threads].every(({ isRunning }) => isRunning);
+    return this.#threads.size === this.size && [...this.#threads].every(({ isRunning }) => isRunning);
   }
 
   /** Starts all threads, unless they are up. */
   warmUp(): void {
-    while (!this.#closed && this.#threads.size < this.#size) this.#watch(this.#start());
+    while (!this.#closed && this.#threads.size < this.size) this.#watch(this.#start());
+  }
+
+  /** As {@link sign}, on one thread. */
+  signTogether(orders: readonly X509Order[], authority: WorkerAuthority): Promise<readonly Outcome[]> {
+    return this.#submit(orders, authority);
   }
 
   /** Makes and signs every order; results in order. @throws IdentityError `internal` when threads keep dying, `unavailable` when closed */
   async sign(orders: readonly X509Order[], authority: WorkerAuthority): Promise<readonly Outcome[]> {
-    const parts = Math.max(1, Math.min(this.#size, Math.floor(orders.length / MIN_PART)));
+    const parts = Math.max(1, Math.min(this.size, Math.floor(orders.length / MIN_PART)));
     const bounds = Array.from({ length: parts + 1 }, (_, index) => Math.floor((orders.length * index) / parts));
     const jobs = bounds.slice(1).map((end, index) => this.#submit(orders.slice(bounds[index], end), authority));
     return (await Promise.all(jobs)).flat();
@@ -116,7 +122,7 @@ export class SigningPool implements AsyncDisposable {
 
   #leastBusy(): Thread {
     const free = [...this.#threads].sort((a, b) => a.jobs.size - b.jobs.size)[0];
-    if (free !== undefined && (free.jobs.size === 0 || this.#threads.size >= this.#size)) return free;
+    if (free !== undefined && (free.jobs.size === 0 || this.#threads.size >= this.size)) return free;
     return this.#start();
   }
 

@@ -272,6 +272,7 @@ describe('the queue of single orders', () => {
 
   class FakePool {
     isWarm = false;
+    readonly size = 2;
     warmedUp = 0;
     readonly batches: (readonly [string, number])[] = [];
     fails = false;
@@ -281,7 +282,7 @@ describe('the queue of single orders', () => {
       this.warmedUp++;
     }
 
-    async sign(orders: readonly X509Order[], { id: name }: WorkerAuthority) {
+    async signTogether(orders: readonly X509Order[], { id: name }: WorkerAuthority) {
       this.batches.push([name, orders.length]);
       await this.gate;
       if (this.fails) throw new IdentityError('internal', 'threads ended');
@@ -309,22 +310,42 @@ describe('the queue of single orders', () => {
     expect(pool.batches).toEqual([]);
   });
 
-  it('gives to the threads what comes together, and what comes while they are busy', async () => {
+  it('gives to the threads what comes together, and keeps what comes while they are busy for one message', async () => {
     const pool = new FakePool();
     pool.isWarm = true;
     const gate = Promise.withResolvers<void>();
     pool.gate = gate.promise;
     const queue = queueWith(pool);
-    const first = Array.from({ length: 5 }, () => queue.sign(order, authorityOf('a')));
+    const answers: Promise<unknown>[] = [];
+    for (const count of [5, 1, 4, 2, 6]) {
+      answers.push(...Array.from({ length: count }, () => queue.sign(order, authorityOf('a'))));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(pool.batches).toEqual([
+      ['a', 5],
+      ['a', 5],
+    ]);
+    gate.resolve();
+    expect(await messages(answers)).toEqual(answers.map(() => true));
+    expect(pool.batches).toEqual([
+      ['a', 5],
+      ['a', 5],
+      ['a', 8],
+    ]);
+  });
+
+  it('signs here what few are left when the threads are done', async () => {
+    const pool = new FakePool();
+    pool.isWarm = true;
+    const gate = Promise.withResolvers<void>();
+    pool.gate = gate.promise;
+    const queue = queueWith(pool);
+    const together = Array.from({ length: 4 }, () => queue.sign(order, authorityOf('a')));
     await new Promise((resolve) => setImmediate(resolve));
     const late = queue.sign(order, authorityOf('a'));
     await new Promise((resolve) => setImmediate(resolve));
     gate.resolve();
-    expect(await messages([...first, late])).toEqual(Array.from({ length: 6 }, () => true));
-    expect(pool.batches).toEqual([
-      ['a', 5],
-      ['a', 1],
-    ]);
+    expect(await messages([...together, late])).toEqual([true, true, true, true, false]);
   });
 
   it('keeps authorities apart', async () => {
