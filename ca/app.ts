@@ -20,7 +20,8 @@ import { Authorities } from './authorities/authorities.ts';
 import { createAuthorityBundle } from './authority-bundle.ts';
 import type { CaConfig } from './config.ts';
 import { BundleRefresher } from './federation/refresher.ts';
-import { fileCredentials, ownCredentials } from './http/public-credentials.ts';
+import { openFileCredentials } from './http/file-credentials.ts';
+import { ownCredentials } from './http/public-credentials.ts';
 import { listenPublic } from './http/public-listener.ts';
 import { Issuer } from './issue/issuer.ts';
 import { DiskKeyStore } from './keys/disk-key-store.ts';
@@ -229,21 +230,21 @@ async function listen(resources: AsyncDisposableStack, { config, api, metrics, c
   const http = config.listen.http && resources.use(await listenForProbes(config.listen.http, { checks, metrics }));
   resources.use(await listenForAdmins(local, { path: config.listen.admin.path, log: api.log }));
   const agents = resources.use(await listenForAgents(remote, { address: config.listen.grpc, svid: api.svid, log: api.log }));
-  const open = config.listen.public && resources.use(await listenForEverybody(config.listen.public, { config, api }));
+  const open = config.listen.public && (await listenForEverybody(resources, config.listen.public, { config, api }));
   return { grpcPort: agents.port, httpPort: http?.port, publicPort: open?.port };
 }
 
 async function listenForEverybody(
+  resources: AsyncDisposableStack,
   address: NonNullable<CaConfig['listen']['public']>,
   { config, api }: Pick<Listening, 'config' | 'api'>,
 ): ReturnType<typeof listenPublic> {
-  return listenPublic({
-    address,
-    credentials: config.publicTls === undefined ? ownCredentials(api.svid) : await fileCredentials(config.publicTls),
-    bundle: api.registry.bundle,
-    bundleEndpoint: config.federation.endpoint !== undefined,
-    jwtIssuer: config.jwtIssuer,
-  });
+  const { publicTls, federation, jwtIssuer } = config;
+  const credentials =
+    publicTls === undefined ? ownCredentials(api.svid) : resources.use(await openFileCredentials(publicTls, api));
+  const bundleEndpoint = federation.endpoint !== undefined;
+  const options = { address, credentials, bundle: api.registry.bundle, bundleEndpoint, jwtIssuer };
+  return resources.use(await listenPublic(options));
 }
 
 function listenForProbes(

@@ -8,9 +8,13 @@ import { connectGrpc, type GrpcConnection } from '../runtime/grpc-client.ts';
 import type { Invocation, OptionSpec } from './command.ts';
 
 /** How a command finds the CA: over its private socket, or over mTLS with an admin's SVID. */
-export const CA_OPTIONS: Readonly<Record<'socket' | 'config', OptionSpec>> = {
+export const CA_OPTIONS: Readonly<Record<'socket' | 'config' | 'server', OptionSpec>> = {
   socket: { value: 'PATH', summary: "the CA's private socket; else $COUNTERSIGN_ADMIN_SOCKET, else ./run/ca/admin.sock" },
   config: { value: 'FILE', summary: "the CA's configuration file, to read the socket's place from" },
+  server: {
+    value: 'HOST:PORT',
+    summary: 'the CA over mTLS instead, as the admin that the Workload API ($SPIFFE_ENDPOINT_SOCKET) says you are',
+  },
 };
 
 /** How a command finds the agent's private socket. */
@@ -22,8 +26,13 @@ export const AGENT_OPTIONS: Readonly<Record<'socket' | 'config', OptionSpec>> = 
   config: { value: 'FILE', summary: "the agent's configuration file, to read the socket's place from" },
 };
 
-/** Opens the CA's private socket; use it with `using`. */
+/** Opens the CA's private socket, or its listener for remote admins; use it with `using`. */
 export async function connectCa(invocation: Invocation): Promise<GrpcConnection> {
+  const server = invocation.text('server');
+  if (server !== undefined) {
+    const { connectAsAdmin } = await import('./remote-admin.ts');
+    return connectAsAdmin(invocation, parseListenAddress(server, invocation.terminal.cwd));
+  }
   const target = await findSocket(invocation, { variable: 'COUNTERSIGN_ADMIN_SOCKET', fallback: 'run/ca/admin.sock' });
   return connectGrpc({ target, clock: systemClock });
 }

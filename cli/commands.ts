@@ -2,6 +2,7 @@ import type { CommandSpec } from './command.ts';
 import { AUTHORITY_COMMANDS } from './commands/authority.ts';
 import { BUNDLE_COMMANDS } from './commands/bundle.ts';
 import { ENTRY_COMMANDS } from './commands/entry.ts';
+import { FEDERATION_COMMANDS } from './commands/federation.ts';
 import { NODE_COMMANDS } from './commands/node.ts';
 import { PROCESS_COMMANDS } from './commands/process.ts';
 import { SVID_COMMANDS } from './commands/svid.ts';
@@ -13,6 +14,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   ...NODE_COMMANDS,
   ...ENTRY_COMMANDS,
   ...BUNDLE_COMMANDS,
+  ...FEDERATION_COMMANDS,
   ...AUTHORITY_COMMANDS,
   ...SVID_COMMANDS,
   ...WORKLOAD_COMMANDS,

@@ -1,19 +1,16 @@
-import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { text as readStream } from 'node:stream/consumers';
-
 import {
   BatchDeleteFederatedBundleRequest_Mode,
   Bundle as BundleService,
 } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
-import type { Status } from '../../proto/gen/spire/api/types/status_pb.ts';
 import { parseWireBundle, wireBundle } from '../../runtime/bundle-conversion.ts';
-import { IdentityError } from '../../core/errors.ts';
-import { Bundle, formatBundleDocument, parseBundleDocument, X509Authority } from '../../spiffe/bundle.ts';
-import { encodePem, parsePemCertificates } from '../../spiffe/certificate.ts';
+import { formatBundleDocument, type Bundle } from '../../spiffe/bundle.ts';
+import { encodePem } from '../../spiffe/certificate.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
+import { parseForeignBundle } from '../bundle-file.ts';
 import { connectCa } from '../ca-connection.ts';
 import { usage, type CommandRun, type Invocation } from '../command.ts';
+import { readFileOrInput } from '../input-file.ts';
+import { requireOk } from '../item-status.ts';
 
 const MODES: Readonly<Record<string, BatchDeleteFederatedBundleRequest_Mode>> = {
   restrict: BatchDeleteFederatedBundleRequest_Mode.RESTRICT,
@@ -50,13 +47,8 @@ export const listBundles: CommandRun = async (invocation) => {
 /** `countersign bundle set` */
 export const setBundle: CommandRun = async (invocation) => {
   const trustDomain = parseTrustDomain(invocation.requiredText('trust-domain'));
-  const file = invocation.text('file');
-  const text =
-    file === undefined ? await readStream(process.stdin) : await readFile(resolve(invocation.terminal.cwd, file), 'utf8');
-  const bundle =
-    bundleFormat(invocation) === 'spiffe'
-      ? parseBundleDocument(text, trustDomain)
-      : new Bundle({ trustDomain, x509Authorities: parsePemCertificates(text).map(({ raw }) => new X509Authority(raw)) });
+  const text = await readFileOrInput(invocation, invocation.text('file'));
+  const bundle = parseForeignBundle(text, trustDomain, bundleFormat(invocation));
   using connection = await connectCa(invocation);
   const { results } = await connection.client(BundleService).batchSetFederatedBundle({ bundle: [wireBundle(bundle)] });
   requireOk(results[0]?.status);
@@ -86,13 +78,4 @@ function bundleFormat(invocation: Invocation): 'pem' | 'spiffe' {
 function formatBundle(bundle: Bundle, format: 'pem' | 'spiffe'): string {
   if (format === 'spiffe') return `${formatBundleDocument(bundle)}\n`;
   return bundle.x509Authorities.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
-}
-
-function requireOk(status: Status | undefined): void {
-  if (status?.code !== 0) {
-    throw new IdentityError(
-      'failed_precondition',
-      `the CA refused: ${status?.message ?? 'no reason given'} (code ${status?.code ?? 'unknown'})`,
-    );
-  }
 }

@@ -1,7 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { text as readStream } from 'node:stream/consumers';
-
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
 
@@ -12,6 +8,7 @@ import { FederatesWithMatch_MatchBehavior } from '../../proto/gen/spire/api/type
 import type { Status } from '../../proto/gen/spire/api/types/status_pb.ts';
 import { connectCa } from '../ca-connection.ts';
 import { usage, type CommandRun, type Invocation } from '../command.ts';
+import { readFileOrInput } from '../input-file.ts';
 import { entriesOfFile } from '../entry-file.ts';
 import { entryOfOptions, maskOf, parseSelector, rowOfEntry, wireId } from '../entry-fields.ts';
 import { printRows } from '../output.ts';
@@ -40,10 +37,7 @@ export const createEntries: CommandRun = async (invocation) => {
 
 async function entriesToCreate(invocation: Invocation): Promise<readonly EntryInit[]> {
   const file = invocation.text('data');
-  if (file !== undefined) {
-    const { cwd } = invocation.terminal;
-    return entriesOfFile(file === '-' ? await readStream(process.stdin) : await readFile(resolve(cwd, file), 'utf8'), file);
-  }
+  if (file !== undefined) return entriesOfFile(await readFileOrInput(invocation, file), file);
   const id = invocation.text('entry-id');
   const entry = entryOfOptions(invocation);
   const spiffeId = invocation.requiredText('spiffe-id');

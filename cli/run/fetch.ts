@@ -1,12 +1,11 @@
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { text as readStream } from 'node:stream/consumers';
 
 import { WorkloadApi } from '../../client/workload-api.ts';
 import type { HintedX509Svid, X509Context } from '../../client/x509-context.ts';
 import { formatBundleDocument, type Bundle } from '../../spiffe/bundle.ts';
 import { encodePem } from '../../spiffe/certificate.ts';
 import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
+import { readFileOrInput } from '../input-file.ts';
 import { usage, type CommandRun, type Invocation } from '../command.ts';
 import { formatSeconds, printRows, type Row } from '../output.ts';
 import { writeSvidFiles } from '../svid-files.ts';
@@ -113,9 +112,7 @@ function printDocuments(invocation: Invocation, bundles: readonly Bundle[]): voi
 
 /** `countersign validate` */
 export const validate: CommandRun = async (invocation) => {
-  const file = invocation.text('token-file');
-  const token =
-    file === undefined ? await readStream(process.stdin) : await readFile(resolve(invocation.terminal.cwd, file), 'utf8');
+  const token = await readFileOrInput(invocation, invocation.text('token-file'));
   using api = openApi(invocation);
   const { id, claims } = await api.validateJwtSvid(token.trim(), invocation.requiredText('audience'));
   await printRows(invocation, [{ valid: true, spiffeId: id.toString(), claims: JSON.stringify(claims) }], 'blocks');
