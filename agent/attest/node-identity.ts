@@ -48,6 +48,8 @@ export class NodeIdentity implements AsyncDisposable {
   readonly #svid = new Current<AgentSvid | undefined>(undefined);
   readonly #bundle = new Current<Bundle | undefined>(undefined);
   #lifetime: Lifetime | undefined;
+  // What a restart resumes with.
+  #newest: AgentSvid | undefined;
   #wake: () => void = () => {};
   /** The connection to the CA that proves this identity; made when first needed. */
   readonly connection: GrpcConnection;
@@ -79,7 +81,7 @@ export class NodeIdentity implements AsyncDisposable {
     if (saved !== undefined) this.#bundle.set(saved.bundle);
     const svid = saved?.svid;
     if (svid !== undefined && svid.leaf.notAfterMs > clock.nowMs()) {
-      this.#adopt(svid);
+      await this.#adopt(svid);
       log.info({ spiffeId: svid.id.toString() }, 'agent resumed');
       return;
     }
@@ -103,7 +105,7 @@ export class NodeIdentity implements AsyncDisposable {
   updateBundle(bundle: Bundle): void {
     if (bundle === this.#bundle.value) return;
     this.#bundle.set(bundle);
-    this.#save();
+    void this.#save();
     if (this.#isTainted()) this.#wake();
   }
 
@@ -132,7 +134,7 @@ export class NodeIdentity implements AsyncDisposable {
     if (present === undefined || present.reattestable) return this.#attest(signal);
     if (this.#lifetime?.isExpired(this.#options.clock)) return this.#reattest(signal);
     try {
-      this.#adopt(await renewAgent(this.connection, present, signal));
+      await this.#adopt(await renewAgent(this.connection, present, signal));
       this.#options.log.info({ spiffeId: present.id.toString() }, 'agent svid renewed');
     } catch (error) {
       if (await this.recover(error, signal)) return;
@@ -160,29 +162,36 @@ export class NodeIdentity implements AsyncDisposable {
     const svid = await attestAgent(connection, attestor, signal);
     const response = await connection.client(BundleService).getBundle({}, { signal, timeoutMs: GET_BUNDLE_TIMEOUT_MS });
     this.#bundle.set(readBundle(response, trustDomain));
-    this.#adopt(svid);
+    await this.#adopt(svid);
     log.info({ spiffeId: svid.id.toString(), attestor: attestor.type }, 'agent attested');
   }
 
-  #adopt(svid: AgentSvid): void {
+  // The CA forgets the SVID before as soon as this one is used: killed in between, the agent must come back with this one.
+  async #adopt(svid: AgentSvid): Promise<void> {
+    this.#newest = svid;
+    await this.#save();
     const { notBeforeMs, notAfterMs: expiresAtMs } = svid.leaf;
     this.#lifetime = new Lifetime({ notBeforeMs, expiresAtMs }, this.#options.clock, Math.random());
     this.#svid.set(svid);
     this.connection.renew();
-    this.#save();
   }
 
-  #save(): void {
+  // An agent whose disk fails goes on: only its restart will suffer.
+  async #save(): Promise<void> {
     const bundle = this.#bundle.value;
     if (bundle === undefined) return;
     const { state, log } = this.#options;
-    state.save({ bundle, svid: this.#svid.value }).catch((err: unknown) => log.error({ err }, 'state of the agent not saved'));
+    try {
+      await state.save({ bundle, svid: this.#newest });
+    } catch (err) {
+      log.error({ err }, 'state of the agent not saved');
+    }
   }
 
   async #giveUp(message: string, cause: unknown): Promise<IdentityError> {
     this.#svid.set(undefined);
-    const bundle = this.#bundle.value;
-    if (bundle !== undefined) await this.#options.state.save({ bundle, svid: undefined });
+    this.#newest = undefined;
+    await this.#save();
     return new IdentityError('permission_denied', message, { cause });
   }
 

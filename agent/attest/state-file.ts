@@ -122,7 +122,8 @@ async function readIfPresent(path: string): Promise<string | undefined> {
 }
 
 async function replaceFile(path: string, text: string): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
+  // One name, so that a kill in between leaves no more than one behind.
+  const temporary = `${path}.tmp`;
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     await writeDurably(temporary, text);
