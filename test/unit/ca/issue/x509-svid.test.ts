@@ -292,4 +292,13 @@ describe('near its end an authority', () => {
     other.replica.clock.step(1500);
     await expect(other.issuer.issueX509Svid(request)).rejects.toMatchObject({ code: 'unavailable' });
   });
+
+  it('signs no token that would end at once, and says when to come again', async () => {
+    await using other = await IssuingSide.open();
+    const { expiresAtMs } = other.authorities.activeToken('jwt');
+    // Ends in the middle of a second, as tokens cannot.
+    other.replica.clock.step(expiresAtMs - 200 - other.nowMs);
+    const request = { spiffeId: id('/web'), audience: ['a'], caller };
+    await expect(other.issuer.issueJwtSvid(request)).rejects.toMatchObject({ code: 'unavailable', retryAfterMs: 1000 });
+  });
 });
