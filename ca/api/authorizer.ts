@@ -37,7 +37,7 @@ export class Authorizer {
     const { peer, method } = call;
     const roles = ACCESS_TABLE.get(method) ?? NOBODY;
     if (peer.kind === 'refused') throw peer.reason;
-    if (peer.kind === 'x509') this.checkPeer(peer);
+    if (peer.kind === 'x509') this.#checkKnownPeer(peer, { roles, method });
     if (roles.has('anyone') || (peer.kind === 'local' && roles.has('local'))) return undefined;
     if (peer.kind !== 'x509') throw denied(method);
     if (roles.has('admin') && this.#isAdmin(peer.id)) return undefined;
@@ -74,6 +74,14 @@ export class Authorizer {
       throw new IdentityError('unauthenticated', `unexpected trust domain in ID "${peer.id.toString()}"`);
     }
     this.#verify(peer, nowMs);
+  }
+
+  // Also where anyone may call: whoever is banned is served nothing under that name, on connections from before as well.
+  #checkKnownPeer(peer: X509Peer, { roles, method }: { readonly roles: ReadonlySet<Role>; readonly method: string }): void {
+    this.checkPeer(peer);
+    if (this.#options.registry.agents.get(peer.id)?.banned !== true) return;
+    const { message } = denied(method);
+    throw roles.has('agent') || roles.has('anyone') ? agentDenied(Reason.AGENT_BANNED, message) : denied(method);
   }
 
   #verify(peer: X509Peer, nowMs: number): void {

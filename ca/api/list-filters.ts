@@ -28,7 +28,8 @@ export function entryFilterFromProto(
     ...(bySpiffeId === undefined ? {} : { bySpiffeId: ownIdFromProto(bySpiffeId, own, 'workload', 'filter.by_spiffe_id') }),
     ...(bySelectors === undefined ? {} : { bySelectors: selectorMatch(bySelectors, 'filter.by_selectors') }),
     ...(byFederatesWith === undefined ? {} : { byFederatesWith: federatesWithMatch(byFederatesWith) }),
-    ...(byDownstream === undefined ? {} : { byDownstream }),
+    // `spire-server entry show` always sends false, and a SPIRE server takes that as no wish.
+    ...(byDownstream === true ? { byDownstream } : {}),
   };
 }
 

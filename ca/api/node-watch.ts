@@ -1,6 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Clock } from '../../core/clock.ts';
-import { IdentityError } from '../../core/errors.ts';
+import { IdentityError, isIdentityError } from '../../core/errors.ts';
 import type { Node, Subscribe, WatchRequest, WatchResponseSchema } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import type { Call } from '../../runtime/grpc/call.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
@@ -72,9 +72,22 @@ class Stream<P> {
 
   /** Ends the stream when the agent was banned or evicted, or its SVID has run out or been replaced. */
   checkAgain(): void {
-    if (this.#call.ended) return;
-    const check = async (): Promise<void> => this.#options.assertStillAuthorized(this.#call);
-    check().catch((error: unknown) => this.#call.fail(error));
+    if (!this.#call.ended) this.#check().catch((error: unknown) => this.#call.fail(error));
+  }
+
+  async #check(): Promise<void> {
+    try {
+      await this.#options.assertStillAuthorized(this.#call);
+    } catch (error) {
+      throw isIdentityError(error, 'permission_denied') && this.#hasNewerSvid() ? comeBack(error) : error;
+    }
+  }
+
+  /** An agent in good standing whose SVID on this connection is no good has renewed it since. */
+  #hasNewerSvid(): boolean {
+    const agent = this.#options.registry.agents.get(this.#id);
+    if (agent === undefined || agent.banned) return false;
+    return Math.max(agent.expiresAtMs, agent.nextExpiresAtMs) > this.#options.clock.nowMs();
   }
 
   async *responses(requests: AsyncIterable<WatchRequest>): AsyncGenerator<Response, void, undefined> {
@@ -85,7 +98,7 @@ class Stream<P> {
     const resume = { feedId: subscribe.feedId, revision: Number(subscribe.resumeRevision) };
     const kinds = new Set(subscribe.kinds);
     for await (const delta of registry.watchAgent(this.#id, { resume, signal: this.#ended.signal })) {
-      await this.#options.assertStillAuthorized(this.#call);
+      await this.#check();
       yield* encoder.responses(delta, { feedId: registry.feedId, kinds });
     }
   }
@@ -101,6 +114,11 @@ class Stream<P> {
       this.#options.log.warn(refusal, 'agent refused a resource');
     }
   }
+}
+
+// To a denial an agent would answer with a new attestation, which one with a join token cannot do.
+function comeBack(cause: unknown): IdentityError {
+  return new IdentityError('aborted', 'the agent has a newer SVID; watch again with that', { cause });
 }
 
 async function firstOf(iterator: AsyncIterator<WatchRequest>): Promise<Subscribe> {
