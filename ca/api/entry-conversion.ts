@@ -3,7 +3,7 @@ import { IdentityError } from '../../core/errors.ts';
 import type { Entry as ProtoEntry, EntryMask, EntrySchema } from '../../proto/gen/spire/api/types/entry_pb.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import { normalizeSelectors, type Entry, type EntryChange, type NewEntry, type Selector } from '../model.ts';
-import { checkDnsName } from './dns-name.ts';
+import { checkDnsName } from '../../spiffe/dns-name.ts';
 import { idToProto, ownIdFromProto, trustDomainFromProto } from './id-conversion.ts';
 import { selectorsFromProto, selectorsToProto } from './selector-conversion.ts';
 

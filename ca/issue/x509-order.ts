@@ -6,7 +6,7 @@ import { lintX509Svid } from '../../spiffe/lint.ts';
 import { parsePublicKey, subjectKeyIdOf } from '../../spiffe/public-key.ts';
 import { parseSpiffeId, type SpiffeId } from '../../spiffe/spiffe-id.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
-import { checkDnsName, checkWildcardOverlap } from '../api/dns-name.ts';
+import { checkDnsName, checkWildcardOverlap } from '../../spiffe/dns-name.ts';
 import { createSerialNumber } from '../authorities/serial-number.ts';
 import { requireWorkloadId } from './workload-id.ts';
 

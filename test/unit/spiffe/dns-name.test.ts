@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { checkDnsName, checkWildcardOverlap } from '../../../../ca/api/dns-name.ts';
+import { checkDnsName, checkWildcardOverlap } from '../../../spiffe/dns-name.ts';
 import { codeOf } from '../../../support/thrown-by.ts';
 
 describe('DNS names of SVIDs', () => {

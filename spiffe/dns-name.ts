@@ -1,5 +1,5 @@
 import { domainToASCII, domainToUnicode } from 'node:url';
-import { IdentityError } from '../../core/errors.ts';
+import { IdentityError } from '../core/errors.ts';
 
 // oxlint-disable-next-line no-control-regex -- ASCII is what is meant
 const ASCII = /^[\x00-\x7f]*$/;
