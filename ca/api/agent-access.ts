@@ -63,12 +63,17 @@ export class AgentAccess {
     return this.#options.registry.agents.get(peer.id)?.serialNumber === serialOf(peer);
   }
 
-  /** Whether the agent of the peer's ID, in good standing, has by now another SVID in use than the peer's. */
+  /**
+   * Whether the agent of the peer's ID, in good standing, has by now another SVID than the peer's: one in use, or after the
+   * peer's ran out, one that renewal gave out and that it has not used yet.
+   */
   isSuperseded(peer: X509Peer): boolean {
     const agent = this.#options.registry.agents.get(peer.id);
     if (agent === undefined || agent.banned) return false;
     const serial = serialOf(peer);
-    return serial !== agent.serialNumber && serial !== agent.nextSerialNumber;
+    if (serial !== agent.serialNumber && serial !== agent.nextSerialNumber) return true;
+    const nowMs = this.#options.clock.nowMs();
+    return serial === agent.serialNumber && nowMs > peer.expiresAtMs && nowMs <= agent.nextExpiresAtMs;
   }
 
   async #activate(agent: Agent, serial: string): Promise<void> {

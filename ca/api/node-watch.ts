@@ -1,5 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { Clock } from '../../core/clock.ts';
+import type { Clock, Timer } from '../../core/clock.ts';
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
 import type { Node, Subscribe, WatchRequest, WatchResponseSchema } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import type { Call } from '../../runtime/grpc/call.ts';
@@ -16,7 +16,7 @@ export interface NodeServiceOptions<P> {
   readonly registry: Registry;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Whether the caller may still be served; asked before each push and whenever its record changes. Throws to refuse. */
+  /** Whether the caller may still be served; asked before each push, when its record changes and when its certificate ends. Throws to refuse. */
   readonly assertStillAuthorized: (call: Call<P>) => void | Promise<void>;
   /** Who the caller is, and until when its certificate is good. */
   readonly agentOf: (call: Call<P>) => { readonly id: SpiffeId; readonly expiresAtMs: number };
@@ -56,6 +56,7 @@ class Stream<P> {
   readonly #options: NodeServiceOptions<P> & { readonly encoder: WatchEncoder };
   readonly #id: SpiffeId;
   readonly #ended = new AbortController();
+  #expiry: Timer | undefined;
 
   constructor(call: Call<P>, options: NodeServiceOptions<P> & { readonly encoder: WatchEncoder }) {
     const { id, expiresAtMs } = options.agentOf(call);
@@ -63,11 +64,19 @@ class Stream<P> {
     this.#options = options;
     this.#id = id;
     this.agentId = id.toString();
-    const expiry = options.clock.setTimer(expiresAtMs + 1 - options.clock.nowMs(), () => this.checkAgain());
     call.onEnd(() => {
-      expiry.cancel();
+      this.#expiry?.cancel();
       this.#ended.abort();
     });
+    this.#awaitExpiry(expiresAtMs);
+  }
+
+  #awaitExpiry(expiresAtMs: number): void {
+    const { clock } = this.#options;
+    const remainingMs = expiresAtMs + 1 - clock.nowMs();
+    if (remainingMs <= 0) return this.checkAgain();
+    // A timer may fire a moment early, and the wall clock may have been set back meanwhile: so it looks again.
+    this.#expiry = clock.setTimer(remainingMs, () => this.#awaitExpiry(expiresAtMs));
   }
 
   /** Ends the stream when the agent was banned or evicted, or its SVID has run out or been replaced. */

@@ -6,6 +6,8 @@ import { Entry } from '../../../../proto/gen/spire/api/server/entry/v1/entry_pb.
 import { PermissionDeniedDetails_Reason as Reason } from '../../../../proto/gen/spire/api/types/status_pb.ts';
 import { failureOf } from '../../../support/rpc-failure.ts';
 import { RunningCa } from '../../../support/running-ca.ts';
+import { createTestCsr } from '../../../support/test-csr.ts';
+import { createTestKey } from '../../../support/test-keys.ts';
 import { attestTestAgent } from '../../../support/test-agent.ts';
 import type { TestAgent } from '../../../support/test-agent.ts';
 
@@ -58,6 +60,51 @@ test('an evicted agent is told so', async () => {
   expect(await failureOf(next())).toMatchObject({ code: 'permission_denied', reason: Reason.AGENT_NOT_ATTESTED });
   stop.abort();
 });
+
+test('an agent that renewed its SVID comes back with the new one, without a denial', async () => {
+  const agent = await attestTestAgent(ca);
+  const before = watch(agent);
+  await before.next();
+  const key = createTestKey();
+  const { svid } = await agent.connection.client(Agent).renewAgent({ params: { csr: createTestCsr({ key, uris: [] }) } });
+  const connection = ca.remote({ chain: svid?.certChain ?? [], key });
+  const after = watch({ ...agent, connection });
+  expect(await after.next()).toMatchObject({ snapshot: true, complete: true });
+  expect(await failureOf(before.next())).toMatchObject({ code: 'unavailable', reason: undefined });
+  const late = watch(agent);
+  expect(await failureOf(late.next())).toMatchObject({ code: 'permission_denied', reason: Reason.AGENT_NOT_ACTIVE });
+  for (const { stop } of [before, after, late]) stop.abort();
+});
+
+test('nor is it denied when the SVID of its stream runs out before the new one was used', async () => {
+  await using shortLived = await RunningCa.start({ yaml: 'ttl: { agentSvid: 2s }' });
+  const agent = await attestTestAgent(shortLived);
+  const { next, stop } = watch(agent);
+  await next();
+  const expiresAtMs = Number(agent.svid.expiresAt) * 1000;
+  // Late in its life, so that the new one lives longer.
+  await expect.poll(() => Date.now()).toBeGreaterThan(expiresAtMs - 900);
+  await agent.connection.client(Agent).renewAgent({ params: { csr: createTestCsr({ key: createTestKey(), uris: [] }) } });
+  expect(await failureOf(untilEnd(next))).toMatchObject({ code: 'unavailable', reason: undefined });
+  expect(Math.abs(Date.now() - expiresAtMs)).toBeLessThan(1000);
+  stop.abort();
+});
+
+test('an agent whose only SVID runs out is denied', async () => {
+  await using shortLived = await RunningCa.start({ yaml: 'ttl: { agentSvid: 2s }' });
+  const agent = await attestTestAgent(shortLived);
+  const { next, stop } = watch(agent);
+  await next();
+  const expiresAtMs = Number(agent.svid.expiresAt) * 1000;
+  expect(await failureOf(untilEnd(next))).toMatchObject({ code: 'permission_denied', reason: Reason.AGENT_EXPIRED });
+  expect(Math.abs(Date.now() - expiresAtMs)).toBeLessThan(1000);
+  stop.abort();
+});
+
+/** Reads what still comes, such as bundles with rotated authorities, until the stream fails. */
+async function untilEnd(next: () => Promise<WatchResponse>): Promise<never> {
+  for (;;) await next();
+}
 
 test('a local admin, and whoever has no certificate, may not watch', async () => {
   async function* requests() {

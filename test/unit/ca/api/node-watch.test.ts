@@ -173,6 +173,7 @@ describe('who is cut off', () => {
   test('an agent whose certificate has run out, within a second', async () => {
     const agent = await makeAgent();
     const expiresAtMs = Date.now() + 300;
+    await change((tx) => tx.updateAgent(idOf(agent), { expiresAtMs }));
     await using shortLived = await serveWatches({ registry: feed.registry, clock: systemClock, expiresAtMs });
     using client = WatchClient.subscribe(shortLived.path, agent);
     await client.answer();
