@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { checkDnsName, checkWildcardOverlap } from '../../../spiffe/dns-name.ts';
-import { codeOf } from '../../../support/thrown-by.ts';
+import { codeOf } from '../../support/thrown-by.ts';
 
 describe('DNS names of SVIDs', () => {
   test.each([
