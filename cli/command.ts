@@ -157,9 +157,19 @@ export function parseInvocation(command: CommandSpec, words: readonly string[], 
 
 const fold = (name: string): string => name.replaceAll('-', '').toLowerCase();
 
+/** What `spire-server` calls some options, by our names; folded. */
+const SPIRE_NAMES: Readonly<Record<string, string>> = {
+  socketpath: 'socket',
+  entryexpiry: 'expiresat',
+  id: 'trustdomain',
+  path: 'file',
+};
+
 function canonical(command: CommandSpec, word: string): string {
   const [, name, value = ''] = /^--?([A-Za-z][\w-]+)((?:=.*)?)$/s.exec(word) ?? [];
   if (name === undefined) return word;
-  const known = Object.keys(command.options).find((option) => fold(option) === fold(name));
+  const find = (folded: string | undefined): string | undefined =>
+    Object.keys(command.options).find((option) => fold(option) === folded);
+  const known = find(fold(name)) ?? find(SPIRE_NAMES[fold(name)]);
   return known === undefined ? word : `--${known}${value}`;
 }

@@ -56,9 +56,21 @@ export function entryOfOptions(invocation: Invocation): EntryInit {
     admin: invocation.toggle('admin'),
     downstream: invocation.toggle('downstream'),
     storeSvid: invocation.toggle('store-svid'),
+    additionalAttributes: attributesOfOptions(invocation),
     expiresAt: mapped(invocation.text('expires-at'), parseTimeSeconds),
   };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+/** What the API keeps in one message that is only replaced as a whole. */
+function attributesOfOptions(invocation: Invocation): EntryInit['additionalAttributes'] {
+  const disableX509SvidPrefetch = invocation.toggle('disable-x509-svid-prefetch');
+  const jwtSvidIncludeJti = invocation.toggle('jwt-svid-include-jti');
+  if (disableX509SvidPrefetch === undefined && jwtSvidIncludeJti === undefined) return undefined;
+  return {
+    ...(disableX509SvidPrefetch === undefined ? {} : { disableX509SvidPrefetch }),
+    ...(jwtSvidIncludeJti === undefined ? {} : { jwtSvidIncludeJti }),
+  };
 }
 
 /** The mask with exactly the fields that an entry names. */
@@ -81,6 +93,8 @@ export function rowOfEntry(entry: Entry): Row {
     admin: entry.admin || undefined,
     downstream: entry.downstream || undefined,
     storeSvid: entry.storeSvid || undefined,
+    disableX509SvidPrefetch: entry.additionalAttributes?.disableX509SvidPrefetch || undefined,
+    jwtSvidIncludeJti: entry.additionalAttributes?.jwtSvidIncludeJti || undefined,
     expiresAt: entry.expiresAt === 0n ? undefined : formatSeconds(entry.expiresAt),
     createdAt: formatSeconds(entry.createdAt),
     revision: Number(entry.revisionNumber),

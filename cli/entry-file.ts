@@ -1,6 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 
 import { array, boolean, decode, integer, map, object, optional, string, type Decoder } from '../core/decode.ts';
+import { IdentityError } from '../core/errors.ts';
 import type { Entry, EntrySchema } from '../proto/gen/spire/api/types/entry_pb.ts';
 import { parseSelector, parseTtlSeconds, wireId } from './entry-fields.ts';
 
@@ -40,7 +41,13 @@ const entry = object({
   admin: optional(boolean),
   downstream: optional(boolean),
   store_svid: optional(boolean),
-  entry_expiry: optional(integer({ min: 0 })),
+  entryExpiry: optional(integer({ min: 0 })),
+  additional_attributes: optional(
+    object({ disable_x509_svid_prefetch: optional(boolean), jwt_svid_include_jti: optional(boolean) }),
+  ),
+  // What `entry show -output json` prints besides; the CA sets these itself.
+  revision_number: optional(integer()),
+  created_at: optional(integer()),
 });
 
 const SNAKE_NAMES: Readonly<Record<string, string>> = {
@@ -53,7 +60,8 @@ const SNAKE_NAMES: Readonly<Record<string, string>> = {
   federatesWith: 'federates_with',
   dnsNames: 'dns_names',
   storeSvid: 'store_svid',
-  expiresAt: 'entry_expiry',
+  expiresAt: 'entryExpiry',
+  entry_expiry: 'entryExpiry',
 };
 
 /**
@@ -68,7 +76,7 @@ export async function entriesOfFile(text: string, file: string): Promise<readonl
   const { entries } = decode(object({ entries: array(entry) }), {
     entries: Array.isArray(list) ? list.map(withSnakeNames) : list,
   });
-  if (entries.length === 0) throw new Error(`${file} holds no entries`);
+  if (entries.length === 0) throw new IdentityError('invalid_argument', `${file} holds no entries; write {entries: [...]}`);
   return entries.map((each) => ({
     id: each.entry_id ?? '',
     spiffeId: each.spiffe_id,
@@ -82,7 +90,11 @@ export async function entriesOfFile(text: string, file: string): Promise<readonl
     admin: each.admin ?? false,
     downstream: each.downstream ?? false,
     storeSvid: each.store_svid ?? false,
-    expiresAt: BigInt(each.entry_expiry ?? 0),
+    expiresAt: BigInt(each.entryExpiry ?? 0),
+    additionalAttributes: {
+      disableX509SvidPrefetch: each.additional_attributes?.disable_x509_svid_prefetch ?? false,
+      jwtSvidIncludeJti: each.additional_attributes?.jwt_svid_include_jti ?? false,
+    },
   }));
 }
 

@@ -63,7 +63,7 @@ async function demo(): Promise<number> {
   );
   await showProgress(values.keep ? Number.POSITIVE_INFINITY : Number(values.seconds) * 1000);
   if (tally.broken !== '') process.stderr.write(`${tally.broken}\n`);
-  say(`${tally.calls} calls, ${tally.failed} failed, ${tally.rotations} rotations; stopping`);
+  say(`${soFar()}; stopping`);
   process.stdout.write(nextSteps());
   return tally.broken === '' && tally.failed === 0 ? 0 : 1;
 }
@@ -109,7 +109,7 @@ async function startService(
 
 function onEvent(service: string, event: ServiceEvent, onListening: () => void): void {
   if (event.event === 'listening') onListening();
-  else if (event.event === 'refused') say(`${service.padEnd(8)} refused a connection (${event.reason})`);
+  else if (event.event === 'refused') say(`${service.padEnd(8)} refused a connection (${briefly(event.reason)})`);
   else if (event.event === 'identity') {
     if (event.verb === 'rotated') tally.rotations += 1;
     const validForSeconds = Math.round((event.expiresAtMs - systemClock.nowMs()) / 1000);
@@ -124,11 +124,12 @@ function onEvent(service: string, event: ServiceEvent, onListening: () => void):
 
 /** A fourth program, which no entry names, asks for an identity and then calls without one. */
 function showStranger(folder: DemoFolder, port: number): void {
-  const { stdout } = spawnSync(process.execPath, [join(import.meta.dirname, 'stranger.ts'), String(port)], {
+  const { stdout, status } = spawnSync(process.execPath, [join(import.meta.dirname, 'stranger.ts'), String(port)], {
     env: { ...process.env, SPIFFE_ENDPOINT_SOCKET: `unix://${folder.workloadSocket}` },
     encoding: 'utf8',
   });
   for (const line of stdout.trim().split('\n')) say(`stranger, without an entry, asks ${line}`);
+  if (status !== 0) tally.broken = 'the stranger was not refused, or could not be tried';
 }
 
 async function showProgress(durationMs: number): Promise<void> {
@@ -137,8 +138,18 @@ async function showProgress(durationMs: number): Promise<void> {
     const remainingMs = endMs - systemClock.monotonicMs();
     if (remainingMs <= 0) return;
     await sleep(systemClock, Math.min(10_000, remainingMs), stop.signal).catch(() => {});
-    say(`${tally.calls} calls, ${tally.failed} failed, ${tally.rotations} rotations so far`);
+    if (systemClock.monotonicMs() < endMs && !stop.signal.aborted) say(`${soFar()} so far`);
   }
+}
+
+function soFar(): string {
+  const { calls, failed, rotations } = tally;
+  return `${calls} calls, ${failed} failed, ${rotations} ${rotations === 1 ? 'rotation' : 'rotations'}`;
+}
+
+/** OpenSSL's errors say it in the words after the last function's name. */
+function briefly(reason: string): string {
+  return /:SSL routines:[^:]*:([^:]+):/.exec(reason)?.[1] ?? reason.trim();
 }
 
 function onUnexpectedEnd(ended: DemoProcess): void {

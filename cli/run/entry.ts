@@ -50,18 +50,26 @@ async function entriesToCreate(invocation: Invocation): Promise<readonly EntryIn
 
 /** `countersign entry update` */
 export const updateEntry: CommandRun = async (invocation) => {
-  const entry = entryOfOptions(invocation);
+  const given = entryOfOptions(invocation);
+  if (Object.keys(given).length === 0) throw usage(invocation.command, 'nothing to change; give at least one field');
   using connection = await connectCa(invocation);
-  const { results } = await connection.client(EntryService).batchUpdateEntry({
-    entries: [{ ...entry, id: invocation.requiredText('entry-id') }],
-    inputMask: maskOf(entry),
-  });
+  const client = connection.client(EntryService);
+  const id = invocation.requiredText('entry-id');
+  const entry = given.additionalAttributes === undefined ? given : await withOtherAttributes(client, id, given);
+  const { results } = await client.batchUpdateEntry({ entries: [{ ...entry, id }], inputMask: maskOf(entry) });
   const [result] = results;
   if (result?.entry === undefined || result.status?.code !== 0)
     return reportFailures(invocation, [`not updated: ${describeStatus(result?.status)}`]);
   await printRows(invocation, [rowOfEntry(result.entry)], 'blocks');
   return 0;
 };
+
+/** Adds the attributes that were not given as they are: the API replaces them only together. */
+async function withOtherAttributes(client: Client<typeof EntryService>, id: string, given: EntryInit): Promise<EntryInit> {
+  const { additionalAttributes: known } = await client.getEntry({ id });
+  const { disableX509SvidPrefetch = false, jwtSvidIncludeJti = false } = known ?? {};
+  return { ...given, additionalAttributes: { disableX509SvidPrefetch, jwtSvidIncludeJti, ...given.additionalAttributes } };
+}
 
 /** `countersign entry delete` */
 export const deleteEntries: CommandRun = async (invocation) => {
