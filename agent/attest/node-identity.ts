@@ -170,8 +170,10 @@ export class NodeIdentity implements AsyncDisposable {
   async #adopt(svid: AgentSvid): Promise<void> {
     this.#newest = svid;
     await this.#save();
-    const { notBeforeMs, notAfterMs: expiresAtMs } = svid.leaf;
-    this.#lifetime = new Lifetime({ notBeforeMs, expiresAtMs }, this.#options.clock, Math.random());
+    const { clock } = this.#options;
+    // The CA dates certificates back a little; half of a short life must not be over when it begins.
+    const notBeforeMs = Math.max(svid.leaf.notBeforeMs, clock.nowMs());
+    this.#lifetime = new Lifetime({ notBeforeMs, expiresAtMs: svid.leaf.notAfterMs }, clock, Math.random());
     this.#svid.set(svid);
     this.connection.renew();
   }

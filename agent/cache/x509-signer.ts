@@ -141,6 +141,7 @@ function keepSigned(
   record.keep(
     // Copied, so that one SVID does not keep the whole batch's message in memory.
     { entryId, spiffeId, hint, entry, expiresAtMs, privateKeyPkcs8Der, certificatesDer: chainDer.map((der) => der.slice()) },
-    new Lifetime({ notBeforeMs: leaf.notBeforeMs, expiresAtMs }, clock, Math.random()),
+    // The CA dates certificates back a little; half of a short life must not be over when it begins.
+    new Lifetime({ notBeforeMs: Math.max(leaf.notBeforeMs, clock.nowMs()), expiresAtMs }, clock, Math.random()),
   );
 }

@@ -27,12 +27,23 @@ describe('rotation', () => {
     const startMs = rig.clock.nowMs();
     await rig.until(() => rig.ca.signed.length > 1, 5_000);
     const second = (await pushed).value as X509SVIDResponse;
-    // An hour and ten seconds: half of it, a tenth of that earlier or later.
+    // Half of an hour, a tenth of that earlier or later.
     const passedMs = rig.clock.nowMs() - startMs;
     expect(passedMs).toBeGreaterThan(26 * MINUTE_MS);
     expect(passedMs).toBeLessThan(34 * MINUTE_MS);
     expect(Buffer.compare(leafOf(first).spki, leafOf(second).spki)).not.toBe(0);
     expect(second.svids[0]?.x509SvidKey).not.toEqual(first.svids[0]?.x509SvidKey);
+  });
+
+  test('signs an SVID of a few seconds anew at half of what is left of it, not at once', async () => {
+    rig = await started((ca) => {
+      ca.x509TtlMs = 10_000;
+    });
+    await rig.until(() => rig.ca.signed.length === 1, 100);
+    await rig.pass(4_000);
+    expect(rig.ca.signed).toHaveLength(1);
+    await rig.pass(2_000);
+    expect(rig.ca.signed).toHaveLength(2);
   });
 
   test('spreads the rotations of SVIDs that were signed together', async () => {
