@@ -1,7 +1,13 @@
 import { defineConfig } from 'vitest/config';
 
 // Two cores: more workers than that only make each test slower.
-const common = { pool: 'forks', maxWorkers: 2, testTimeout: 30_000, hookTimeout: 120_000 } as const;
+const common = {
+  pool: 'forks',
+  maxWorkers: 2,
+  testTimeout: 30_000,
+  hookTimeout: 120_000,
+  expect: { poll: { timeout: 10_000 } },
+} as const;
 
 /** The suites. `unit` is the inner loop; the others start real processes, clients and toolchains. */
 export default defineConfig({
