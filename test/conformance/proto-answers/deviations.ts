@@ -35,6 +35,15 @@ const witAuthorities = Object.fromEntries(
 
 const authorityState = (fields: readonly string[]): Deviation => ({ answer: { code: 'OK', fields }, reason: noWit });
 
+const banned: Deviation = {
+  answer: {
+    code: 'PERMISSION_DENIED',
+    details: [{ '@type': 'type.googleapis.com/spire.api.types.PermissionDeniedDetails', reason: 'AGENT_BANNED' }],
+    fields: [],
+  },
+  reason: 'a banned agent is served nothing, not even what anyone may have',
+};
+
 /** By `<method>: <probe>`. */
 export const deviations: Readonly<Record<string, Deviation>> = {
   ...witAuthorities,
@@ -64,6 +73,9 @@ export const deviations: Readonly<Record<string, Deviation>> = {
     reason: 'the fault is the caller’s, so it is no internal error',
   },
   'agent.v1.Agent/RenewAgent: a forged request': invalid('the caller must have the key that it asks an SVID for'),
+
+  'agent.v1.Agent/AttestAgent: as banned': banned,
+  'bundle.v1.Bundle/GetBundle: as banned': banned,
 
   'entry.v1.Entry/BatchCreateEntry: a bad DNS name': invalidItem(dnsName),
   'entry.v1.Entry/BatchCreateEntry: a negative expiry': invalidItem('a negative time means nothing'),
