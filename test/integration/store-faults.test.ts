@@ -116,6 +116,30 @@ describe('a disk that takes no more', () => {
       spawnSync('umount', [mounted]);
     }
   });
+
+  test.skipIf(!canMount)('an open store goes on once there is space again (needs the right to mount)', async () => {
+    const mounted = join(folder, 'freed');
+    mkdirSync(mounted);
+    spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', mounted]);
+    try {
+      await using store = await openStore({ kind: 'sqlite', path: join(mounted, 'store.db') }, { clock: systemClock });
+      const create = (name: string) => store.mutate((tx) => tx.createEntry(newEntry({ id: name, spiffeId: idAt(`/${name}`) })));
+      await create('before');
+      spawnSync('sh', ['-c', `cat /dev/zero > ${mounted}/ballast`]);
+      const acknowledged: string[] = [];
+      const refusals: string[] = [];
+      for (let count = 0; refusals.length === 0 && count < 1000; count += 1) {
+        const made = create(`late-${count}`).then(({ value }) => acknowledged.push(value.entry.id));
+        await made.catch((error: unknown) => refusals.push(error instanceof Error ? error.message : ''));
+      }
+      expect(refusals).toEqual(['store unavailable: the disk is full; free some space']);
+      rmSync(join(mounted, 'ballast'));
+      await create('after');
+      expect((await changesSince(store, 0)).map(({ name }) => name)).toEqual(['before', ...acknowledged, 'after']);
+    } finally {
+      spawnSync('umount', [mounted]);
+    }
+  });
 });
 
 describe('a file that cannot be used is refused with what to do', () => {
