@@ -24,10 +24,15 @@ export async function attestAgent(connection: GrpcConnection, attestor: NodeAtte
   const data = { type: attestor.type, payload: proof.payload };
   const params = { data, params: { csr: buildCsr(key) } };
   requests.push(create(AttestAgentRequestSchema, { step: { case: 'params', value: params } }));
+  let svid: AgentSvid | undefined;
   try {
     const responses = connection.client(Agent).attestAgent(requests, { signal, timeoutMs: ATTEST_TIMEOUT_MS });
     for await (const { step } of responses) {
-      if (step.case === 'result') return readResult(step.value, key.privateKeyPkcs8Der);
+      if (step.case === 'result') {
+        svid = readResult(step.value, key.privateKeyPkcs8Der);
+        // The CA ends the stream when this side has.
+        requests.end();
+      }
       if (step.case !== 'challenge') continue;
       if (proof.answer === undefined)
         throw new IdentityError('failed_precondition', `the CA challenged a ${attestor.type} attestation`);
@@ -37,6 +42,7 @@ export async function attestAgent(connection: GrpcConnection, attestor: NodeAtte
   } finally {
     requests.end();
   }
+  if (svid !== undefined) return svid;
   throw new IdentityError('unavailable', 'the CA ended the attestation without a result');
 }
 

@@ -52,8 +52,9 @@ export class PollSync {
     try {
       for await (const response of this.#context.connection.client(Entry).syncAuthorizedEntries(requests, options)) {
         const ids = round.receive(response);
-        if (ids === undefined) return round.found;
-        if (ids.length > 0) requests.push(create(SyncAuthorizedEntriesRequestSchema, { ids: [...ids] }));
+        // Nothing more is asked for: the server ends the stream when this side has.
+        if (ids === undefined) requests.end();
+        else if (ids.length > 0) requests.push(create(SyncAuthorizedEntriesRequestSchema, { ids: [...ids] }));
       }
     } finally {
       requests.end();

@@ -12,7 +12,12 @@ import {
 } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Agent, type AttestAgentRequest } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle as BundleService } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
-import { Entry } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import {
+  Entry,
+  type EntryRevisionSchema,
+  type SyncAuthorizedEntriesRequest,
+  type SyncAuthorizedEntriesResponseSchema,
+} from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
 import { SVID } from '../../proto/gen/spire/api/server/svid/v1/svid_pb.ts';
 import { BundleSchema } from '../../proto/gen/spire/api/types/bundle_pb.ts';
 import { EntrySchema, type Entry as WireEntry } from '../../proto/gen/spire/api/types/entry_pb.ts';
@@ -79,6 +84,10 @@ export class StandInCa implements AsyncDisposable {
   readonly acknowledged: bigint[] = [];
   readonly refused: string[] = [];
   feedId = 'feed-1';
+  /** The most entries in one message of a poll. */
+  pageSize = 500;
+  /** The entries that polls asked for by ID. */
+  readonly requestedEntries: string[] = [];
   #bundles: readonly Bundle[];
   readonly #entries = new Map<string, WireEntry>();
   readonly #revision = new Current(1n);
@@ -223,7 +232,7 @@ export class StandInCa implements AsyncDisposable {
       getBundle: () => wireBundle(this.#own),
       getFederatedBundle: ({ trustDomain }) => wireBundle(this.#bundleOf(trustDomain)),
     });
-    server.addService(Entry, { syncAuthorizedEntries: () => this.#syncEntries() });
+    server.addService(Entry, { syncAuthorizedEntries: (requests) => this.#syncEntries(requests) });
     server.addService(SVID, {
       batchNewX509SVID: ({ params }) => ({ results: params.map(({ entryId, csr }) => this.#signX509(entryId, csr)) }),
       newJWTSVID: ({ entryId, audience }) => ({ svid: this.#signJwt(entryId, audience) }),
@@ -255,8 +264,8 @@ export class StandInCa implements AsyncDisposable {
         throw new IdentityError('invalid_argument', 'join token does not exist or has already been used');
       }
       const svid = this.#agentSvid(step.value.params?.csr ?? new Uint8Array(), `/spire/agent/join_token/${token}`);
+      // As SPIRE's server, it ends the stream only after the agent has ended its side.
       yield { step: { case: 'result', value: { svid, reattestable: this.isReattestable } } } as const;
-      return;
     }
   }
 
@@ -297,9 +306,24 @@ export class StandInCa implements AsyncDisposable {
     return { status: { code: 0 }, svid: { token, issuedAt: BigInt(iat), expiresAt: BigInt(iat + 3600) } };
   }
 
-  async *#syncEntries() {
-    yield { entries: [...this.#entries.values()] };
-    await Promise.resolve();
+  // As SPIRE's server: few entries at once; many by revisions, of which the agent asks for those that it lacks.
+  async *#syncEntries(
+    requests: AsyncIterable<SyncAuthorizedEntriesRequest>,
+  ): AsyncGenerator<MessageInitShape<typeof SyncAuthorizedEntriesResponseSchema>> {
+    const all = [...this.#entries.values()];
+    let isFirst = true;
+    for await (const { ids } of requests) {
+      if (!isFirst) {
+        this.requestedEntries.push(...ids);
+        yield* pages(
+          all.filter(({ id }) => ids.includes(id)),
+          this.pageSize,
+          (entries) => ({ entries: [...entries] }),
+        );
+      } else if (all.length <= this.pageSize) yield { entries: all };
+      else yield* pages(all, this.pageSize, (entries) => ({ entryRevisions: entries.map(revisionOf) }));
+      isFirst = false;
+    }
   }
 
   async *#watch(requests: AsyncIterable<WatchRequest>): AsyncGenerator<MessageInitShape<typeof WatchResponseSchema>> {
@@ -354,6 +378,20 @@ export class StandInCa implements AsyncDisposable {
     return [...newest.values()].map(({ kind, name, value, revision: at }) =>
       value === undefined ? { kind, name, revision: at, removed: true } : { kind, name, revision: at, value },
     );
+  }
+}
+
+function revisionOf({ id, revisionNumber, createdAt }: WireEntry): MessageInitShape<typeof EntryRevisionSchema> {
+  return { id, revisionNumber, createdAt };
+}
+
+function* pages<T>(
+  items: readonly WireEntry[],
+  size: number,
+  make: (page: readonly WireEntry[]) => T,
+): Generator<T & { more: boolean }> {
+  for (let start = 0; start === 0 || start < items.length; start += size) {
+    yield { ...make(items.slice(start, start + size)), more: start + size < items.length };
   }
 }
 

@@ -97,6 +97,26 @@ describe('polling a server that cannot be watched', () => {
     expect(rig.ca.signed).toEqual(['web', 'b', 'b']);
   });
 
+  test('asks of many entries for those that are new or changed only', async () => {
+    rig = await (
+      await AgentRig.start({
+        prepare: (ca) => {
+          ca.isWatchable = false;
+          ca.pageSize = 2;
+          for (let index = 0; index < 4; index++)
+            ca.put({ id: `e${index}`, path: `/e${index}`, selectors: [ownUid], createdAt: 2 });
+        },
+      })
+    ).ready();
+    expect(await ids()).toEqual(['/web', '/e0', '/e1', '/e2', '/e3']);
+    rig.ca.requestedEntries.length = 0;
+    rig.ca.put({ id: 'e2', path: '/changed', selectors: [ownUid], createdAt: 2 });
+    rig.ca.remove('e1');
+    await rig.until(async () => (await ids()).includes('/changed'), 1_000);
+    expect(await ids()).toEqual(['/web', '/e0', '/changed', '/e3']);
+    expect(rig.ca.requestedEntries).toEqual(['e2']);
+  });
+
   test('fetches the bundles that entries federate with; one that the server lacks is left out', async () => {
     rig = await polling();
     const foreign = TestCa.create({ trustDomain: 'foreign.org' });
