@@ -52,3 +52,6 @@ export const SETTINGS_FRAMES = { burst: 100, perSecond: 1 } as const;
 
 /** PING frames of a peer while no call makes progress. */
 export const QUIET_PINGS = { burst: 500, perSecond: 2 } as const;
+
+/** Connections that may wait to be accepted: after a restart a node's workloads, or all agents, come at once. Linux' own bound is 4,096. */
+export const LISTEN_BACKLOG = 4096;

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer, type Server, type TlsOptions, type TLSSocket } from 'node:tls';
 import { IdentityError } from '../../core/errors.ts';
 import { acceptInto } from './accept.ts';
-import { DEFAULT_LIMITS } from './limits.ts';
+import { DEFAULT_LIMITS, LISTEN_BACKLOG } from './limits.ts';
 import type { GrpcServer } from './server.ts';
 
 /** The server's own certificate chain, leaf first, and its key; both PEM. */
@@ -79,7 +79,7 @@ export async function listenTls<P>(server: GrpcServer<P>, options: TlsListenOpti
 function listen(listener: Server, { host, port }: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {
     listener.once('error', reject);
-    listener.listen(port, host, () => {
+    listener.listen({ port, host, backlog: LISTEN_BACKLOG }, () => {
       listener.off('error', reject);
       // An accept that fails (no descriptor left) is over with that connection.
       listener.on('error', () => {});

@@ -4,6 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { IdentityError } from '../../core/errors.ts';
 import { acceptInto } from './accept.ts';
+import { LISTEN_BACKLOG } from './limits.ts';
 import type { GrpcServer } from './server.ts';
 
 /** How a unix socket is served. */
@@ -55,7 +56,7 @@ async function bind(listener: Server, path: string, mode: number): Promise<bigin
   const temporary = join(dirname(path), `.${randomBytes(3).toString('hex')}`);
   await new Promise<void>((resolve, reject) => {
     listener.once('error', reject);
-    listener.listen(temporary, () => {
+    listener.listen({ path: temporary, backlog: LISTEN_BACKLOG }, () => {
       listener.off('error', reject);
       resolve();
     });
