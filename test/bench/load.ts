@@ -9,6 +9,8 @@ const execute = promisify(execFile);
 /** What the load generator reports of one case. */
 export interface LoadResult {
   readonly rate: number;
+  /** What the calls made a second: SVIDs or entries of a batch. */
+  readonly unitsRate: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly errors: number;

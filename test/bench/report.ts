@@ -4,20 +4,41 @@ export interface Figure {
   readonly what: string;
   readonly unit: string;
   readonly countersign: number;
-  /** SPIRE in the same run; absent when SPIRE_BIN names no binaries. */
+  /** SPIRE in the same run; absent where it was not measured, or SPIRE_BIN names no binaries. */
   readonly spire?: number;
-  /** What the project set itself, as a bound on our own figure. */
-  readonly target?: { readonly atLeast?: number; readonly atMost?: number };
+  /** Where more is worse: times and memory. */
+  readonly lessIsBetter?: boolean;
+  readonly target?: Target;
   readonly note?: string;
 }
 
-/** Whether a figure meets its target; undefined when it has none. */
-export function meetsTarget({ countersign, target }: Figure): boolean | undefined {
-  if (target === undefined) return undefined;
-  return (
-    countersign >= (target.atLeast ?? Number.NEGATIVE_INFINITY) && countersign <= (target.atMost ?? Number.POSITIVE_INFINITY)
-  );
+/** What the project set itself. */
+export interface Target {
+  readonly atLeast?: number;
+  readonly atMost?: number;
+  /** How many times SPIRE's figure of the same run; checked where it was measured. */
+  readonly timesSpire?: number;
 }
+
+/** How many times better than SPIRE in the same run; undefined where that was not measured. */
+export function ratioOf({ countersign, spire, lessIsBetter = false }: Figure): number | undefined {
+  if (spire === undefined) return undefined;
+  return lessIsBetter ? spire / countersign : countersign / spire;
+}
+
+/** Whether a figure meets its target; undefined when it has none that could be checked. */
+export function meetsTarget(figure: Figure): boolean | undefined {
+  const { countersign, target = {} } = figure;
+  const ratio = ratioOf(figure);
+  const checks = [
+    target.atLeast === undefined ? undefined : countersign >= target.atLeast,
+    target.atMost === undefined ? undefined : countersign <= target.atMost,
+    target.timesSpire === undefined || ratio === undefined ? undefined : ratio >= target.timesSpire,
+  ].filter((check) => check !== undefined);
+  return checks.length === 0 ? undefined : checks.every(Boolean);
+}
+
+const HEADINGS = ['part', 'what', 'Countersign', 'SPIRE', 'times', 'target', 'note'];
 
 /** The figures as a Markdown table. */
 export function formatFigures(figures: readonly Figure[]): string {
@@ -26,21 +47,26 @@ export function formatFigures(figures: readonly Figure[]): string {
     figure.what,
     `${round(figure.countersign)} ${figure.unit}`,
     figure.spire === undefined ? 'not compared' : `${round(figure.spire)} ${figure.unit}`,
+    ratioOf(figure)?.toFixed(2) ?? '',
     formatTarget(figure),
     figure.note ?? '',
   ]);
-  const table = [['part', 'what', 'countersign', 'SPIRE', 'target', 'note'], ...rows];
-  const widths = table[0]?.map((_, column) => Math.max(...table.map((cells) => cells[column]?.length ?? 0))) ?? [];
+  const table = [HEADINGS, ...rows];
+  const widths = HEADINGS.map((_, column) => Math.max(...table.map((cells) => cells[column]?.length ?? 0)));
   const lines = table.map((cells) => `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`);
   const rule = `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`;
   return [lines[0], rule, ...lines.slice(1), ''].join('\n');
 }
 
 function formatTarget(figure: Figure): string {
-  const { target } = figure;
-  if (target === undefined) return '';
-  const bound = target.atLeast === undefined ? `≤ ${target.atMost}` : `≥ ${target.atLeast}`;
-  return `${bound} ${meetsTarget(figure) ? 'met' : 'MISSED'}`;
+  const { atLeast, atMost, timesSpire } = figure.target ?? {};
+  const bounds = [
+    atLeast === undefined ? '' : `≥ ${atLeast}`,
+    atMost === undefined ? '' : `≤ ${atMost}`,
+    timesSpire === undefined ? '' : `${timesSpire} × SPIRE`,
+  ].filter((bound) => bound !== '');
+  const verdict = { true: ': met', false: ': MISSED', undefined: '' }[`${meetsTarget(figure)}`];
+  return `${bounds.join(' and ')}${verdict}`;
 }
 
 function round(value: number): string {

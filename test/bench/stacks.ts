@@ -36,28 +36,35 @@ export interface Stack {
   startAgent(folder: string, server: Server): Promise<Agent>;
 }
 
+/** What may differ between the CAs of different measurements. */
+export interface CaOptions {
+  /** Any free one unless given. */
+  readonly port?: number;
+  /** Keys that outlive a restart, or not. */
+  readonly keys?: 'memory' | 'disk';
+}
+
+/** Starts our CA on its folder; a second time, on what the first left there. */
+export async function startCa(folder: string, { port, keys = 'memory' }: CaOptions = {}): Promise<Server> {
+  mkdirSync(folder, { recursive: true });
+  const address = `127.0.0.1:${port ?? (await freePort())}`;
+  const socket = join(folder, 'ca.sock');
+  const config = [
+    'trustDomain: example.org',
+    'dataDir: ./data',
+    `listen: { grpc: "${address}", admin: "unix:./ca.sock", http: "127.0.0.1:0" }`,
+    `keys: { kind: ${keys} }`,
+    'rateLimits: { attestation: 0, signing: 0 }',
+    'log: { level: warn }',
+  ].join('\n');
+  const daemon = await startDaemon('ca', folder, { config, socket });
+  const dispose = (): PromiseLike<void> => daemon[Symbol.asyncDispose]();
+  return { pid: daemon.pid, startMs: daemon.startMs, [Symbol.asyncDispose]: dispose, admin: `unix:${socket}`, address };
+}
+
 export const countersign: Stack = {
   name: 'countersign',
-  async startServer(folder) {
-    mkdirSync(folder, { recursive: true });
-    const port = await freePort();
-    const socket = join(folder, 'ca.sock');
-    const config = [
-      'trustDomain: example.org',
-      'dataDir: ./data',
-      `listen: { grpc: "127.0.0.1:${port}", admin: "unix:./ca.sock", http: "127.0.0.1:0" }`,
-      'keys: { kind: memory }',
-      'rateLimits: { attestation: 0, signing: 0 }',
-      'log: { level: warn }',
-    ].join('\n');
-    const daemon = await startDaemon('ca', folder, { config, socket });
-    return {
-      ...daemon,
-      [Symbol.asyncDispose]: () => daemon[Symbol.asyncDispose](),
-      admin: `unix:${socket}`,
-      address: `127.0.0.1:${port}`,
-    };
-  },
+  startServer: (folder) => startCa(folder),
   async startAgent(folder, server) {
     mkdirSync(folder, { recursive: true });
     const { token, bundlePem } = await enrolment(server);
@@ -78,7 +85,7 @@ export const countersign: Stack = {
     const daemon = await startDaemon('agent', folder, { config, socket });
     return {
       pid: daemon.pid,
-      [Symbol.asyncDispose]: () => daemon[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: (): PromiseLike<void> => daemon[Symbol.asyncDispose](),
       workloadApi: `unix:${socket}`,
       id: agentId(token),
     };
@@ -114,7 +121,8 @@ export function adminOf(server: Server): GrpcConnection {
   return connectGrpc({ target: { kind: 'unix', path: server.admin.replace('unix:', '') }, clock: systemClock });
 }
 
-async function enrolment(server: Server): Promise<{ readonly token: string; readonly bundlePem: string }> {
+/** A join token, and the bundle that an agent trusts first. */
+export async function enrolment(server: Server): Promise<{ readonly token: string; readonly bundlePem: string }> {
   using admin = adminOf(server);
   const { value: token } = await admin.client(AgentService).createJoinToken({ ttl: 600 });
   const { x509Authorities } = await admin.client(BundleService).getBundle({});
