@@ -17,6 +17,7 @@ export interface CaProcessOptions {
   /** More lines of `ca.yaml`. */
   readonly yaml?: string;
   readonly logLevel?: string;
+  readonly trustDomain?: string;
 }
 
 /** How a process ended. */
@@ -30,6 +31,8 @@ export class CaProcess implements AsyncDisposable {
   readonly folder: string;
   readonly grpcPort: number;
   readonly httpPort: number;
+  /** Bundle endpoint and OIDC discovery. */
+  readonly publicPort: number;
   readonly #child: ChildProcess;
   readonly #lines: string[];
   readonly #ownsFolder: boolean;
@@ -41,16 +44,22 @@ export class CaProcess implements AsyncDisposable {
     this.#ownsFolder = ownsFolder;
     this.grpcPort = started.ports.grpcPort;
     this.httpPort = started.ports.httpPort;
+    this.publicPort = started.ports.publicPort;
   }
 
   /** Starts the CA and waits until it serves. */
-  static async start({ folder, yaml = '', logLevel = 'info' }: CaProcessOptions = {}): Promise<CaProcess> {
+  static async start({
+    folder,
+    yaml = '',
+    logLevel = 'info',
+    trustDomain = 'example.org',
+  }: CaProcessOptions = {}): Promise<CaProcess> {
     const home = folder ?? mkdtempSync(join(tmpdir(), 'ca-'));
     writeFileSync(
       join(home, 'ca.yaml'),
-      `trustDomain: example.org
+      `trustDomain: ${trustDomain}
 dataDir: ./data
-listen: { grpc: "127.0.0.1:0", admin: "unix:./admin/api.sock", http: "127.0.0.1:0" }
+listen: { grpc: "127.0.0.1:0", admin: "unix:./admin/api.sock", http: "127.0.0.1:0", public: "127.0.0.1:0" }
 log: { level: ${logLevel} }
 ${yaml.includes('rateLimits:') ? '' : 'rateLimits: { attestation: 0, signing: 0 }'}
 ${yaml}`,
@@ -95,7 +104,7 @@ ${yaml}`,
 interface Started {
   readonly child: ChildProcess;
   readonly lines: string[];
-  readonly ports: { readonly grpcPort: number; readonly httpPort: number };
+  readonly ports: { readonly grpcPort: number; readonly httpPort: number; readonly publicPort: number };
 }
 
 function startCommand(folder: string): Promise<Started> {
