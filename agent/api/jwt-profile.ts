@@ -39,6 +39,8 @@ interface Answer {
 }
 
 const MAX_ANSWERS_PER_VIEW = 64;
+// Answers to longer requests are not kept.
+const MAX_KEY_LENGTH = 4_096;
 
 /** `FetchJWTSVID` (Workload API §6.2.1); answers are encoded once and shared by all callers that look alike. */
 export class JwtSvidAnswers {
@@ -59,7 +61,7 @@ export class JwtSvidAnswers {
     const { generation } = this.#cache;
     const compose = (tokens: readonly CachedToken[]): EncodedMessage => {
       const message = encodeTokens(entries, tokens);
-      const isShared = !entries.some(({ jwtSvidIncludeJti }) => jwtSvidIncludeJti);
+      const isShared = key.length <= MAX_KEY_LENGTH && !entries.some(({ jwtSvidIncludeJti }) => jwtSvidIncludeJti);
       if (isShared) this.#keep(identities, key, { message, tokens, generation });
       return message;
     };

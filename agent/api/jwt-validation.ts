@@ -18,6 +18,8 @@ interface Valid {
 
 // A service sees the same caller's token on each of its calls: the last few need no second verification.
 const MAX_VALID_PER_VIEW = 128;
+// Longer ones are not kept.
+const MAX_KEY_LENGTH = 8_192;
 
 /**
  * `ValidateJWTSVID` (Workload API §6.2.3). Of a foreign trust domain's token only `sub`, `aud` and `exp` are passed on, as in
@@ -41,7 +43,7 @@ export class JwtValidation {
     const isOwn = svid.id.isMemberOf(identities.bundle.trustDomain);
     const response = { spiffeId: svid.id.toString(), claims: claimsOf(svid, isOwn) };
     const message = encodeMessage(ValidateJWTSVIDResponseSchema, response);
-    this.#keep(identities, key, { message, lifetime: lifetimeOf(svid, this.#clock) });
+    if (key.length <= MAX_KEY_LENGTH) this.#keep(identities, key, { message, lifetime: lifetimeOf(svid, this.#clock) });
     return message;
   }
 

@@ -103,7 +103,8 @@ export class NodeIdentity implements AsyncDisposable {
 
   /** Uses a newer bundle of the trust domain, as it comes with synchronisation; a tainted SVID is renewed at once. */
   updateBundle(bundle: Bundle): void {
-    if (bundle === this.#bundle.value) return;
+    // Without an authority the agent could never find its CA again.
+    if (bundle === this.#bundle.value || bundle.x509Authorities.length === 0) return;
     this.#bundle.set(bundle);
     void this.#save();
     if (this.#isTainted()) this.#wake();

@@ -1,4 +1,4 @@
-import { Current } from '../../core/current.ts';
+import { Current, type Source } from '../../core/current.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
 
 /**
@@ -8,8 +8,8 @@ import type { Bundle } from '../../spiffe/bundle.ts';
 export class BundleSet {
   #own: Bundle;
   readonly #federated = new Map<string, Bundle>();
-  /** Counts the changes; for those who follow all bundles. */
-  readonly revision = new Current(0);
+  readonly #revision = new Current(0);
+  #isChanged = false;
 
   constructor(own: Bundle) {
     this.#own = own;
@@ -24,6 +24,18 @@ export class BundleSet {
     return this.#federated;
   }
 
+  /** Counts the announced changes; for those who follow all bundles. */
+  get revision(): Source<number> {
+    return this.#revision;
+  }
+
+  /** Tells those who follow that something changed, if it did: when everything that came with it is in force as well. */
+  announce(): void {
+    if (!this.#isChanged) return;
+    this.#isChanged = false;
+    this.#revision.set(this.#revision.value + 1);
+  }
+
   /** The bundle of a trust domain by name; undefined when unknown. */
   get(name: string): Bundle | undefined {
     return name === this.#own.trustDomain.name ? this.#own : this.#federated.get(name);
@@ -36,14 +48,14 @@ export class BundleSet {
     if (known !== undefined && isSameBundle(known, bundle)) return false;
     if (name === this.#own.trustDomain.name) this.#own = bundle;
     else this.#federated.set(name, bundle);
-    this.revision.set(this.revision.value + 1);
+    this.#isChanged = true;
     return true;
   }
 
   /** Forgets a foreign bundle; the own one stays. @returns whether there was one */
   remove(name: string): boolean {
     const existed = this.#federated.delete(name);
-    if (existed) this.revision.set(this.revision.value + 1);
+    this.#isChanged ||= existed;
     return existed;
   }
 }

@@ -99,6 +99,7 @@ export class IdentityCache implements IdentitySource, Disposable {
     const wanted = this.#applyEntries(update, touched);
     this.#ready ||= update.isSnapshot;
     for (const view of touched) view.markDirty();
+    this.bundles.announce();
     this.#signer.enqueue(wanted);
     for (const view of touched) view.publish();
     this.#schedule();

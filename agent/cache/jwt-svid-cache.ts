@@ -16,6 +16,8 @@ export interface JwtSvidCacheOptions {
 }
 
 const TIMEOUT_MS = 30_000;
+// Whoever asks for audiences of megabytes gets tokens, but no room in the cache.
+const MAX_KEY_LENGTH = 4_096;
 // With a token in hand that still is valid, the CA gets less time to give a newer one.
 const TIMEOUT_WITH_TOKEN_MS = 5_000;
 
@@ -49,8 +51,8 @@ export class JwtSvidCache {
    * @throws IdentityError `unavailable` when the CA cannot be reached and there is none
    */
   get(entry: AgentEntry, audience: readonly string[]): CachedToken | Promise<CachedToken> {
-    if (entry.jwtSvidIncludeJti) return this.#fetch(entry, audience, TIMEOUT_MS);
     const key = keyOf(entry, audience);
+    if (entry.jwtSvidIncludeJti || key.length > MAX_KEY_LENGTH) return this.#fetch(entry, audience, TIMEOUT_MS);
     const { clock } = this.#options;
     const known = this.#tokens.get(key);
     if (known !== undefined && !known.lifetime.isDue(clock)) {

@@ -74,7 +74,8 @@ export class X509Signer implements Disposable {
         if (signal.aborted) return;
         this.#options.log.warn({ err, entries: batch.length }, 'x509-svids not signed; trying again');
         for (const record of batch) this.#queue.add(record);
-        this.#conclude(batch);
+        // The CA is out of reach for all of them: nobody waits for those further back in the queue either.
+        this.#conclude([...this.#queue]);
         await sleep(this.#options.clock, backoff.nextMs(), signal);
       }
     }
