@@ -1,8 +1,8 @@
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 import { array, boolean, decode, literal, map, object, optional, string } from '../../core/decode.ts';
 import { IdentityError } from '../../core/errors.ts';
+import { openDir, readPrivateFile, writePrivateFile } from '../../runtime/private-file.ts';
 import { formatBundleDocument, parseBundleDocument, type Bundle } from '../../spiffe/bundle.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import { createAgentSvid, type AgentSvid } from './agent-svid.ts';
@@ -50,7 +50,7 @@ export class StateFile {
    * @throws IdentityError `failed_precondition` when there is one that cannot be used
    */
   async load(): Promise<AgentState | undefined> {
-    const text = await readIfPresent(this.#path);
+    const text = await readPrivateFile(this.#path);
     if (text === undefined) return undefined;
     try {
       return this.#parse(text);
@@ -75,7 +75,7 @@ export class StateFile {
   /** Replaces the saved state; calls are done one after the other. */
   save(state: AgentState): Promise<void> {
     const text = this.#format(state);
-    const done = this.#writing.then(() => replaceFile(this.#path, text));
+    const done = this.#writing.then(() => this.#replace(text));
     this.#writing = done.catch(() => {});
     return done;
   }
@@ -83,6 +83,12 @@ export class StateFile {
   /** Settles when everything that was to be saved is. */
   settled(): Promise<void> {
     return this.#writing;
+  }
+
+  // The folder is made each time: somebody may have removed it under a running agent.
+  async #replace(text: string): Promise<void> {
+    await openDir(dirname(this.#path));
+    await writePrivateFile(this.#path, text);
   }
 
   #format({ bundle, svid }: AgentState): string {
@@ -107,51 +113,5 @@ function parseJson(text: string): unknown {
   } catch {
     // The cause is left out: it quotes the text, which holds the key.
     throw new IdentityError('invalid_argument', 'it is no JSON');
-  }
-}
-
-async function readIfPresent(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    // The cast is sound: fs rejects with system errors only.
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return undefined;
-    throw new IdentityError('failed_precondition', `cannot read the saved state (${message})`, { cause });
-  }
-}
-
-async function replaceFile(path: string, text: string): Promise<void> {
-  // One name, so that a kill in between leaves no more than one behind.
-  const temporary = `${path}.tmp`;
-  try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    await writeDurably(temporary, text);
-    await rename(temporary, path);
-    await syncFolder(dirname(path));
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    // The cast is sound: fs rejects with system errors only.
-    const { message } = cause as NodeJS.ErrnoException;
-    throw new IdentityError('unavailable', `cannot save the state of the agent (${message})`, { cause });
-  }
-}
-
-async function writeDurably(path: string, text: string): Promise<void> {
-  const file = await open(path, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

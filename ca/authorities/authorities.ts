@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Current, type Source } from '../../core/current.ts';
 import { IdentityError } from '../../core/errors.ts';
-import { openDir } from '../keys/private-file.ts';
+import { openDir } from '../../runtime/private-file.ts';
 import type { Authority, AuthorityKind } from '../model.ts';
 import { AuthorityLife, type AuthoritiesOptions } from './authority-life.ts';
 import {

@@ -1,6 +1,6 @@
 import { array, boolean, decode, integer, literal, map, object, optional, string } from '../../core/decode.ts';
 import { IdentityError } from '../../core/errors.ts';
-import { readPrivateFile, writePrivateFile } from '../keys/private-file.ts';
+import { readPrivateFile, writePrivateFile } from '../../runtime/private-file.ts';
 import { AUTHORITY_KINDS } from './authority.ts';
 import type { LocalAuthority } from './local-authority.ts';
 

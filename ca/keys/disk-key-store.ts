@@ -3,7 +3,7 @@ import { access, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { IdentityError } from '../../core/errors.ts';
 import type { KeyAlgorithm, KeyStore, SigningKey } from './key-store.ts';
-import { openPrivateDir, readPrivateFile, removePrivateFile, writePrivateFile } from './private-file.ts';
+import { openPrivateDir, readPrivateFile, removePrivateFile, writePrivateFile } from '../../runtime/private-file.ts';
 import { algorithmOf, generatePrivateKey, softwareKey } from './software-key.ts';
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9.-]{0,127}$/;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { IdentityError } from '../../core/errors.ts';
+import { IdentityError } from '../core/errors.ts';
 
 const TEMPORARY = /\.[0-9a-f-]{36}\.tmp$/;
 /** Every permission bit of the group and of others. */
