@@ -78,6 +78,7 @@ export class IdentityCache implements IdentitySource, Disposable {
       view.wantsX509 = true;
       this.#requestMissing(view);
     }
+    if (view.value.pending > 0) this.#signer.hurry(view.records);
     return view;
   }
 

@@ -27,6 +27,8 @@ export interface X509SignerOptions {
 export class X509Signer implements Disposable {
   readonly #options: X509SignerOptions;
   readonly #queue = new Set<EntryRecord>();
+  /** Those of the queue that a caller waits for. */
+  readonly #urgent = new Set<EntryRecord>();
   readonly #stopped = new AbortController();
   #isRunning = false;
 
@@ -44,14 +46,21 @@ export class X509Signer implements Disposable {
     });
   }
 
+  /** Takes these before all others: a caller waits for them. */
+  hurry(records: Iterable<EntryRecord>): void {
+    for (const record of records) if (this.#queue.has(record)) this.#urgent.add(record);
+  }
+
   /** Forgets an entry that is gone. */
   remove(record: EntryRecord): void {
     this.#queue.delete(record);
+    this.#urgent.delete(record);
   }
 
   [Symbol.dispose](): void {
     this.#stopped.abort();
     this.#queue.clear();
+    this.#urgent.clear();
   }
 
   async #run(): Promise<void> {
@@ -83,11 +92,13 @@ export class X509Signer implements Disposable {
 
   #takeBatch(): EntryRecord[] {
     const batch: EntryRecord[] = [];
-    for (const record of this.#queue) {
-      if (batch.length === BATCH_SIZE) break;
-      this.#queue.delete(record);
-      // Asked for twice, while the first answer was under way.
-      if (record.needsSigning(this.#options.clock)) batch.push(record);
+    for (const queue of [this.#urgent, this.#queue]) {
+      for (const record of queue) {
+        if (batch.length === BATCH_SIZE) return batch;
+        this.remove(record);
+        // Otherwise it was asked for twice, while the first answer was under way.
+        if (record.needsSigning(this.#options.clock)) batch.push(record);
+      }
     }
     return batch;
   }
