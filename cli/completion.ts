@@ -12,12 +12,16 @@ function formatBash(shell: 'bash' | 'zsh', commands: readonly CommandSpec[]): st
   const cases = contexts(commands).map(
     ([words, candidates]) => `    ${JSON.stringify(words)}) words=${JSON.stringify(candidates.join(' '))} ;;`,
   );
+  const known = contexts(commands).flatMap(([words]) => (words === '' ? [] : [words]));
   return [
     ...(shell === 'zsh' ? ['autoload -U +X bashcompinit && bashcompinit'] : []),
     '_countersign() {',
     '  local current=${COMP_WORDS[COMP_CWORD]} context="" word words=""',
     '  for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do',
-    '    case $word in -*) ;; *) context="${context:+$context }$word" ;; esac',
+    // Values of options and other arguments are no part of the command.
+    '    case "${context:+$context }$word" in',
+    `      ${known.map((words) => JSON.stringify(words)).join('|')}) context="\${context:+$context }$word" ;;`,
+    '    esac',
     '  done',
     '  case $context in',
     ...cases,
