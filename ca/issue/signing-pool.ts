@@ -70,14 +70,14 @@ export class SigningPool implements AsyncDisposable {
     return this.#threads.size;
   }
 
-  /** Whether every thread is up, so that what is given to them is not held up by their start. */
+  /** Whether all that were started are up, so that what is given to them is not held up by their start. */
   get isWarm(): boolean {
-    return this.#threads.size === this.size && [...this.#threads].every(({ isRunning }) => isRunning);
+    return this.#threads.size > 0 && [...this.#threads].every(({ isRunning }) => isRunning);
   }
 
-  /** Starts all threads, unless they are up. */
-  warmUp(): void {
-    while (!this.#closed && this.#threads.size < this.size) this.#watch(this.#start());
+  /** Starts so many threads, unless they are up. */
+  warmUp(count: number): void {
+    while (!this.#closed && this.#threads.size < Math.min(count, this.size)) this.#watch(this.#start());
   }
 
   /** As {@link sign}, on one thread. */
