@@ -32,6 +32,8 @@ export interface NodeIdentityOptions {
 
 // A renewal that is not due yet is looked at this often, so that a step of the wall clock is noticed.
 const CHECK_INTERVAL_MS = 30_000;
+// A CA that renews with an authority that it has itself declared tainted is not asked without pause.
+const MIN_INTERVAL_MS = 5_000;
 const GET_BUNDLE_TIMEOUT_MS = 30_000;
 
 /**
@@ -50,6 +52,9 @@ export class NodeIdentity implements AsyncDisposable {
   #lifetime: Lifetime | undefined;
   // What a restart resumes with.
   #newest: AgentSvid | undefined;
+  #reattesting: Promise<void> | undefined;
+  /** Why the CA has taken the identity away for good. */
+  #lost: IdentityError | undefined;
   #wake: () => void = () => {};
   /** The connection to the CA that proves this identity; made when first needed. */
   readonly connection: GrpcConnection;
@@ -97,7 +102,13 @@ export class NodeIdentity implements AsyncDisposable {
   async keepRenewed(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.#untilDue(signal);
-      await this.#persistently(() => this.#renew(signal), signal, isNoDenial);
+      // As long as the SVID is valid, only the loss of the identity ends the attempts.
+      await this.#persistently(
+        () => this.#renew(signal),
+        signal,
+        () => this.#lost === undefined,
+      );
+      await sleep(this.#options.clock, MIN_INTERVAL_MS, signal);
     }
   }
 
@@ -132,8 +143,8 @@ export class NodeIdentity implements AsyncDisposable {
   async #renew(signal: AbortSignal): Promise<void> {
     const present = this.#svid.value;
     // One that can attest again does so: the CA then sees the node's selectors of today, as with SPIRE.
-    if (present === undefined || present.reattestable) return this.#attest(signal);
     if (this.#lifetime?.isExpired(this.#options.clock)) return this.#reattest(signal);
+    if (present === undefined || present.reattestable) return this.#attest(signal);
     try {
       await this.#adopt(await renewAgent(this.connection, present, signal));
       this.#options.log.info({ spiffeId: present.id.toString() }, 'agent svid renewed');
@@ -143,8 +154,13 @@ export class NodeIdentity implements AsyncDisposable {
     }
   }
 
-  /** Attests anew because the present SVID is of no more use. */
-  async #reattest(signal: AbortSignal): Promise<void> {
+  /** Attests anew because the present SVID is of no more use; once, whoever asks for it meanwhile. */
+  #reattest(signal: AbortSignal): Promise<void> {
+    this.#reattesting ??= this.#attestAgain(signal).finally(() => (this.#reattesting = undefined));
+    return this.#reattesting;
+  }
+
+  async #attestAgain(signal: AbortSignal): Promise<void> {
     this.#options.log.warn({ spiffeId: this.#svid.value?.id.toString() }, 'the ca no longer accepts this agent; attesting again');
     try {
       await this.#persistently(() => this.#attest(signal), signal);
@@ -161,7 +177,10 @@ export class NodeIdentity implements AsyncDisposable {
     const bundle = (): Bundle | undefined => this.#bundle.value;
     using connection = connectToCa({ target, trustDomain, clock, bundle, svid: () => undefined });
     const svid = await attestAgent(connection, attestor, signal);
-    const response = await connection.client(BundleService).getBundle({}, { signal, timeoutMs: GET_BUNDLE_TIMEOUT_MS });
+    // From here on nothing may fail that would have the agent attest again: a join token works once.
+    if (this.#bundle.value !== undefined) await this.#adopt(svid);
+    const options = { signal, timeoutMs: GET_BUNDLE_TIMEOUT_MS };
+    const response = await this.#persistently(() => connection.client(BundleService).getBundle({}, options), signal);
     this.#bundle.set(readBundle(response, trustDomain));
     await this.#adopt(svid);
     log.info({ spiffeId: svid.id.toString(), attestor: attestor.type }, 'agent attested');
@@ -195,7 +214,8 @@ export class NodeIdentity implements AsyncDisposable {
     this.#svid.set(undefined);
     this.#newest = undefined;
     await this.#save();
-    return new IdentityError('permission_denied', message, { cause });
+    this.#lost = new IdentityError('permission_denied', message, { cause });
+    return this.#lost;
   }
 
   #isTainted(): boolean {
@@ -215,7 +235,11 @@ export class NodeIdentity implements AsyncDisposable {
   }
 
   /** Repeats what failed for a passing reason, with growing pauses. */
-  async #persistently<T>(attempt: () => Promise<T>, signal: AbortSignal, passes = isPassing): Promise<T> {
+  async #persistently<T>(
+    attempt: () => Promise<T>,
+    signal: AbortSignal,
+    passes: (error: IdentityError) => boolean = isPassing,
+  ): Promise<T> {
     const backoff = new Backoff({ initialMs: 1_000, maxMs: 30_000 });
     for (;;) {
       try {
@@ -243,11 +267,6 @@ const PASSING: ReadonlySet<ErrorCode> = new Set([
 
 function isPassing({ code }: IdentityError): boolean {
   return PASSING.has(code);
-}
-
-// As long as the SVID is valid, only the CA's word that it will not renew ends the attempts.
-function isNoDenial({ code }: IdentityError): boolean {
-  return code !== 'permission_denied';
 }
 
 function merge(saved: Bundle, bootstrap: Bundle): Bundle {

@@ -70,6 +70,10 @@ export class StandInCa implements AsyncDisposable {
   denial: PermissionDeniedDetails_Reason | undefined;
   /** What signing fails with. */
   signingFailure: IdentityError | undefined;
+  /** What GetBundle fails with. */
+  bundleFailure: IdentityError | undefined;
+  /** What attestation fails with. */
+  attestationFailure: IdentityError | undefined;
   isWatchable = true;
   isReattestable = false;
   agentTtlMs = 3_600_000;
@@ -229,7 +233,10 @@ export class StandInCa implements AsyncDisposable {
       postStatus: () => ({}),
     });
     server.addService(BundleService, {
-      getBundle: () => wireBundle(this.#own),
+      getBundle: () => {
+        if (this.bundleFailure !== undefined) throw this.bundleFailure;
+        return wireBundle(this.#own);
+      },
       getFederatedBundle: ({ trustDomain }) => wireBundle(this.#bundleOf(trustDomain)),
     });
     server.addService(Entry, { syncAuthorizedEntries: (requests) => this.#syncEntries(requests) });
@@ -259,6 +266,7 @@ export class StandInCa implements AsyncDisposable {
   async *#attest(requests: AsyncIterable<AttestAgentRequest>) {
     for await (const { step } of requests) {
       if (step.case !== 'params') continue;
+      if (this.attestationFailure !== undefined) throw this.attestationFailure;
       const token = Buffer.from(step.value.data?.payload ?? []).toString();
       if (!this.joinTokens.delete(token) && !this.isReattestable) {
         throw new IdentityError('invalid_argument', 'join token does not exist or has already been used');

@@ -2,7 +2,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 
-import { isIdentityError } from '../../../../core/errors.ts';
+import { IdentityError, isIdentityError } from '../../../../core/errors.ts';
 import { PermissionDeniedDetails_Reason as Reason } from '../../../../proto/gen/spire/api/types/status_pb.ts';
 import { AgentRig, codeOf, headers } from '../../../support/agent-rig.ts';
 import { TestCa } from '../../../support/test-ca.ts';
@@ -51,6 +51,18 @@ describe('the first attestation', () => {
     expect(rig.ca.calls).toEqual([]);
     expect(rig.ca.joinTokens.has('token-1')).toBe(true);
   });
+
+  test.each([{ file: './bundle.pem' }, { insecure: true }])(
+    'needs its token once, also when the CA fails right after the attestation (%j)',
+    async (bootstrap) => {
+      const failure = new IdentityError('unavailable', 'the store is down');
+      rig = await AgentRig.start({ config: { bootstrap }, prepare: (ca) => void (ca.bundleFailure = failure) });
+      await rig.pass(20_000);
+      rig.ca.bundleFailure = undefined;
+      await rig.until(async () => (await codeOf(rig.workload.fetchJWTBundles({}, { headers }))) === undefined, 1_000);
+      expect(attestations()).toBe(1);
+    },
+  );
 
   test('trusts whoever calls itself the CA when told to bootstrap insecurely', async () => {
     rig = await (await AgentRig.start({ config: { bootstrap: { insecure: true } } })).ready();
@@ -117,6 +129,16 @@ describe('renewal', () => {
     rig = await (await AgentRig.start({ prepare: (ca) => void (ca.isReattestable = true) })).ready();
     await rig.until(() => attestations() === 2, 4_000);
     expect(rig.ca.calls).not.toContain('RenewAgent');
+  });
+
+  test('that is refused does not end an agent whose SVID is still valid', async () => {
+    rig = await (await AgentRig.start({ prepare: (ca) => void (ca.isReattestable = true) })).ready();
+    rig.ca.attestationFailure = new IdentityError('permission_denied', 'the certificate of the node has expired');
+    await rig.pass(45 * 60_000);
+    expect((await rig.fetchX509()).svids).toHaveLength(1);
+    rig.ca.attestationFailure = undefined;
+    const before = await readFile(stateFile(), 'utf8');
+    await rig.until(async () => (await readFile(stateFile(), 'utf8')) !== before, 1_000);
   });
 
   test('is tried until it works while the CA is away', async () => {
