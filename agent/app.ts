@@ -5,12 +5,15 @@ import { SecretDiscoveryService } from '../proto/gen/envoy/service/secret/v3/sds
 import { SpiffeWorkloadAPI } from '../proto/gen/spiffe/workload/workload_pb.ts';
 import { Debug } from '../proto/gen/spire/api/agent/debug/v1/debug_pb.ts';
 import { DelegatedIdentity } from '../proto/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity_pb.ts';
+import { Logger } from '../proto/gen/spire/api/agent/logger/v1/logger_pb.ts';
 import { addHealth } from '../runtime/grpc/health.ts';
 import { addReflection } from '../runtime/grpc/reflection.ts';
 import { GrpcServer } from '../runtime/grpc/server.ts';
 import { listenUnix } from '../runtime/grpc/unix-listener.ts';
 import type { RunningProcess } from '../runtime/lifecycle.ts';
-import type { Logger } from '../runtime/log.ts';
+import type { Logger as Log } from '../runtime/log.ts';
+import { loggerHandlers } from '../runtime/logger-handlers.ts';
+import { LogLevels } from '../runtime/log-levels.ts';
 import { assertPeerCredentialsWork } from '../runtime/peer-credentials.ts';
 import { Bundle } from '../spiffe/bundle.ts';
 import { debugApi } from './api/debug.ts';
@@ -38,7 +41,7 @@ import { createWorkloadAttestors } from './workload-attest/config.ts';
 export interface AgentOptions {
   readonly config: AgentConfig;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly log: Log;
 }
 
 /** An agent that runs. Disposing of it lets calls finish, then closes everything. */
@@ -56,12 +59,13 @@ const PRIVATE_SOCKET_MODE = 0o660;
 const DRAIN_MS = 2_000;
 
 /** Starts an agent: it serves at once, and answers UNAVAILABLE until it has attested and synchronised. */
-export async function startAgent(options: AgentOptions, signal: AbortSignal): Promise<RunningAgent> {
+export async function startAgent(given: AgentOptions, signal: AbortSignal): Promise<RunningAgent> {
   // An agent that cannot tell who is calling serves nobody.
   assertPeerCredentialsWork();
   await using resources = new AsyncDisposableStack();
   const stop = new AbortController();
   resources.defer(() => stop.abort());
+  const options = { ...given, levels: new LogLevels(given.log) };
   const parts = createParts(options, resources);
   await serveWorkloads(options, parts, resources);
   await serveAdmins(options, parts, resources);
@@ -74,6 +78,10 @@ export async function startAgent(options: AgentOptions, signal: AbortSignal): Pr
   return { ended, httpPort: http?.port, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
+interface Assembly extends AgentOptions {
+  readonly levels: LogLevels;
+}
+
 interface Parts {
   readonly node: NodeIdentity;
   readonly cache: IdentityCache;
@@ -83,14 +91,14 @@ interface Parts {
   readonly attestation: WorkloadAttestation;
   readonly observability: Observability;
   readonly serving: Current<boolean>;
-  readonly log: Logger;
+  readonly log: Log;
 }
 
-function createParts(options: AgentOptions, resources: AsyncDisposableStack): Parts {
-  const { config, clock, log } = options;
+function createParts(options: Assembly, resources: AsyncDisposableStack): Parts {
+  const { config, clock, log, levels } = options;
   const node = resources.use(createNode(options));
   const issuer = createCaIssuer(node.connection);
-  const cacheLog = log.child({ component: 'cache' });
+  const cacheLog = levels.component('cache');
   const bundle = new Bundle({ trustDomain: config.trustDomain });
   const cache = resources.use(new IdentityCache({ bundle, issuer, clock, log: cacheLog }));
   const jwtSvids = new JwtSvidCache({ issuer, clock, log: cacheLog });
@@ -104,12 +112,12 @@ function createParts(options: AgentOptions, resources: AsyncDisposableStack): Pa
   };
   const synchronizer = createSynchronizer(options, node, apply);
   const attestors = createWorkloadAttestors(config.workloadAttestors, clock);
-  const attestation = resources.use(new WorkloadAttestation({ attestors, clock, log: log.child({ component: 'attestation' }) }));
+  const attestation = resources.use(new WorkloadAttestation({ attestors, clock, log: levels.component('attestation') }));
   const observability = new Observability({ node, cache, jwtSvids, synchronizer, clock });
   return { node, cache, jwtSvids, witSvids, synchronizer, attestation, observability, serving, log };
 }
 
-function createNode({ config, clock, log }: AgentOptions): NodeIdentity {
+function createNode({ config, clock, levels }: Assembly): NodeIdentity {
   const { trustDomain, dataDir, server } = config;
   return new NodeIdentity({
     trustDomain,
@@ -118,12 +126,12 @@ function createNode({ config, clock, log }: AgentOptions): NodeIdentity {
     bootstrap: () => loadBootstrapBundle(config.bootstrap, trustDomain),
     state: new StateFile({ dataDir, trustDomain, keepsKey: config.keys.kind === 'disk' }),
     clock,
-    log: log.child({ component: 'node' }),
+    log: levels.component('node'),
   });
 }
 
 function createSynchronizer(
-  { config, clock, log }: AgentOptions,
+  { config, clock, levels }: Assembly,
   node: NodeIdentity,
   apply: (update: CacheUpdate) => void,
 ): Synchronizer {
@@ -131,7 +139,7 @@ function createSynchronizer(
     connection: node.connection,
     trustDomain: config.trustDomain,
     clock,
-    log: log.child({ component: 'sync' }),
+    log: levels.component('sync'),
     apply,
     recover: (error, signal) => node.recover(error, signal),
   });
@@ -147,24 +155,25 @@ async function work({ node, synchronizer, log }: Parts, signal: AbortSignal): Pr
   }
 }
 
-async function serveWorkloads(options: AgentOptions, parts: Parts, resources: AsyncDisposableStack): Promise<void> {
-  const { config, clock, log } = options;
+async function serveWorkloads(options: Assembly, parts: Parts, resources: AsyncDisposableStack): Promise<void> {
+  const { config, clock, log, levels } = options;
   const { cache, jwtSvids, witSvids } = parts;
   const server = createServer(options, parts, resources);
   server.addService(SpiffeWorkloadAPI, workloadApi({ cache, jwtSvids, witSvids, clock }));
-  server.addService(SecretDiscoveryService, secretDiscovery({ cache, config: config.sds, log: log.child({ component: 'sds' }) }));
+  server.addService(SecretDiscoveryService, secretDiscovery({ cache, config: config.sds, log: levels.component('sds') }));
   await listen(server, { parts, resources, path: config.listen.workload.path, mode: PUBLIC_SOCKET_MODE });
   log.info({ path: config.listen.workload.path }, 'workload api is served');
 }
 
-async function serveAdmins(options: AgentOptions, parts: Parts, resources: AsyncDisposableStack): Promise<void> {
-  const { clock, config } = options;
+async function serveAdmins(options: Assembly, parts: Parts, resources: AsyncDisposableStack): Promise<void> {
+  const { clock, config, levels } = options;
   if (config.listen.admin === undefined) return;
   const { node, cache, jwtSvids, synchronizer, attestation } = parts;
   const { authorizedDelegates } = config;
   const server = createServer(options, parts, resources);
   server.addService(DelegatedIdentity, delegatedIdentity({ cache, jwtSvids, attestation, authorizedDelegates }));
   server.addService(Debug, debugApi({ node, cache, jwtSvids, synchronizer, clock }));
+  server.addService(Logger, loggerHandlers(levels));
   server.addService(Diagnosis, diagnosis({ cache, attestation }));
   await listen(server, { parts, resources, path: config.listen.admin.path, mode: PRIVATE_SOCKET_MODE });
 }

@@ -134,7 +134,7 @@ listen: { workload: "unix:./${name}/api.sock", admin: "unix:./${name}/admin.sock
     expect(Buffer.from(leaf(after).authorityKeyId ?? []).toString('hex')).toBe(activatedAuthority?.authorityId);
   });
 
-  test('gives a delegate the identities of others, and nobody else', async () => {
+  test('[SPIRE agent:delegatedidentity.v1.SubscribeToX509SVIDs, FetchJWTSVIDs] gives a delegate the identities of others, and nobody else', async () => {
     using connection = connectGrpc({
       target: { kind: 'unix', path: join(folder, 'token-agent', 'admin.sock') },
       clock: systemClock,

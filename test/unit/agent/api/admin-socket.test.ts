@@ -7,6 +7,8 @@ import {
   DelegatedIdentity,
   type SubscribeToX509SVIDsResponse,
 } from '../../../../proto/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity_pb.ts';
+import { Logger } from '../../../../proto/gen/spire/api/agent/logger/v1/logger_pb.ts';
+import { LogLevel } from '../../../../proto/gen/spire/api/types/logger_pb.ts';
 import { parseCertificate } from '../../../../spiffe/certificate.ts';
 import { AgentRig, codeOf, headers } from '../../../support/agent-rig.ts';
 import { ownUid, type StandInCa } from '../../../support/stand-in-ca.ts';
@@ -28,7 +30,7 @@ describe('delegated identity', () => {
     jwtBundles: client().subscribeToJWTBundles({}),
   });
 
-  test('is refused to callers without identity and to callers that are no delegate', async () => {
+  test('[SPIRE agent:delegatedidentity.v1] is refused to callers without identity and to callers that are no delegate', async () => {
     rig = await started((ca) => ca.remove('web'));
     for (const call of Object.values(calls())) expect(await codeOf(call)).toBe('permission_denied');
     rig.ca.put({ id: 'other', path: '/other', selectors: [ownUid] });
@@ -36,7 +38,7 @@ describe('delegated identity', () => {
     for (const call of Object.values(calls())) expect(await codeOf(call)).toBe('permission_denied');
   });
 
-  test('gives identities by selectors, without those that have rights over the CA, and pushes changes', async () => {
+  test('[SPIRE agent:delegatedidentity.v1.SubscribeToX509SVIDs, FetchJWTSVIDs] gives identities by selectors, without those that have rights over the CA, and pushes changes', async () => {
     rig = await started((ca) => {
       ca.put({ id: 'app', path: '/app', selectors: ['app:one'] });
       ca.put({ id: 'admin', path: '/admin', selectors: ['app:one'], more: { admin: true } });
@@ -54,14 +56,14 @@ describe('delegated identity', () => {
     expect(await codeOf(client().fetchJWTSVIDs({ selectors, audience: ['a'] }))).toBe('permission_denied');
   });
 
-  test('gives identities by pid', async () => {
+  test('[SPIRE agent:delegatedidentity.v1.FetchJWTSVIDs] gives identities by pid', async () => {
     rig = await started();
     const { svids } = await client().fetchJWTSVIDs({ pid: process.pid, audience: ['a'] });
     expect(svids.map(({ id }) => id?.path)).toEqual(['/web']);
     expect(await codeOf(client().fetchJWTSVIDs({ pid: 2 ** 22 - 1, audience: ['a'] }))).toBe('not_found');
   });
 
-  test('wants either selectors or a pid, and an audience', async () => {
+  test('[SPIRE agent:delegatedidentity.v1.SubscribeToX509SVIDs, FetchJWTSVIDs] wants either selectors or a pid, and an audience', async () => {
     rig = await started();
     expect(await codeOf(client().subscribeToX509SVIDs({}))).toBe('invalid_argument');
     expect(await codeOf(client().subscribeToX509SVIDs({ selectors, pid: 1 }))).toBe('invalid_argument');
@@ -69,7 +71,7 @@ describe('delegated identity', () => {
     expect(await codeOf(client().fetchJWTSVIDs({ selectors }))).toBe('invalid_argument');
   });
 
-  test('gives all bundles that the agent knows, and ends when the caller is no delegate any more', async () => {
+  test('[SPIRE agent:delegatedidentity.v1.SubscribeToX509Bundles, SubscribeToJWTBundles] gives all bundles that the agent knows, and ends when the caller is no delegate any more', async () => {
     rig = await started((ca) => {
       ca.putBundle(TestCa.create({ trustDomain: 'foreign.org' }).bundle());
       ca.put({ id: 'x', path: '/x', selectors: ['app:one'], more: { federatesWith: ['foreign.org'] } });
@@ -85,7 +87,20 @@ describe('delegated identity', () => {
   });
 });
 
-test('debug tells of the agent’s chain, its caches and its last synchronisation', async () => {
+test('[SPIRE agent:logger.v1.GetLogger, SetLogLevel, ResetLogLevel] the log level changes while the agent runs', async () => {
+  rig = await started();
+  const logger = rig.client(Logger, rig.admin);
+  const levels = ({ currentLevel, launchLevel }: { currentLevel: LogLevel; launchLevel: LogLevel }) => [
+    currentLevel,
+    launchLevel,
+  ];
+  expect(levels(await logger.getLogger({}))).toEqual([LogLevel.FATAL, LogLevel.FATAL]);
+  expect(levels(await logger.setLogLevel({ newLevel: LogLevel.ERROR }))).toEqual([LogLevel.ERROR, LogLevel.FATAL]);
+  expect(await codeOf(logger.setLogLevel({ newLevel: LogLevel.UNSPECIFIED }))).toBe('invalid_argument');
+  expect(levels(await logger.resetLogLevel({}))).toEqual([LogLevel.FATAL, LogLevel.FATAL]);
+});
+
+test('[SPIRE agent:agent.debug.v1.GetInfo] debug tells of the agent’s chain, its caches and its last synchronisation', async () => {
   rig = await started();
   await rig.fetchX509();
   const info = await rig.client(Debug, rig.admin).getInfo({});

@@ -154,7 +154,7 @@ describe('ValidateJWTSVID', () => {
     expect(await codeOf(validate(token))).toBe('invalid_argument');
   });
 
-  test('validates a token of a federated trust domain and passes on sub, aud and exp only', async () => {
+  test('[Workload API §6.3] validates a token of a federated trust domain with that domain’s bundle and passes on sub, aud and exp only', async () => {
     let foreign = TestCa.create({ trustDomain: 'foreign.org' });
     rig = await started((ca) => {
       foreign = TestCa.create({ trustDomain: 'foreign.org', nowMs: ca.clock.nowMs() });

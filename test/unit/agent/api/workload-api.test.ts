@@ -1,6 +1,9 @@
 import { verify } from 'node:crypto';
+import { stat } from 'node:fs/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 
+import { ServerReflection, type ServerReflectionResponse } from '../../../../proto/gen/grpc/reflection/v1/reflection_pb.ts';
+import { SpiffeWorkloadAPI, type X509SVIDResponse } from '../../../../proto/gen/spiffe/workload/workload_pb.ts';
 import { parseCertificate } from '../../../../spiffe/certificate.ts';
 import { AgentRig, codeOf, headers } from '../../../support/agent-rig.ts';
 import { ownUid } from '../../../support/stand-in-ca.ts';
@@ -48,7 +51,7 @@ describe('every RPC', () => {
     expect(await codesOf(calls(rig.workload, { headers }))).toEqual(all('unavailable'));
   });
 
-  test('[Workload API §5.2, §6.2, §7.2] answers PERMISSION_DENIED to a caller without identity', async () => {
+  test('[Workload Endpoint §6] [Workload API §5.2, §5.2.1, §5.2.2, §6.2, §7.2] answers PERMISSION_DENIED to a caller without identity', async () => {
     rig = await (await AgentRig.start({ prepare: (ca) => ca.remove('web') })).ready();
     const { validateJWTSVID, ...codes } = await codesOf(calls(rig.workload, { headers }));
     expect({ ...codes, validateJWTSVID: 'permission_denied' }).toEqual(all('permission_denied'));
@@ -57,8 +60,45 @@ describe('every RPC', () => {
   });
 });
 
+describe('the endpoint', () => {
+  test('[Workload Endpoint §2, §3.1, §5, §7] [Workload API §1, §2] serves the standard’s service, unchanged, on a local socket, without TLS or client authentication', async () => {
+    rig = await (await AgentRig.start()).ready();
+    // The client brings nothing but the security header: the kernel says who it is.
+    expect((await rig.fetchX509()).svids).toHaveLength(1);
+    expect((await stat(rig.socket)).isSocket()).toBe(true);
+    expect(SpiffeWorkloadAPI.methods.map(({ name }) => name)).toEqual([
+      'FetchX509SVID',
+      'FetchX509Bundles',
+      'FetchJWTSVID',
+      'FetchJWTBundles',
+      'ValidateJWTSVID',
+      'FetchWITSVID',
+      'FetchWITBundles',
+    ]);
+  });
+
+  test('[Workload Endpoint §7] serves reflection', async () => {
+    rig = await (await AgentRig.start()).ready();
+    async function* ask() {
+      yield { messageRequest: { case: 'listServices', value: '' } } as const;
+    }
+    const answers = rig.client(ServerReflection).serverReflectionInfo(ask())[Symbol.asyncIterator]();
+    const { messageResponse } = ((await answers.next()).value as ServerReflectionResponse | undefined) ?? {};
+    const names = messageResponse?.case === 'listServicesResponse' ? messageResponse.value.service.map(({ name }) => name) : [];
+    expect(names).toContain('SpiffeWorkloadAPI');
+  });
+
+  test('[Workload API §4.3] the first message comes at once, also to the twentieth stream of a connection', async () => {
+    rig = await (await AgentRig.start()).ready();
+    const { workload } = rig;
+    const streams = Array.from({ length: 20 }, () => workload.fetchX509SVID({}, { headers })[Symbol.asyncIterator]());
+    const first = await Promise.all(streams.map(async (stream) => (await stream.next()).value as X509SVIDResponse));
+    expect(first.every(({ svids }) => svids.length === 1)).toBe(true);
+  });
+});
+
 describe('FetchX509SVID', () => {
-  test('[Workload API §5.2.1] answers SVID, key, bundle and hint, and the key is the SVID’s', async () => {
+  test('[Workload API §5.1, §5.2.1] answers SVID, leaf first, unencrypted PKCS#8 key, bundle and hint, and the key is the SVID’s', async () => {
     rig = await (
       await AgentRig.start({
         prepare: (ca) => ca.put({ id: 'web', path: '/web', selectors: [ownUid], more: { hint: 'internal' } }),
@@ -77,7 +117,7 @@ describe('FetchX509SVID', () => {
     expect(federatedBundles).toEqual({});
   });
 
-  test('[Workload API §8] puts the oldest entry first and keeps a hint for the oldest entry only', async () => {
+  test('[Workload API §5.2.1, §8] puts the oldest entry first and keeps a hint for the oldest entry only', async () => {
     rig = await (
       await AgentRig.start({
         prepare: (ca) => {
