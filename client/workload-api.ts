@@ -5,7 +5,7 @@ import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-no
 
 import { IdentityError, isIdentityError, type ErrorCode } from '../core/errors.ts';
 import { SpiffeWorkloadAPI } from '../proto/gen/spiffe/workload/workload_pb.ts';
-import { parseBundleDocument, type Bundle } from '../spiffe/bundle.ts';
+import { parseTokenKeySet, type Bundle } from '../spiffe/bundle.ts';
 import { parseJwtSvidInsecure, type JwtSvid } from '../spiffe/jwt-svid.ts';
 import { parseSpiffeId, type SpiffeId } from '../spiffe/spiffe-id.ts';
 import { parseTrustDomain } from '../spiffe/trust-domain.ts';
@@ -122,7 +122,7 @@ export class WorkloadApi implements Disposable {
   /** The bundles that JWT-SVIDs are verified with, then the whole again after each change; ends when the signal aborts. */
   async *watchJwtBundles(signal?: AbortSignal): AsyncGenerator<readonly Bundle[], void, undefined> {
     const parse = ({ bundles }: { readonly bundles: Readonly<Record<string, Uint8Array>> }): readonly Bundle[] =>
-      Object.entries(bundles).map(([id, document]) => parseBundleDocument(document, parseTrustDomain(id)));
+      Object.entries(bundles).map(([id, document]) => parseTokenKeySet(document, parseTrustDomain(id), 'jwt'));
     yield* translated(this.#client.fetchJWTBundles({}, streamOptions(signal)), parse, signal);
   }
 
@@ -144,7 +144,7 @@ export class WorkloadApi implements Disposable {
   /** The bundles that WIT-SVIDs are verified with, then the whole again after each change; ends when the signal aborts. */
   async *watchWitBundles(signal?: AbortSignal): AsyncGenerator<readonly Bundle[], void, undefined> {
     const parse = ({ bundles }: { readonly bundles: Readonly<Record<string, string>> }): readonly Bundle[] =>
-      Object.entries(bundles).map(([id, document]) => parseBundleDocument(document, parseTrustDomain(id)));
+      Object.entries(bundles).map(([id, document]) => parseTokenKeySet(document, parseTrustDomain(id), 'wit'));
     yield* translated(this.#client.fetchWITBundles({}, streamOptions(signal)), parse, signal);
   }
 

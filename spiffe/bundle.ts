@@ -62,6 +62,20 @@ export function parseBundleDocument(json: Uint8Array | string, trustDomain: Trus
 }
 
 /**
+ * Reads a plain JWK set of one SVID type, as the Workload API's JWT and WIT bundles are (Workload API §6.2.2, §7.2.2): its keys
+ * need no `use`.
+ *
+ * @throws IdentityError `invalid_argument`
+ */
+export function parseTokenKeySet(json: Uint8Array | string, trustDomain: TrustDomain, type: 'jwt' | 'wit'): Bundle {
+  const document = parseJsonObject(json, FIELD, keepLargeIntegers);
+  const keys: unknown = document['keys'];
+  if (!Array.isArray(keys)) throw fault(`${FIELD}.keys`, 'is missing or no list');
+  const typed = keys.map((key: unknown) => (isJsonObject(key) ? { use: `${type}-svid`, ...key } : key));
+  return bundleOfDocument({ keys: typed }, trustDomain, FIELD);
+}
+
+/**
  * Reads a SPIFFE bundle map (Trust Domain and Bundle §5): the bundles of several trust domains, by name.
  *
  * @throws IdentityError `invalid_argument`

@@ -4,6 +4,7 @@ import { constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 import { X509Source } from '../../client/x509-source.ts';
+import { IdentityError } from '../../core/errors.ts';
 import { usage, type CommandRun, type Invocation } from '../command.ts';
 import { writeSvidFiles, type SvidFiles } from '../svid-files.ts';
 import { workloadAddress } from '../workload-address.ts';
@@ -69,7 +70,13 @@ async function openFolder(invocation: Invocation): Promise<AsyncDisposable & { r
 
 function exitCodeOf(child: ChildProcess): Promise<number> {
   return new Promise((resolveCode, reject) => {
-    child.once('error', (error) => reject(new Error(`cannot run the program: ${error.message}`, { cause: error })));
+    child.once('error', (error) => reject(notRunnable(error)));
     child.once('exit', (code, signal) => resolveCode(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+  });
+}
+
+function notRunnable(cause: Error): IdentityError {
+  return new IdentityError('not_found', `cannot run the program (${cause.message}); give its path, or a name on the PATH`, {
+    cause,
   });
 }
