@@ -82,6 +82,17 @@ export class DaemonProcess implements AsyncDisposable {
     return readdirSync(`/proc/${this.pid}/fd`).length;
   }
 
+  /** How many files it has open once that number stands still. */
+  async settledFiles(): Promise<number> {
+    for (let count = this.openFiles(), same = 0; ;) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      const now = this.openFiles();
+      same = now === count ? same + 1 : 0;
+      if (same === 10) return now;
+      count = now;
+    }
+  }
+
   /** Resident memory in MiB. */
   residentMib(): number {
     return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1]) / 1024;

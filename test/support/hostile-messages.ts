@@ -103,7 +103,11 @@ function scalar(type: ScalarType | undefined, choose: Choose): string | number |
       return choose([true, false]);
     case ScalarType.INT64:
       return choose(BIG_NUMBERS);
+    case ScalarType.UINT32:
+    case ScalarType.FIXED32:
+      return choose([0, 1, 2 ** 32 - 1]);
     case ScalarType.UINT64:
+    case ScalarType.FIXED64:
       return choose([0n, 1n, 2n ** 64n - 1n]);
     default:
       return choose(NUMBERS);

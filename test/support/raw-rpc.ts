@@ -5,16 +5,20 @@ import { connect as connectTls } from 'node:tls';
 import { encodePem } from '../../spiffe/certificate.ts';
 import type { ClientIdentity } from './running-ca.ts';
 
+const CANCEL = 8;
+/** After this long without a word a stream has taken the request. */
+const SILENCE_MS = 1_000;
+
 /** How a call ended. */
 export interface RawStatus {
-  /** gRPC's number; -1 when the stream ended without a status. */
+  /** gRPC's number; -1 when the stream ended without a status, 0 when it began to answer or waits. */
   readonly code: number;
   readonly message: string;
 }
 
 /** An HTTP/2 connection to a unix socket. */
 export function rawUnix(path: string): ClientHttp2Session {
-  return quiet(connectHttp2('http://localhost', { createConnection: () => connectNet(path) }));
+  return quiet(connectHttp2('http://localhost', { maxSessionMemory: 1_000, createConnection: () => connectNet(path) }));
 }
 
 /** An HTTP/2 connection over TLS, to whatever answers. */
@@ -24,7 +28,7 @@ export function rawTls(port: number, identity?: ClientIdentity): ClientHttp2Sess
     key: identity.key.privateKey.export({ type: 'pkcs8', format: 'pem' }),
   };
   const options = { port, host: '127.0.0.1', ALPNProtocols: ['h2'], rejectUnauthorized: false, ...pem };
-  return quiet(connectHttp2('https://localhost', { createConnection: () => connectTls(options) }));
+  return quiet(connectHttp2('https://localhost', { maxSessionMemory: 1_000, createConnection: () => connectTls(options) }));
 }
 
 /** One message as a gRPC frame. */
@@ -56,7 +60,13 @@ export function rawCall(
     };
     stream.on('response', read).on('trailers', read);
     stream.on('error', () => {}).on('close', () => resolve(status));
-    stream.resume();
+    // A stream that sends something, or waits, has taken the request, and would go on.
+    const taken = (): void => {
+      status = { code: 0, message: '' };
+      stream.close(CANCEL);
+    };
+    const silence = setTimeout(taken, SILENCE_MS);
+    stream.once('data', taken).once('close', () => clearTimeout(silence));
     stream.end(body);
   });
 }

@@ -126,7 +126,9 @@ ${agentYaml}
   }
 
   /** Registers an entry of the agent, for this process unless its selectors are given; waits until it is served. */
-  async register(entry: Pick<Partial<WireEntry>, 'hint' | 'x509SvidTtl' | 'federatesWith'> & { spiffeId: ReturnType<typeof own> }) {
+  async register(
+    entry: Pick<Partial<WireEntry>, 'hint' | 'x509SvidTtl' | 'federatesWith'> & { spiffeId: ReturnType<typeof own> },
+  ) {
     const entries = [{ parentId: own(this.agentPath), selectors: [OWN_SELECTOR], ...entry }];
     const { results } = await this.admin(Entry).batchCreateEntry({ entries });
     await this.served(`spiffe://example.org${entry.spiffeId.path}`);
