@@ -74,6 +74,8 @@ export class StandInCa implements AsyncDisposable {
   bundleFailure: IdentityError | undefined;
   /** What attestation fails with. */
   attestationFailure: IdentityError | undefined;
+  /** What X509-SVIDs wait for before they are signed. */
+  signingGate: Promise<void> | undefined;
   isWatchable = true;
   isReattestable = false;
   agentTtlMs = 3_600_000;
@@ -241,7 +243,10 @@ export class StandInCa implements AsyncDisposable {
     });
     server.addService(Entry, { syncAuthorizedEntries: (requests) => this.#syncEntries(requests) });
     server.addService(SVID, {
-      batchNewX509SVID: ({ params }) => ({ results: params.map(({ entryId, csr }) => this.#signX509(entryId, csr)) }),
+      batchNewX509SVID: async ({ params }) => {
+        await this.signingGate;
+        return { results: params.map(({ entryId, csr }) => this.#signX509(entryId, csr)) };
+      },
       newJWTSVID: ({ entryId, audience }) => ({ svid: this.#signJwt(entryId, audience) }),
       batchNewWITSVID: ({ params }) => ({ results: params.map(({ entryId }) => this.#signWit(entryId)) }),
     });

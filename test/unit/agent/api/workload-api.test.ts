@@ -189,6 +189,55 @@ describe('FetchX509SVID', () => {
   });
 });
 
+describe('while an X.509-SVID is being signed', () => {
+  const isSigning = async (): Promise<void> =>
+    rig.until(() => rig.ca.calls.at(-1) === 'BatchNewX509SVID' && rig.ca.signed.length < 2);
+
+  test('[Workload API §4.3] the first message waits for it, so that it is the full set', async () => {
+    const gate = Promise.withResolvers<void>();
+    rig = await (await AgentRig.start({ prepare: (ca) => void (ca.signingGate = gate.promise) })).ready();
+    const first = rig.fetchX509();
+    await isSigning();
+    await rig.pass(0);
+    gate.resolve();
+    expect((await first).svids).toHaveLength(1);
+  });
+
+  test('[Workload API §4.3] a held stream pushes the full set once, when it is signed', async () => {
+    rig = await (await AgentRig.start()).ready();
+    const stream = rig.watchX509();
+    await stream.next();
+    const gate = Promise.withResolvers<void>();
+    rig.ca.signingGate = gate.promise;
+    rig.ca.put({ id: 'second', path: '/second', selectors: [ownUid], createdAt: 2 });
+    const pushed = stream.next();
+    await rig.until(() => rig.ca.calls.filter((name) => name === 'BatchNewX509SVID').length === 2);
+    gate.resolve();
+    expect((await pushed).value?.svids).toHaveLength(2);
+  });
+
+  test('a caller that goes away meanwhile leaves nothing behind, and others are served', async () => {
+    const gate = Promise.withResolvers<void>();
+    rig = await (await AgentRig.start({ prepare: (ca) => void (ca.signingGate = gate.promise) })).ready();
+    const gone = rig.workload.fetchX509SVID({}, { headers, signal: AbortSignal.timeout(50) });
+    expect(await codeOf(gone)).toBeOneOf(['cancelled', 'deadline_exceeded']);
+    gate.resolve();
+    expect((await rig.fetchX509()).svids).toHaveLength(1);
+  });
+
+  test('an SVID of the ID that the entry had before is served no more', async () => {
+    rig = await (await AgentRig.start()).ready();
+    await rig.fetchX509();
+    const gate = Promise.withResolvers<void>();
+    rig.ca.signingGate = gate.promise;
+    rig.ca.put({ id: 'web', path: '/renamed', selectors: [ownUid] });
+    await rig.until(() => rig.ca.calls.filter((name) => name === 'BatchNewX509SVID').length === 2);
+    const next = rig.fetchX509();
+    gate.resolve();
+    expect((await next).svids.map(({ spiffeId }) => spiffeId)).toEqual(['spiffe://example.org/renamed']);
+  });
+});
+
 describe('bundles', () => {
   test('[Workload API §5.2.2] FetchX509Bundles answers the own bundle and federated ones by trust domain ID', async () => {
     const foreign = TestCa.create({ trustDomain: 'foreign.org' });
