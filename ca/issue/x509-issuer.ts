@@ -16,7 +16,7 @@ import { signRecorded } from './sign-recorded.ts';
 import type { WorkerAuthority } from './signing-messages.ts';
 import type { SigningPool } from './signing-pool.ts';
 import { SigningQueue } from './signing-queue.ts';
-import { prepareX509, type IssuerProfile, type X509Order } from './x509-order.ts';
+import { admitX509, profileX509, type IssuerProfile, type X509Order } from './x509-order.ts';
 
 /** An X509-SVID to be issued; who may have it has been decided. */
 export interface X509Task {
@@ -75,15 +75,16 @@ export class X509Issuer {
 
   async #issueHere(task: X509Task, order: X509Order, authority: X509SigningAuthority): Promise<IssuedX509> {
     const profile = profileOf(authority, this.#options.trustDomain.name);
-    const prepared = prepareX509(order, profile);
-    const outline = { ...prepared, spiffeId: prepared.spiffeId.toString() };
+    const admitted = admitX509(order, profile);
+    const outline = { ...admitted, spiffeId: admitted.spiffeId.toString() };
     const record = recordOf(task, order, outline, authority.id);
-    const signature = await signRecorded(this.#options.audit, record, () => authority.key.sign(prepared.tbs, 'der'));
-    return issuedOf(
-      signPrepared(prepared, profile, () => signature),
-      order,
-      authority,
-    );
+    // The record goes to the disk while the certificate is made, linted and signed.
+    const signed = await signRecorded(this.#options.audit, record, async () => {
+      const prepared = profileX509(admitted, order, profile);
+      const signature = await authority.key.sign(prepared.tbs, 'der');
+      return signPrepared(prepared, profile, () => signature);
+    });
+    return issuedOf(signed, order, authority);
   }
 
   /** Issues many; each is issued or failed on its own. @throws IdentityError `unavailable` when none can be issued at all */

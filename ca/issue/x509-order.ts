@@ -50,24 +50,49 @@ const BACKDATE_MS = 10_000;
  * @throws IdentityError `invalid_argument` for the request, `internal` when the profile is not fit to be signed
  */
 export function prepareX509(order: X509Order, issuer: IssuerProfile): PreparedX509 {
+  return profileX509(admitX509(order, issuer), order, issuer);
+}
+
+/**
+ * The first half of {@link prepareX509}: verifies the request. All that an audit record says is known then.
+ *
+ * @throws IdentityError `invalid_argument`
+ */
+export function admitX509(order: X509Order, issuer: IssuerProfile): AdmittedX509 {
   const subject = order.keyKind === 'csr' ? readCsr(order, issuer) : readKey(order);
-  const { spki, spiffeId } = subject;
-  const serial = createSerialNumber();
+  const digest = createHash('sha256').update(subject.spki).digest('base64url');
+  return { ...subject, serial: createSerialNumber(), digest };
+}
+
+/**
+ * The second half of {@link prepareX509}: makes the profile and lints it.
+ *
+ * @throws IdentityError `invalid_argument` for a name that cannot be written, `internal` when it is not fit to be signed
+ */
+export function profileX509(admitted: AdmittedX509, order: X509Order, issuer: IssuerProfile): PreparedX509 {
+  const { spki, spiffeId, serial, digest } = admitted;
   const tbs = buildX509SvidTbs({
     serial,
     issuerRaw: issuer.issuerRaw,
     signatureAlgorithm: issuer.signatureAlgorithm,
     notBeforeMs: Math.floor((order.nowMs - BACKDATE_MS) / 1000) * 1000,
     notAfterMs: order.notAfterMs,
-    subject: subject.subjectRaw ?? DEFAULT_SVID_SUBJECT,
+    subject: admitted.subjectRaw ?? DEFAULT_SVID_SUBJECT,
     spki,
     id: spiffeId,
-    dnsNames: subject.dnsNames,
+    dnsNames: admitted.dnsNames,
     subjectKeyId: subjectKeyIdOf(spki),
     authorityKeyId: issuer.authorityKeyId,
   });
   lintX509Svid(tbs, { nowMs: order.nowMs, authorityNotAfterMs: issuer.expiresAtMs, id: spiffeId });
-  return { tbs, spiffeId, serial, digest: createHash('sha256').update(spki).digest('base64url') };
+  return { tbs, spiffeId, serial, digest };
+}
+
+/** A request that may be granted, and what its certificate will be known by. */
+export interface AdmittedX509 extends CertifiedSubject {
+  readonly serial: Uint8Array;
+  /** SHA-256 of the key, base64url. */
+  readonly digest: string;
 }
 
 /** What is certified, and for whom. */
