@@ -2,9 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { chmod, lstat, mkdir, rename, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { IdentityError } from '../../core/errors.ts';
 import { acceptInto } from './accept.ts';
-import { LISTEN_BACKLOG } from './limits.ts';
+import { DEFAULT_LIMITS, LISTEN_BACKLOG } from './limits.ts';
+import { onOpening } from './path-authority.ts';
 import type { GrpcServer } from './server.ts';
 
 /** How a unix socket is served. */
@@ -43,7 +45,9 @@ export async function listenUnix<P>(
   }
   await mkdir(dirname(path), { recursive: true });
   await refuseIfServed(path);
-  const listener = createServer((socket) => acceptInto(server, socket, { identify: onAccept, onRefused }));
+  const open = (socket: Socket, serve: (stream: Duplex) => void): void =>
+    onOpening(socket, DEFAULT_LIMITS.handshakeTimeoutMs, serve);
+  const listener = createServer((socket) => acceptInto(server, socket, { identify: onAccept, onRefused, open }));
   const inode = await bind(listener, path, mode);
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => (closed ??= unbind(listener, path, inode));

@@ -28,8 +28,9 @@ export class RawFrames implements Disposable {
   #data = Buffer.alloc(0);
   #wake: () => void = () => {};
 
-  constructor(port: number) {
-    this.socket = net.connect(port, '127.0.0.1');
+  /** @param target a loopback port, or the path of a unix socket */
+  constructor(target: number | string) {
+    this.socket = typeof target === 'string' ? net.connect(target) : net.connect(target, '127.0.0.1');
     this.socket.on('error', () => {});
     this.closed = new Promise((resolve) => this.socket.once('close', () => resolve()));
     this.socket.once('close', () => this.#wake());
