@@ -14,9 +14,11 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
-import { basename, delimiter, join, relative } from 'node:path';
+import { basename, delimiter, join, relative, sep } from 'node:path';
 
 const goModule = join(import.meta.dirname, '..', 'go');
+const rustPackage = join(import.meta.dirname, '..', 'rust');
+const mavenProject = join(import.meta.dirname, '..', 'java');
 const underWay = new Map<string, Promise<string>>();
 
 /** Where toolchain products live: `COUNTERSIGN_CACHE`, or `~/.cache/countersign`. */
@@ -74,6 +76,36 @@ export async function goProgram(name: string): Promise<string> {
 }
 
 /**
+ * Builds `test/rust`, with the crates that its lock file pins.
+ *
+ * @returns The binary's path.
+ */
+export async function cargoProgram(): Promise<string> {
+  return once(join(cacheFolder(), 'rust', `workload-${hashOfFolder(rustPackage)}`), async (target) => {
+    const scratch = `${target}.${randomUUID()}`;
+    await run('cargo', ['build', '--locked', '--quiet', '--target-dir', scratch], { cwd: rustPackage });
+    renameSync(join(scratch, 'debug', 'workload'), target);
+    rmSync(scratch, { recursive: true });
+  });
+}
+
+/**
+ * Compiles `test/java` and gathers the libraries that its `pom.xml` pins.
+ *
+ * @returns The class path.
+ */
+export async function mavenProgram(): Promise<string> {
+  const folder = await once(join(cacheFolder(), 'java', `workload-${hashOfFolder(mavenProject)}`), async (target) => {
+    const scratch = `${target}.${randomUUID()}`;
+    const goals = ['compiler:compile', 'dependency:copy-dependencies', '-DincludeScope=runtime'];
+    const places = [`-DbuildDirectory=${scratch}`, `-DoutputDirectory=${join(scratch, 'lib')}`];
+    await run('mvn', ['--quiet', '--batch-mode', ...goals, ...places], { cwd: mavenProject });
+    renameSync(scratch, target);
+  });
+  return `${join(folder, 'classes')}${delimiter}${join(folder, 'lib', '*')}`;
+}
+
+/**
  * Makes a Python environment with the packages.
  *
  * @param requirements Each with its exact version: `spiffe==0.2.2`.
@@ -119,9 +151,12 @@ async function run(command: string, args: readonly string[], { cwd, env }: RunOp
   if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}:\n${Buffer.concat(output).toString()}`);
 }
 
+/** Of every file but what was built in the folder by hand. */
 function hashOfFolder(folder: string): string {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const files = entries.map((entry) => join(entry.parentPath, entry.name)).sort();
+  const built = join(folder, 'target', sep);
+  const files = entries.map((entry) => join(entry.parentPath, entry.name)).filter((file) => !file.startsWith(built));
+  files.sort();
   const hash = createHash('sha256');
   for (const file of files) hash.update(relative(folder, file)).update('\0').update(readFileSync(file)).update('\0');
   return hash.digest('hex').slice(0, 16);
