@@ -1,5 +1,3 @@
-import { resolve } from 'node:path';
-
 import { IdentityError } from '../core/errors.ts';
 
 /** The variable that names the Workload API's endpoint (SPIFFE Workload Endpoint §4). */
@@ -18,8 +16,9 @@ export type WorkloadEndpoint =
  */
 export function parseWorkloadEndpoint(address: string): WorkloadEndpoint {
   const fault = (message: string): IdentityError => new IdentityError('invalid_argument', message, { field: ENDPOINT_VARIABLE });
-  const [, unixPath] = /^unix:(?:\/\/(?=\/))?([^?#]+)$/.exec(address) ?? [];
-  if (unixPath !== undefined) return { kind: 'unix', path: resolve(unixPath) };
+  // No authority, and an absolute path.
+  const [, unixPath] = /^unix:(?:\/\/(?=\/))?(\/(?!\/)[^?#]*)$/.exec(address) ?? [];
+  if (unixPath !== undefined) return { kind: 'unix', path: unixPath };
   const [, v6, v4, port] = /^tcp:\/\/(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(address) ?? [];
   const host = v6 ?? v4;
   if (host !== undefined && Number(port) <= 65_535) return { kind: 'tcp', host, port: Number(port) };

@@ -127,8 +127,17 @@ function formatRequirement({ requirement, tests }: RequirementRow): string {
 
 function formatRpc(service: DescService, method: string, tests: readonly TestResult[]): string {
   const short = shortName(service);
-  const own = tests.filter(({ fullName }) => rpcTags(fullName).some((tag) => namesRpc(tag, short, method)));
+  const path = `${service.typeName}/${method}`;
+  const own = tests
+    .filter(({ fullName }) => fullName.includes(path) || rpcTags(fullName).some((tag) => namesRpc(tag, short, method)))
+    .map((test) => ({ ...test, title: describeProbe(test, path) }));
   return tableRow([`\`${short}.${method}\``, titlesOf(own), clientsOf(own), resultOf(own, undefined)]);
+}
+
+/** Tests that go through all RPCs have the RPC as their title. */
+function describeProbe({ fullName, title }: TestResult, path: string): string {
+  if (fullName.includes('[SPIRE authorization]')) return 'who may call it';
+  return title.replace(path, '').trim() === '' ? 'a call' : title.replace(`${path} `, '').replace(path, 'it');
 }
 
 const SERVICES: readonly DescService[] = [

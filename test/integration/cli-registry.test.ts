@@ -200,7 +200,7 @@ describe('bundle and federation', () => {
     expect(await failure('bundle delete --trust-domain other.org --mode hard')).toContain('restrict, delete, dissociate');
   });
 
-  test('federation create, list, show, update, refresh and delete', async () => {
+  test('[SPIFFE Federation §5.1] federation create asks for URL, profile and trust domain; list, show, update, refresh, delete', async () => {
     const create = 'federation create --trust-domain other.org --bundle-endpoint-url https://127.0.0.1:9/';
     expect(await failure(create)).toContain('--bundle-endpoint-profile https_web|https_spiffe is missing');
     expect(await failure(`${create} --bundle-endpoint-profile https_spiffe`)).toContain('together with --endpoint-spiffe-id ID');

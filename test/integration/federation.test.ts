@@ -160,7 +160,7 @@ describe('two trust domains of ours, https_spiffe', () => {
       for (const agent of agents) await agent[Symbol.asyncDispose]();
     });
 
-    test('[SPIFFE Federation] [go-spiffe] mTLS between the two trust domains', async () => {
+    test('[SPIFFE Federation §4.2, §5.1] [go-spiffe] mTLS between the two trust domains: each bundle under its own name', async () => {
       const [eastAgent, westAgent] = agents;
       const words = ['-addr', `unix:${westAgent.socket}`, '-authorize', 'spiffe://east.org/client', 'serve', '127.0.0.1:0'];
       const { spawn } = await import('node:child_process');
@@ -269,13 +269,13 @@ describe('an endpoint of the web, https_web', () => {
       }
     ).spiffe_sequence;
 
-  test('[SPIFFE Federation §5.2.1] is fetched with the roots of the web', async () => {
+  test('[SPIFFE Federation §5, §5.2.1.2] is fetched with the roots of the web', async () => {
     answer = { body: document(5) };
     expect(await refresh()).toMatchObject({ code: 0, stderr: '' });
     expect(await sequence()).toBe(5);
   });
 
-  test('[SPIFFE Trust Domain and Bundle §4.1.1] a lower sequence number changes nothing, a higher one does', async () => {
+  test('[SPIFFE Federation §4.2] a lower sequence number changes nothing, a higher one does', async () => {
     answer = { body: document(4) };
     expect((await refresh()).code).toBe(0);
     expect(await sequence()).toBe(5);
@@ -315,7 +315,7 @@ describe('an endpoint of the web, https_web', () => {
     }
   });
 
-  test('[SPIFFE Federation §5.2.1] a plain URL or one with a user is refused', async () => {
+  test('[SPIFFE Federation §5.2.1.1, §5.2.2.1] a plain URL or one with a user is refused', async () => {
     for (const url of ['http://localhost/bundle', 'https://me@localhost/bundle']) {
       const { code } = await tryAdmin(ca, 'federation', 'update', '--trust-domain', 'web.org', '--bundle-endpoint-url', url);
       expect({ url, code }).toEqual({ url, code: 1 });

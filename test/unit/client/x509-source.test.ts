@@ -17,7 +17,7 @@ describe('X509Source', () => {
     expect(agent.securityHeaders).toEqual(['true']);
   });
 
-  it('holds the newest context and tells of each', async () => {
+  it('[Workload API §4.4] holds the newest context, whole, and tells of each', async () => {
     await using agent = await StandInAgent.start(x509Response(ca, ca.issueX509Svid('/web')));
     await using source = await X509Source.open({ address: agent.address });
     const first = source.value.svids[0].chain[0]?.serialHex;
@@ -47,7 +47,7 @@ describe('X509Source', () => {
     expect(agent.fetches).toBe(1);
   });
 
-  it('keeps the last context while the agent is away, and reconnects', async () => {
+  it('[Workload API §4.2] keeps the last context while the agent is away, and connects again', async () => {
     const agent = await StandInAgent.start(x509Response(ca, ca.issueX509Svid('/web')));
     const lost = Promise.withResolvers<void>();
     await using source = await X509Source.open({ address: agent.address, onError: () => lost.resolve() });

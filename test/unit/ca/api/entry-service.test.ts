@@ -118,7 +118,8 @@ describe('entry.v1', () => {
     const filters: readonly [Filter, readonly string[]][] = [
       [{ byParentId: parentId }, ['/list-1', '/list-2']],
       [{ byParentId: parentId, byDownstream: true }, ['/list-2']],
-      [{ byParentId: parentId, byDownstream: false }, ['/list-1']],
+      // As in SPIRE, whose command always says false.
+      [{ byParentId: parentId, byDownstream: false }, ['/list-1', '/list-2']],
       [{ bySpiffeId: own('/list-1') }, ['/list-1']],
       [{ byParentId: parentId, byHint: 'internal' }, ['/list-1']],
       [{ bySelectors: { selectors: both, match: Match.MATCH_EXACT } }, ['/list-1']],

@@ -39,9 +39,9 @@ describe('localauthority.v1', () => {
       revoke: (authorityId: string) => service().revokeWITAuthority({ authorityId }),
     },
   };
-  test.each(['JWT', 'X509', 'WIT'] as const)(
-    '[SPIRE localauthority.v1.Get%1$sAuthorityState, Prepare, Activate, Taint, Revoke] an %s authority lives its life',
-    async (kind) => {
+  test.each([{ kind: 'JWT' }, { kind: 'X509' }, { kind: 'WIT' }] as const)(
+    '[SPIRE localauthority.v1.Get$kindAuthorityState, Prepare, Activate, Taint, Revoke] an $kind authority lives its life',
+    async ({ kind }) => {
       const { state, prepare, activate, taint, revoke } = kinds[kind];
       const { active: first } = await state();
       const firstId = first?.authorityId ?? '';
