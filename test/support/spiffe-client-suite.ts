@@ -15,16 +15,15 @@ const keyIdOf = ({ token }: TokenLine): unknown =>
  *
  * @param tag Stands before each title, such as `[client: java-spiffe]`.
  * @param build Builds the program; resolves with its command and first arguments.
- * @param yaml More lines of `ca.yaml`.
  */
-export function testSpiffeClient(tag: string, build: () => Promise<readonly string[]>, yaml = ''): void {
+export function testSpiffeClient(tag: string, build: () => Promise<readonly string[]>): void {
   let command: readonly string[] = [];
   let rig: SpiffeClientRig;
   let foreignAuthority = '';
 
   beforeAll(async () => {
     command = await build();
-    rig = await SpiffeClientRig.start(command, yaml);
+    rig = await SpiffeClientRig.start(command);
     foreignAuthority = Buffer.from(await rig.federate('foreign.org')).toString('hex');
     await rig.register({ federatesWith: ['foreign.org'], hint: 'internal' });
     if (isInstalled('go')) await rig.registerPeer();
@@ -56,7 +55,7 @@ export function testSpiffeClient(tag: string, build: () => Promise<readonly stri
   });
 
   test(`${tag} refused without an entry [Workload API §4.4]`, async () => {
-    await using empty = await SpiffeClientRig.start(command, yaml);
+    await using empty = await SpiffeClientRig.start(command);
     for (const args of [['x509'], ['bundles'], ['jwtbundles'], ['jwt', 'orders']]) {
       const line = await empty.run(...args);
       expect(line).toMatchObject({ code: 'permission_denied' });
@@ -65,7 +64,7 @@ export function testSpiffeClient(tag: string, build: () => Promise<readonly stri
   });
 
   test(`${tag} follows the agent over a restart`, async () => {
-    await using restarted = await SpiffeClientRig.start(command, yaml);
+    await using restarted = await SpiffeClientRig.start(command);
     await restarted.register();
     await using watching = restarted.spawn('watch');
     const before = leafIn(await watching.until((line) => svidsIn(line).length === 1));
@@ -76,7 +75,7 @@ export function testSpiffeClient(tag: string, build: () => Promise<readonly stri
   const withPeer = isInstalled('go') ? test : test.skip;
 
   withPeer(`${tag} SVIDs of ${TTL_SECONDS} s rotate before they expire, and a server with them goes on (needs go)`, async () => {
-    await using rotating = await SpiffeClientRig.start(command, yaml);
+    await using rotating = await SpiffeClientRig.start(command);
     await rotating.register({ x509SvidTtl: TTL_SECONDS });
     await rotating.registerPeer();
     await using server = rotating.spawn('serve', PEER_ID);

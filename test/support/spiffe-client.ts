@@ -67,11 +67,11 @@ export class SpiffeClientRig implements AsyncDisposable {
   }
 
   /** Starts both without an entry; `command` is the program and its first arguments. */
-  static async start(command: readonly string[], yaml = ''): Promise<SpiffeClientRig> {
+  static async start(command: readonly string[]): Promise<SpiffeClientRig> {
     const resources = new AsyncDisposableStack();
     const folder = await mkdtemp(join(tmpdir(), 'client-'));
     resources.defer(() => rm(folder, { recursive: true, force: true }));
-    const ca = resources.use(await RunningCa.start({ yaml }));
+    const ca = resources.use(await RunningCa.start());
     const rig = new SpiffeClientRig({ ca, command, folder, resources, agent: await startAgentIn(folder, ca) });
     // Until the agent has synchronised it would answer UNAVAILABLE.
     await rig.#register('/test', process.execPath, {});
