@@ -86,7 +86,7 @@ export class NodeIdentity implements AsyncDisposable {
     if (saved !== undefined) this.#bundle.set(saved.bundle);
     const svid = saved?.svid;
     if (svid !== undefined && svid.leaf.notAfterMs > clock.nowMs()) {
-      await this.#adopt(svid);
+      await this.#adopt(svid, svid.leaf.notBeforeMs);
       log.info({ spiffeId: svid.id.toString() }, 'agent resumed');
       return;
     }
@@ -187,12 +187,12 @@ export class NodeIdentity implements AsyncDisposable {
   }
 
   // The CA forgets the SVID before as soon as this one is used: killed in between, the agent must come back with this one.
-  async #adopt(svid: AgentSvid): Promise<void> {
+  // The CA dates certificates back a little, and half of a short life must not be over when it begins, so a new one lives from
+  // now on; one from before a restart does not, else an agent that restarts often would never renew it.
+  async #adopt(svid: AgentSvid, notBeforeMs = this.#options.clock.nowMs()): Promise<void> {
     this.#newest = svid;
     await this.#save();
     const { clock } = this.#options;
-    // The CA dates certificates back a little; half of a short life must not be over when it begins.
-    const notBeforeMs = Math.max(svid.leaf.notBeforeMs, clock.nowMs());
     this.#lifetime = new Lifetime({ notBeforeMs, expiresAtMs: svid.leaf.notAfterMs }, clock, Math.random());
     this.#svid.set(svid);
     this.connection.renew();

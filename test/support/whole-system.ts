@@ -27,6 +27,8 @@ export interface WholeSystemOptions {
   readonly agentYaml?: string;
   /** Where the data of the CA lives; below {@link WholeSystem.folder} unless given. */
   readonly caDataDir?: string;
+  /** Where the state of the agent lives; `data` beside its configuration unless given. */
+  readonly agentDataDir?: string;
   readonly logLevel?: string;
   /** The command instead of the checkout's own. */
   readonly command?: string;
@@ -35,14 +37,23 @@ export interface WholeSystemOptions {
 /** An ID in example.org as it goes on the wire. */
 export const own = (path: string) => ({ trustDomain: 'example.org', path });
 
+const SERVED_WITHIN_MS = 20_000;
+
 /** The selector of this test's own process. */
 export const OWN_SELECTOR = { type: 'unix', value: `uid:${process.getuid?.() ?? 0}` };
+
+type EntryFields = Pick<Partial<WireEntry>, 'hint' | 'x509SvidTtl' | 'federatesWith'> & {
+  readonly spiffeId: ReturnType<typeof own>;
+  readonly parentId?: ReturnType<typeof own>;
+};
+
+const JOIN_TOKEN = 'attestor: { joinTokenFile: ./token }';
 
 export class WholeSystem implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'whole-'));
   readonly #options: WholeSystemOptions;
   readonly #connections: GrpcConnection[] = [];
-  ca: DaemonProcess;
+  #ca: DaemonProcess | undefined;
   agent: DaemonProcess | undefined;
   /** The join token that the agent attested with. */
   token = '';
@@ -52,7 +63,12 @@ export class WholeSystem implements AsyncDisposable {
   private constructor(options: WholeSystemOptions, ports: readonly [number, number]) {
     this.#options = options;
     [this.grpcPort, this.httpPort] = ports;
-    this.ca = this.spawnCa();
+  }
+
+  /** The CA's process, or the last one. */
+  get ca(): DaemonProcess {
+    if (this.#ca === undefined) throw new Error('the CA was not started yet');
+    return this.#ca;
   }
 
   /** Starts the CA, then the agent, and registers this process as `/web`. */
@@ -63,9 +79,11 @@ export class WholeSystem implements AsyncDisposable {
     return system;
   }
 
-  /** Starts the CA alone. */
-  static async startCa(options: WholeSystemOptions = {}): Promise<WholeSystem> {
+  /** Starts the CA alone; files that its configuration names are made before. */
+  static async startCa(options: WholeSystemOptions = {}, prepare: (folder: string) => void = () => {}): Promise<WholeSystem> {
     const system = new WholeSystem(options, [await freePort(), await freePort()]);
+    prepare(system.folder);
+    system.spawnCa();
     await system.ca.logged('"ca serves"');
     return system;
   }
@@ -97,7 +115,7 @@ rateLimits: { attestation: 0, signing: 0 }
 log: { level: ${logLevel} }
 ${caYaml}
 `;
-    return (this.ca = new DaemonProcess({ kind: 'ca', folder: this.folder, config, ...(command && { command }) }));
+    return (this.#ca = new DaemonProcess({ kind: 'ca', folder: this.folder, config, ...(command && { command }) }));
   }
 
   /** Makes a token and starts an agent with it; resolves when it has synchronised. */
@@ -110,10 +128,10 @@ ${caYaml}
 
   /** Starts the agent's process, on the state from before if there is any. */
   spawnAgent({ wrapper = [], server = this.grpcPort }: { wrapper?: readonly string[]; server?: number } = {}): DaemonProcess {
-    const { agentYaml = 'attestor: { joinTokenFile: ./token }', logLevel = 'info', command } = this.#options;
+    const { agentYaml = JOIN_TOKEN, agentDataDir = './data', logLevel = 'info', command } = this.#options;
     const config = `
 trustDomain: example.org
-dataDir: ./data
+dataDir: ${agentDataDir}
 server: "127.0.0.1:${server}"
 bootstrap: { insecure: true }
 workloadAttestors: { unix: {} }
@@ -126,22 +144,21 @@ ${agentYaml}
   }
 
   /** Registers an entry of the agent, for this process unless its selectors are given; waits until it is served. */
-  async register(
-    entry: Pick<Partial<WireEntry>, 'hint' | 'x509SvidTtl' | 'federatesWith'> & { spiffeId: ReturnType<typeof own> },
-  ) {
+  async register(entry: EntryFields): Promise<string> {
     const entries = [{ parentId: own(this.agentPath), selectors: [OWN_SELECTOR], ...entry }];
     const { results } = await this.admin(Entry).batchCreateEntry({ entries });
     await this.served(`spiffe://example.org${entry.spiffeId.path}`);
     return results[0]?.entry?.id ?? '';
   }
 
-  /** Waits until the agent gives this identity to this process. */
+  /** Waits until the agent gives this identity to this process. @throws Error with the agent's log when it takes too long */
   async served(id: string): Promise<void> {
-    for (;;) {
+    for (const startMs = performance.now(); performance.now() - startMs < SERVED_WITHIN_MS;) {
       const answer = await fetchX509(this.workloadSocket).catch(() => undefined);
       if (answer?.svids.some(({ spiffeId }) => spiffeId === id)) return;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
+    throw new Error(`${id} is not served:\n${this.agent?.log}`);
   }
 
   /** A client on the CA's private socket, on a connection of its own. */
@@ -186,7 +203,7 @@ ${agentYaml}
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.closeClients();
-    await Promise.all([this.agent?.kill(), this.ca.kill()]);
+    await Promise.all([this.agent?.kill(), this.#ca?.kill()]);
     rmSync(this.folder, { recursive: true, force: true });
   }
 
