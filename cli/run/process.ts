@@ -2,12 +2,14 @@ import { resolve } from 'node:path';
 
 import type { CommandRun, Invocation } from '../command.ts';
 
-// A daemon's heap is kept small on purpose: the young generation would otherwise grow to hundreds of megabytes under load.
-const CA_FLAGS: readonly string[] = ['--max-semi-space-size=8'];
+// A daemon's heap is kept small on purpose: the young generation would otherwise grow to hundreds of megabytes under load. So small
+// a one is collected by one thread as fast as by several, with less memory.
+const CA_FLAGS: readonly string[] = ['--max-semi-space-size=8', '--no-parallel-scavenge'];
 // An agent runs on every node: collected early (24 MB) and with ample room (256 MB), compiling on its own thread, whose memory the
 // others would keep, it stays under 107 MiB at full load.
 const AGENT_FLAGS: readonly string[] = [
   '--max-semi-space-size=1',
+  '--no-parallel-scavenge',
   '--initial-old-space-size=24',
   '--max-old-space-size=256',
   '--no-concurrent-recompilation',
