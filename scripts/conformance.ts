@@ -39,22 +39,25 @@ export interface Requirement {
   readonly words: RegExp;
   /** Why no test is needed, where none is. */
   readonly note: string | undefined;
+  /** Further sections whose tests count. */
+  readonly also: readonly string[];
 }
 
 /** Reads the committed list of requirements. */
 export function readRequirements(): readonly Requirement[] {
   // The cast is sound: the file is ours, and a test reads it as well.
   const standards = parse(readFileSync(join(ROOT, 'test/conformance/requirements.yaml'), 'utf8')) as Readonly<
-    Record<string, readonly (readonly [string, string, string, string?, string?])[]>
+    Record<string, readonly (readonly [string, string, string, string?, (string | null)?, (readonly string[])?])[]>
   >;
   return Object.entries(standards).flatMap(([standard, rows]) =>
-    rows.map(([section, level, statement, words = '', note]) => ({
+    rows.map(([section, level, statement, words = '', note = null, also = []]) => ({
       standard,
       section,
       level,
       statement,
       words: new RegExp(words, 'i'),
-      note,
+      note: note ?? undefined,
+      also,
     })),
   );
 }
@@ -176,10 +179,13 @@ function namesRpc(tag: string, service: string, method: string): boolean {
   return others.includes(`${service}.${method}`);
 }
 
-function testsOf({ standard, section, words }: Requirement, tests: readonly TestResult[]): readonly TestResult[] {
+function testsOf({ standard, section, words, also }: Requirement, tests: readonly TestResult[]): readonly TestResult[] {
   return tests.filter(
     ({ fullName }) =>
-      words.test(fullName) && tagsOf(fullName).some((tag) => sectionsOf(tag, standard).some((at) => isWithin(at, section))),
+      words.test(fullName) &&
+      tagsOf(fullName).some((tag) =>
+        sectionsOf(tag, standard).some((at) => [section, ...also].some((wanted) => isWithin(at, wanted))),
+      ),
   );
 }
 

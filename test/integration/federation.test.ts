@@ -227,6 +227,8 @@ describe('an endpoint of the web, https_web', () => {
     writeFileSync(join(folder, 'web-root.pem'), web.rootPem);
     const leaf = issueCertificate(web.root, { subject: { commonName: 'localhost' }, dnsNames: ['localhost'] });
     const key = leaf.key.privateKey.export({ type: 'pkcs8', format: 'pem' });
+    writeFileSync(join(folder, 'web.crt'), encodePem('CERTIFICATE', leaf.der));
+    writeFileSync(join(folder, 'web.key'), key);
     server = createServer({ cert: encodePem('CERTIFICATE', leaf.der), key }, (_request, response) => {
       if (answer.location === undefined) response.end(answer.body);
       else response.writeHead(302, { location: answer.location }).end();
@@ -273,6 +275,23 @@ describe('an endpoint of the web, https_web', () => {
     answer = { body: document(5) };
     expect(await refresh()).toMatchObject({ code: 0, stderr: '' });
     expect(await sequence()).toBe(5);
+  });
+
+  test('[SPIFFE Federation §5.2.1] ours fetches from ours', async () => {
+    const files = `certFile: ${join(folder, 'web.crt')}, keyFile: ${join(folder, 'web.key')}`;
+    await using peer = await CaProcess.start({
+      trustDomain: 'peer.org',
+      yaml: `federation: { endpoint: { profile: https_web } }\npublicTls: { ${files} }`,
+    });
+    const url = `https://localhost:${peer.publicPort}/`;
+    await admin(
+      ca,
+      ...`federation create --trust-domain peer.org --bundle-endpoint-profile https_web --bundle-endpoint-url ${url}`.split(' '),
+    );
+    await admin(ca, 'federation', 'refresh', '--trust-domain', 'peer.org');
+    const fetched = await admin(ca, 'bundle', 'list', '--trust-domain', 'peer.org', '--format', 'spiffe');
+    expect(JSON.parse(fetched)).toEqual(JSON.parse(await admin(peer, 'bundle', 'show', '--format', 'spiffe')));
+    await admin(ca, 'federation', 'delete', '--trust-domain', 'peer.org');
   });
 
   test('[SPIFFE Federation §4.2] a lower sequence number changes nothing, a higher one does', async () => {

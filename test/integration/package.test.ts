@@ -65,7 +65,7 @@ describe('the package', () => {
   test('the command runs a CA and administers it', async () => {
     expect((await run('--help')).stdout).toContain('countersign');
     const config = 'trustDomain: example.org\ndataDir: ./data\nlisten: { grpc: "127.0.0.1:0", admin: "unix:./run/a.sock" }\n';
-    await using _ca = new DaemonProcess({ kind: 'ca', folder: home, config, command: bin });
+    await using ca = new DaemonProcess({ kind: 'ca', folder: home, config, command: bin });
     expect(await run('ca', 'healthcheck', '--socket', 'run/a.sock', '--wait', '20s')).toMatchObject({
       code: 0,
       stdout: 'serving\n',
@@ -83,6 +83,7 @@ describe('the package', () => {
     expect(minted).toMatchObject({ code: 0, stderr: '' });
     const token = await run('jwt', 'mint', '--socket', 'run/a.sock', '--spiffe-id', 'spiffe://example.org/x', '--audience', 'a');
     expect(token.stdout.split('.')).toHaveLength(3);
+    expect(ca.exitCode).toBeUndefined();
   });
 
   test('the library loads', async () => {

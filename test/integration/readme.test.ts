@@ -26,7 +26,7 @@ describe('the README', () => {
     checkout = new Checkout();
     const blocks = [...readme, ...guide].map((block, index) => `echo "::block ${index}"\n${block}`);
     // Job control, as a terminal has it: the README stops its jobs by number.
-    let script = ['set -em', ...blocks, 'echo ::stop', 'kill %1 %2', 'wait || true', 'echo ::end', ''].join('\n');
+    let script = ['set -em', ...blocks, 'echo ::stop', 'kill %1 %2 || true', 'wait || true', 'echo ::end', ''].join('\n');
     for (const port of PORTS) script = script.replaceAll(`:${port}`, `:${await freePort()}`);
     writeFileSync(join(checkout.path, 'walk.sh'), script);
     finished = await runToEnd('bash', ['walk.sh'], { cwd: checkout.path });
