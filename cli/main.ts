@@ -20,6 +20,10 @@ async function main(words: readonly string[]): Promise<number> {
 }
 
 async function runCommand(words: readonly string[], terminal: Terminal): Promise<number> {
+  if (words[0] === '--version' || words[0] === 'version') {
+    terminal.write(`${await packageVersion()}\n`);
+    return 0;
+  }
   const command = findCommand(COMMANDS, words);
   if (command === undefined) return overview(words, terminal);
   const own = words.slice(command.path.length);
@@ -36,11 +40,20 @@ async function runCommand(words: readonly string[], terminal: Terminal): Promise
 function overview(words: readonly string[], terminal: Terminal): number {
   const [first] = words;
   const group = COMMANDS.filter(({ path }) => path[0] === first);
-  const asked = first === undefined || first === 'help' || first === '--help' || first === '-h';
+  const isHelp = (word: string | undefined): boolean => word === 'help' || word === '--help' || word === '-h';
+  const asked = first === undefined || isHelp(first) || (group.length > 0 && isHelp(words[1]));
   const text = formatOverview(group.length > 0 ? group : COMMANDS);
-  if (asked || group.length > 0) terminal.write(text);
+  if (asked) terminal.write(text);
   else terminal.writeError(`countersign: "${words.join(' ')}" is no command\n\n${text}`);
   return asked ? 0 : 2;
+}
+
+/** The version in package.json, which lies beside the folder of this file, built or not. */
+async function packageVersion(): Promise<string> {
+  const { readFile } = await import('node:fs/promises');
+  // The cast is sound: it is our own file.
+  const { version } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+  return version;
 }
 
 /** What the user reads: the text of a known failure, or of an unknown one with its kind. */

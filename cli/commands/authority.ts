@@ -24,7 +24,7 @@ export const AUTHORITY_COMMANDS: readonly CommandSpec[] = [
       prepare: 'Make the next authority and publish its key, so that it can be activated later',
       activate: 'Sign with the prepared authority from now on',
       taint: 'Declare an old authority unsafe: all that it signed is replaced now',
-      revoke: 'Remove a tainted or old authority from the bundle: nothing that it signed is trusted any more',
+      revoke: 'Remove a tainted authority from the bundle: nothing that it signed is trusted any more',
     }[step],
     options: { ...KIND, ...(step === 'prepare' ? {} : AUTHORITY), ...CA_OPTIONS, ...OUTPUT_OPTION },
     examples: [`countersign authority ${step} --kind x509${step === 'prepare' ? '' : ' --authority-id 5f3c…'}`],

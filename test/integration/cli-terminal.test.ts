@@ -1,5 +1,5 @@
 // What needs no CA: help, completion, faults of a configuration, words that are no command.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -36,10 +36,22 @@ describe('help', () => {
     const unknown = await countersign(['frobnicate']);
     expect(unknown.code).toBe(2);
     expect(unknown.stderr).toContain('"frobnicate" is no command');
-    const group = await countersign(['entry']);
+    expect(await countersign(['entry', 'frobnicate'])).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringContaining('"entry frobnicate" is no command'),
+    });
+    const group = await countersign(['entry', '--help']);
+    expect(group.code).toBe(0);
     expect(group.stdout).toContain('entry create');
     expect(group.stdout).not.toContain('agent list');
   });
+});
+
+test('--version prints the version of the package', async () => {
+  // The cast is sound: package.json has this field.
+  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as { version: string };
+  expect(await countersign(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
 });
 
 describe('--check-config', () => {
