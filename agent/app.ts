@@ -110,7 +110,7 @@ function createParts(options: Assembly, resources: AsyncDisposableStack): Parts 
     node.updateBundle(cache.bundles.own);
     serving.set(cache.ready);
   };
-  const synchronizer = createSynchronizer(options, node, apply);
+  const synchronizer = createSynchronizer(options, node, { apply, onConnected: () => cache.retrySigning() });
   const attestors = createWorkloadAttestors(config.workloadAttestors, clock);
   const attestation = resources.use(new WorkloadAttestation({ attestors, clock, log: levels.component('attestation') }));
   const observability = new Observability({ node, cache, jwtSvids, synchronizer, clock });
@@ -133,14 +133,14 @@ function createNode({ config, clock, levels }: Assembly): NodeIdentity {
 function createSynchronizer(
   { config, clock, levels }: Assembly,
   node: NodeIdentity,
-  apply: (update: CacheUpdate) => void,
+  target: { readonly apply: (update: CacheUpdate) => void; readonly onConnected: () => void },
 ): Synchronizer {
   return new Synchronizer({
     connection: node.connection,
     trustDomain: config.trustDomain,
     clock,
     log: levels.component('sync'),
-    apply,
+    ...target,
     recover: (error, signal) => node.recover(error, signal),
   });
 }

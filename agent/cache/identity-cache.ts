@@ -106,6 +106,11 @@ export class IdentityCache implements IdentitySource, Disposable {
     this.#schedule();
   }
 
+  /** Has signed at once what could not be signed before: the CA is in touch again. */
+  retrySigning(): void {
+    this.#signer.retryNow();
+  }
+
   [Symbol.dispose](): void {
     this.#timer?.cancel();
     this.#signer[Symbol.dispose]();

@@ -31,6 +31,7 @@ export class X509Signer implements Disposable {
   readonly #urgent = new Set<EntryRecord>();
   readonly #stopped = new AbortController();
   #isRunning = false;
+  #pause = new AbortController();
 
   constructor(options: X509SignerOptions) {
     this.#options = options;
@@ -49,6 +50,11 @@ export class X509Signer implements Disposable {
   /** Takes these before all others: a caller waits for them. */
   hurry(records: Iterable<EntryRecord>): void {
     for (const record of records) if (this.#queue.has(record)) this.#urgent.add(record);
+  }
+
+  /** Tries at once what failed before: the CA is in touch again. */
+  retryNow(): void {
+    this.#pause.abort();
   }
 
   /** Forgets an entry that is gone. */
@@ -85,9 +91,15 @@ export class X509Signer implements Disposable {
         for (const record of batch) this.#queue.add(record);
         // The CA is out of reach for all of them: nobody waits for those further back in the queue either.
         this.#conclude([...this.#queue]);
-        await sleep(this.#options.clock, backoff.nextMs(), signal);
+        await this.#pauseFor(backoff.nextMs(), signal);
       }
     }
+  }
+
+  async #pauseFor(delayMs: number, signal: AbortSignal): Promise<void> {
+    this.#pause = new AbortController();
+    // Cut short or not, the loop goes on; it looks at its own signal itself.
+    await sleep(this.#options.clock, delayMs, AbortSignal.any([signal, this.#pause.signal])).catch(() => {});
   }
 
   #takeBatch(): EntryRecord[] {

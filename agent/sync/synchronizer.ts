@@ -10,6 +10,8 @@ import { WatchSync } from './watch-sync.ts';
 export interface SynchronizerOptions extends SyncContext {
   /** Draws the consequence of a denial by the CA; tells whether the agent is in order again. Throws to end the agent. */
   readonly recover: (error: unknown, signal: AbortSignal) => Promise<boolean>;
+  /** Told when the CA is in touch, for the first time or again. */
+  readonly onConnected: () => void;
 }
 
 /** How synchronisation stands; for health and metrics. */
@@ -83,8 +85,12 @@ export class Synchronizer {
 
   #succeeded(mode: 'watch' | 'poll'): void {
     const { clock, log } = this.#options;
-    if (!this.#status.isConnected) log.info({ mode }, 'synchronised with the ca');
+    const wasConnected = this.#status.isConnected;
     this.#status = { mode, isConnected: true, lastSyncMs: clock.nowMs(), failure: undefined };
+    if (!wasConnected) {
+      log.info({ mode }, 'synchronised with the ca');
+      this.#options.onConnected();
+    }
     this.#backoff.reset();
   }
 

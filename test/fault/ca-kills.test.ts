@@ -90,7 +90,7 @@ listen: { workload: "unix:./api.sock" }
     parentId: own(`/spire/agent/join_token/${token}`),
     selectors: [{ type: 'unix', value: `uid:${process.getuid?.() ?? 0}` }],
     // Short enough to be rotated several times meanwhile.
-    x509SvidTtl: 40,
+    x509SvidTtl: 60,
   };
   const { results } = await admin.client(Entry).batchCreateEntry({ entries: [entry] });
   await agent.logged('synchronised with the ca');
