@@ -11,7 +11,7 @@ import { Lifetime } from './lifetime.ts';
 // As many as a CA signs in some ten milliseconds; far below SPIRE's limit of 500 a second.
 const BATCH_SIZE = 50;
 // However long the CA was away, what is due is signed within five seconds of its return.
-const RETRY = { initialMs: 500, maxMs: 4_000 } as const;
+const RETRY = { initialMs: 500, maxMs: 3_000 } as const;
 const RETRY_REFUSED_MS = 30_000;
 
 /** What {@link X509Signer} is made from. */

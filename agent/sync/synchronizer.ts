@@ -27,7 +27,7 @@ export interface SyncStatus {
 }
 
 // However long the CA was away, agents are back within five seconds of it; a thousand of them spread over that time.
-const RETRY = { initialMs: 500, maxMs: 4_000 } as const;
+const RETRY = { initialMs: 500, maxMs: 3_000 } as const;
 // SPIRE's agents ask every five seconds.
 const POLL_INTERVAL_MS = 5_000;
 
