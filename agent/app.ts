@@ -8,6 +8,7 @@ import { DelegatedIdentity } from '../proto/gen/spire/api/agent/delegatedidentit
 import { Logger } from '../proto/gen/spire/api/agent/logger/v1/logger_pb.ts';
 import { addHealth } from '../runtime/grpc/health.ts';
 import { addReflection } from '../runtime/grpc/reflection.ts';
+import { lockFolder } from '../runtime/folder-lock.ts';
 import { GrpcServer } from '../runtime/grpc/server.ts';
 import { listenUnix } from '../runtime/grpc/unix-listener.ts';
 import type { RunningProcess } from '../runtime/lifecycle.ts';
@@ -65,6 +66,7 @@ export async function startAgent(given: AgentOptions, signal: AbortSignal): Prom
   await using resources = new AsyncDisposableStack();
   const stop = new AbortController();
   resources.defer(() => stop.abort());
+  resources.use(await lockFolder(given.config.dataDir));
   const options = { ...given, levels: new LogLevels(given.log) };
   const parts = createParts(options, resources);
   await serveWorkloads(options, parts, resources);
@@ -185,7 +187,11 @@ function createServer(
 ): GrpcServer<Workload> {
   const server = new GrpcServer<Workload>({
     clock,
-    onCallEnd: observability.onCallEnd,
+    onCallEnd: (end) => {
+      observability.onCallEnd(end);
+      const { method, code, durationMs, peer } = end;
+      if (log.isLevelEnabled('debug')) log.debug({ method, code, durationMs, pid: peer.pid }, 'rpc ended');
+    },
     onError: (err, method) => log.error({ err, method }, 'rpc failed'),
   });
   resources.defer(() => server.close({ graceMs: DRAIN_MS }));

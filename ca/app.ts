@@ -1,10 +1,11 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
 import { Current } from '../core/current.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { ListenAddress } from '../runtime/config-file.ts';
 import { listenHttp, type Checks, type HttpListener } from '../runtime/http.ts';
+import { lockFolder } from '../runtime/folder-lock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createMetrics, createRpcMetrics, type Registry as MetricsRegistry } from '../runtime/metrics.ts';
 import { AgentAccess } from './api/agent-access.ts';
@@ -87,7 +88,7 @@ interface State {
 }
 
 async function openState(resources: AsyncDisposableStack, { config, clock, logLevels }: Common): Promise<State> {
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  resources.use(await lockFolder(config.dataDir));
   const log = logLevels.component('store');
   const onOutage = (err: Error | undefined): void => {
     if (err === undefined) log.info('store feed restored');

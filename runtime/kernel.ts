@@ -16,6 +16,8 @@ const STATX_BASIC_STATS = 0x7ff;
 const STATX_BYTES = 256;
 const ENOPROTOOPT = 92;
 const EINTR = 4;
+const EWOULDBLOCK = 11;
+const LOCK_EX_NB = 2 | 4;
 
 /** `struct ucred` of a socket's peer: taken by the kernel when it called `connect()`, in terms of our own namespaces. */
 export interface SocketCredentials {
@@ -46,6 +48,8 @@ export interface Kernel {
   isReadable(fd: number): boolean;
   /** `statx(2)` by what the kernel has in memory: it never waits for a file server, be it NFS or a workload's own FUSE. */
   fileIdentity(path: string): FileIdentity;
+  /** `flock(2)`, exclusive and without waiting: false when another open file holds the lock. It ends with the descriptor. */
+  tryLock(fd: number): boolean;
   /** `socketpair(2)` of connected unix stream sockets. */
   socketPair(): readonly [number, number];
   close(fd: number): void;
@@ -71,6 +75,7 @@ interface Libc {
   readonly socketpair: Koffi.KoffiFunc<(domain: number, type: number, protocol: number, fds: Int32Array) => number>;
   readonly syscall: Koffi.KoffiFunc<(number: number, first: number, second: number) => number>;
   readonly statx: Koffi.KoffiFunc<(folder: number, path: string, flags: number, mask: number, buffer: Uint8Array) => number>;
+  readonly flock: Koffi.KoffiFunc<(fd: number, operation: number) => number>;
   readonly close: Koffi.KoffiFunc<(fd: number) => number>;
 }
 
@@ -89,6 +94,7 @@ function loadLibc(): Libc {
     socketpair: library.func('int socketpair(int, int, int, _Out_ int *fds)'),
     syscall: library.func('long syscall(long number, int first, unsigned int second)'),
     statx: library.func('int statx(int, const char *path, int flags, unsigned int mask, _Out_ uint8_t *buffer)'),
+    flock: library.func('int flock(int fd, int operation)'),
     close: library.func('int close(int fd)'),
   };
 }
@@ -148,6 +154,13 @@ class LinuxKernel implements Kernel {
       modifiedNs: timeNs(file, 112),
       changedNs: timeNs(file, 96),
     };
+  }
+
+  tryLock(fd: number): boolean {
+    if (this.#libc.flock(fd, LOCK_EX_NB) === 0) return true;
+    const errno = this.#libc.errno();
+    if (errno === EWOULDBLOCK) return false;
+    throw new KernelError('flock', errno);
   }
 
   socketPair(): readonly [number, number] {

@@ -10,12 +10,23 @@ const OTHERS = 0o077;
 /** Makes a folder if need be, and removes what a crash left half written in it. @throws IdentityError `unavailable` */
 export async function openDir(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makePrivateDir(path);
     const left = (await readdir(path)).filter((name) => TEMPORARY.test(name));
     await Promise.all(left.map((name) => rm(join(path, name), { force: true })));
   } catch (cause) {
     throw unavailable(`cannot use the folder ${path}`, cause);
   }
+}
+
+/**
+ * Makes a folder that only its owner may enter. Missing folders above it get the usual mode: others may have to pass through
+ * them on their way to a public socket.
+ */
+export async function makePrivateDir(path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await mkdir(path, { mode: 0o700 }).catch((error: unknown) => {
+    if (!isErrorOf(error, 'EEXIST')) throw error;
+  });
 }
 
 /** As {@link openDir}, for a folder that only its owner may enter. @throws IdentityError also `failed_precondition` when others may */
@@ -53,7 +64,7 @@ export async function readPrivateFile(path: string): Promise<string | undefined>
     return await file.readFile('utf8');
   } catch (cause) {
     if (cause instanceof IdentityError) throw cause;
-    if (isMissing(cause)) return undefined;
+    if (isErrorOf(cause, 'ENOENT')) return undefined;
     throw new IdentityError('failed_precondition', `cannot read ${path} (${reasonOf(cause)})`, { cause });
   }
 }
@@ -93,8 +104,8 @@ function unavailable(what: string, cause: unknown): IdentityError {
   return new IdentityError('unavailable', `${what} (${reasonOf(cause)}); see to the disk's space and permissions`, { cause });
 }
 
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+function isErrorOf(error: unknown, code: 'ENOENT' | 'EEXIST'): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
 }
 
 function reasonOf(error: unknown): string {

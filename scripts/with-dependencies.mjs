@@ -1,8 +1,9 @@
 // Runs an npm script's real command with the locked dependencies in place. This file runs on the system's own Node, whatever
 // its age: it installs what package-lock.json names when that has changed, then hands over to the pinned Node 24.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -25,7 +26,12 @@ if (installed !== wanted) {
 
 const [command, ...args] = process.argv.slice(2);
 const path = `${join(root, 'node_modules', '.bin')}:${process.env.PATH}`;
-// An interrupt from the terminal reaches the child as well, which stops cleanly; this process waits for it.
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {});
-const child = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, PATH: path } });
-process.exit(child.status ?? 1);
+const child = spawn(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, PATH: path } });
+// An interrupt from the terminal reaches the child as well; what is sent to this process alone is passed on.
+process.on('SIGINT', () => {});
+for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+child.once('error', (error) => {
+  process.stderr.write(`cannot run ${command}: ${error.message}\n`);
+  process.exit(127);
+});
+child.once('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));

@@ -19,7 +19,8 @@ setMaxListeners(0, never);
  * @throws IdentityError `invalid_argument`
  */
 export function requireSecurityHeader(call: WorkloadCall): void {
-  if (call.metadata.get('workload.spiffe.io') === 'true') return;
+  const [value, ...more] = call.metadata.getAll('workload.spiffe.io');
+  if (value === 'true' && more.length === 0) return;
   throw new IdentityError(
     'invalid_argument',
     'security header missing from request: set the metadata workload.spiffe.io to true',

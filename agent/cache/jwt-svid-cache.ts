@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.ts';
-import { IdentityError } from '../../core/errors.ts';
+import { IdentityError, isIdentityError } from '../../core/errors.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { AgentEntry } from './identities.ts';
 import type { SvidIssuer } from './issuer.ts';
@@ -99,6 +99,8 @@ export class JwtSvidCache {
     const { token, issuedAtMs, expiresAtMs } = await issuer
       .signJwtSvid({ entryId: entry.id, audience, timeoutMs })
       .catch((cause: unknown) => {
+        // What the CA refuses for good would be refused again.
+        if (isIdentityError(cause, 'invalid_argument')) throw cause;
         const why = cause instanceof Error ? cause.message : 'unknown reason';
         throw new IdentityError('unavailable', `the CA could not sign a JWT-SVID (${why}); try again`, { cause });
       });

@@ -20,9 +20,10 @@ export function createApiServer({ clock, log, authorizer, rpcMetrics, maxAgeMs }
     clock,
     maxAgeMs,
     authorize: (call) => loggingDenials(log, call, () => authorizer.authorize(call)),
-    onCallEnd: ({ method, code, durationMs }) => {
+    onCallEnd: ({ method, code, durationMs, peer }) => {
       rpcMetrics.handled.inc({ method, code });
       rpcMetrics.seconds.observe({ method }, durationMs / 1000);
+      if (log.isLevelEnabled('debug')) log.debug({ method, code, durationMs, caller: describePeer(peer) }, 'rpc ended');
     },
     onError: (err, method) => log.error({ err, method }, 'rpc failed'),
   });

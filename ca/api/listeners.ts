@@ -1,10 +1,10 @@
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Source } from '../../core/current.ts';
 import { IdentityError } from '../../core/errors.ts';
 import { formatListenAddress, type ListenAddress } from '../../runtime/config-file.ts';
 import { listenTls } from '../../runtime/grpc/tls-listener.ts';
 import { listenUnix } from '../../runtime/grpc/unix-listener.ts';
+import { makePrivateDir } from '../../runtime/private-file.ts';
 import type { GrpcServer } from '../../runtime/grpc/server.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { localPeer, tlsPeer, type Peer } from '../../runtime/peer.ts';
@@ -44,7 +44,7 @@ export async function listenForAdmins(
   server: GrpcServer<Peer>,
   { path, log }: { readonly path: string; readonly log: Logger },
 ): Promise<AsyncDisposable> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makePrivateDir(dirname(path));
   return listenUnix<Peer>(server, path, {
     mode: 0o600,
     onAccept: localPeer,

@@ -145,6 +145,7 @@ function kernelWith(change: Partial<Kernel>): Kernel {
     openPidfd: (pid) => kernel.openPidfd(pid),
     isReadable: (fd) => kernel.isReadable(fd),
     fileIdentity: (path) => kernel.fileIdentity(path),
+    tryLock: (fd) => kernel.tryLock(fd),
     socketPair: () => kernel.socketPair(),
     close: (fd) => kernel.close(fd),
   };

@@ -24,7 +24,7 @@ const METHODS = [
 const text = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('utf8');
 
 describe('every RPC', () => {
-  const calls = (client: AgentRig['workload'], options: { headers?: Record<string, string> }) => ({
+  const calls = (client: AgentRig['workload'], options: { headers?: Record<string, string> | Headers }) => ({
     fetchX509SVID: client.fetchX509SVID({}, options),
     fetchX509Bundles: client.fetchX509Bundles({}, options),
     fetchJWTSVID: client.fetchJWTSVID({ audience: ['a'] }, options),
@@ -44,6 +44,13 @@ describe('every RPC', () => {
     expect(await codesOf(calls(rig.workload, {}))).toEqual(all('invalid_argument'));
     const wrong = { headers: { 'workload.spiffe.io': 'True' } };
     expect(await codesOf(calls(rig.workload, wrong))).toEqual(all('invalid_argument'));
+    const twice = {
+      headers: new Headers([
+        ['workload.spiffe.io', 'true'],
+        ['workload.spiffe.io', 'false'],
+      ]),
+    };
+    expect(await codesOf(calls(rig.workload, twice))).toEqual(all('invalid_argument'));
   });
 
   test('[Workload Endpoint §6] answers UNAVAILABLE until the agent has synchronised', async () => {
