@@ -22,7 +22,7 @@ export interface AgentRunOptions {
 export async function runAgent({ configFile, checkConfig, write }: AgentRunOptions): Promise<number> {
   const config = await loadConfigFile(configFile, agentConfig);
   if (checkConfig) {
-    write(`${configFile} is in order\n`);
+    write(`${configFile} is good\n`);
     return 0;
   }
   const log = createLogger({ level: config.log.level, name: 'agent' });
