@@ -67,12 +67,21 @@ function socketAddress(text: string, baseDir: string): ListenAddress {
 /** Reads only `listen.admin`, so that a command works with the configuration of a newer process. */
 async function socketOfConfig(file: string): Promise<ListenAddress> {
   const { parse } = await import('../runtime/yaml.ts');
-  const document: unknown = parse(await readFile(file, 'utf8'));
+  const document: unknown = parse(await readConfig(file));
   const address = field(field(document, 'listen'), 'admin');
   if (typeof address !== 'string') {
     throw new IdentityError('invalid_argument', `${file} has no listen.admin; name the socket with --socket PATH`);
   }
   return parseListenAddress(address, dirname(file));
+}
+
+async function readConfig(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : 'unknown reason';
+    throw new IdentityError('invalid_argument', `--config: cannot read the configuration file (${why})`, { cause });
+  }
 }
 
 function field(value: unknown, name: string): unknown {

@@ -28,14 +28,37 @@ export function parseSelector(text: string): { type: string; value: string } {
   return { type: text.slice(0, colon), value: text.slice(colon + 1) };
 }
 
-/** Seconds from `1800` or `30m`. */
-export function parseTtlSeconds(text: string): number {
-  return /^\d+$/.test(text) ? Number(text) : parseDuration(text).ms / 1000;
+/** The longest lifetime that the APIs can carry. */
+export const MAX_TTL_SECONDS = 2 ** 31 - 1;
+
+/**
+ * Seconds from `1800` or `30m`.
+ *
+ * @throws IdentityError `invalid_argument`, naming `field`
+ */
+export function parseTtlSeconds(text: string, field?: string): number {
+  const seconds = /^\d+$/.test(text) ? Number(text) : parseDuration(text, field).ms / 1000;
+  if (Number.isInteger(seconds) && seconds <= MAX_TTL_SECONDS) return seconds;
+  throw new IdentityError(
+    'invalid_argument',
+    `"${text}" is no lifetime; write whole seconds, at most ${MAX_TTL_SECONDS}`,
+    field === undefined ? {} : { field },
+  );
 }
 
-function parseTimeSeconds(text: string): bigint {
+/** The lifetime that an option names, if it was given. */
+export function ttlOfOption(invocation: Invocation, name: string): number | undefined {
+  return mapped(invocation.text(name), (text) => parseTtlSeconds(text, `--${name}`));
+}
+
+/**
+ * Seconds since 1970 from `1999999999` or `2030-01-31T12:00:00Z`.
+ *
+ * @throws IdentityError `invalid_argument`
+ */
+export function parseTimeSeconds(text: string): bigint {
   const seconds = /^\d+$/.test(text) ? Number(text) : Date.parse(text) / 1000;
-  if (!Number.isFinite(seconds))
+  if (!(seconds >= 0 && seconds <= Number.MAX_SAFE_INTEGER))
     throw new IdentityError('invalid_argument', `"${text}" is no time; write 2030-01-31T12:00:00Z or seconds since 1970`);
   return BigInt(Math.floor(seconds));
 }
@@ -48,8 +71,8 @@ export function entryOfOptions(invocation: Invocation): EntryInit {
     spiffeId: mapped(invocation.text('spiffe-id'), wireId),
     parentId: mapped(invocation.text('parent-id'), wireId),
     selectors: filled(invocation.texts('selector').map(parseSelector)),
-    x509SvidTtl: mapped(invocation.text('x509-svid-ttl'), parseTtlSeconds),
-    jwtSvidTtl: mapped(invocation.text('jwt-svid-ttl'), parseTtlSeconds),
+    x509SvidTtl: ttlOfOption(invocation, 'x509-svid-ttl'),
+    jwtSvidTtl: ttlOfOption(invocation, 'jwt-svid-ttl'),
     federatesWith: filled(invocation.texts('federates-with')),
     dnsNames: filled(invocation.texts('dns')),
     hint: invocation.text('hint'),

@@ -11,7 +11,7 @@ import { encodePem } from '../../spiffe/certificate.ts';
 import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
 import { connectCa } from '../ca-connection.ts';
 import type { CommandRun, Invocation } from '../command.ts';
-import { parseTtlSeconds, wireId } from '../entry-fields.ts';
+import { ttlOfOption, wireId } from '../entry-fields.ts';
 import { formatSeconds } from '../output.ts';
 import { replaceFile } from '../svid-files.ts';
 
@@ -22,7 +22,7 @@ export const mintX509: CommandRun = async (invocation) => {
   using connection = await connectCa(invocation);
   const { svid } = await connection
     .client(SVID)
-    .mintX509SVID({ csr: buildCsr(pair, id, invocation.texts('dns')), ttl: ttlSeconds(invocation) });
+    .mintX509SVID({ csr: buildCsr(pair, id, invocation.texts('dns')), ttl: ttlOfOption(invocation, 'ttl') ?? 0 });
   if (svid === undefined) throw new IdentityError('internal', 'the CA answered without an SVID');
   const { x509Authorities } = await connection.client(BundleService).getBundle({});
   const files: Readonly<Record<string, string>> = {
@@ -40,7 +40,7 @@ export const mintJwt: CommandRun = async (invocation) => {
   const { svid } = await connection.client(SVID).mintJWTSVID({
     id: wireId(invocation.requiredText('spiffe-id')),
     audience: [...invocation.texts('audience')],
-    ttl: ttlSeconds(invocation),
+    ttl: ttlOfOption(invocation, 'ttl') ?? 0,
   });
   if (svid === undefined) throw new IdentityError('internal', 'the CA answered without an SVID');
   const file = invocation.text('write');
@@ -63,7 +63,7 @@ export const mintWit: CommandRun = async (invocation) => {
       format: 'der',
     }),
     signingAlgorithm: 'ES256',
-    ttl: ttlSeconds(invocation),
+    ttl: ttlOfOption(invocation, 'ttl') ?? 0,
   });
   if (svid === undefined) throw new IdentityError('internal', 'the CA answered without an SVID');
   const key = JSON.stringify({ ...privateKeyOf(pair).export({ format: 'jwk' }), alg: 'ES256' });
@@ -74,11 +74,6 @@ export const mintWit: CommandRun = async (invocation) => {
   );
   return 0;
 };
-
-function ttlSeconds(invocation: Invocation): number {
-  const ttl = invocation.text('ttl');
-  return ttl === undefined ? 0 : parseTtlSeconds(ttl);
-}
 
 /** Writes the files into the folder of `--write`, everything in mode 0600, or prints them one after the other. */
 async function deliver(invocation: Invocation, files: Readonly<Record<string, string>>, what: string): Promise<void> {

@@ -5,7 +5,7 @@ import { Agent as AgentService } from '../../proto/gen/spire/api/server/agent/v1
 import type { Agent } from '../../proto/gen/spire/api/types/agent_pb.ts';
 import { connectCa } from '../ca-connection.ts';
 import type { CommandRun } from '../command.ts';
-import { formatWireId, parseTtlSeconds, wireId } from '../entry-fields.ts';
+import { formatWireId, ttlOfOption, wireId } from '../entry-fields.ts';
 import { formatSeconds, printRows, type Row } from '../output.ts';
 
 const DEFAULT_TOKEN_TTL_SECONDS = 600;
@@ -13,10 +13,9 @@ const DEFAULT_TOKEN_TTL_SECONDS = 600;
 /** `countersign token` */
 export const generateToken: CommandRun = async (invocation) => {
   using connection = await connectCa(invocation);
-  const ttl = invocation.text('ttl');
   const alias = invocation.text('spiffe-id');
   const token = await connection.client(AgentService).createJoinToken({
-    ttl: ttl === undefined ? DEFAULT_TOKEN_TTL_SECONDS : parseTtlSeconds(ttl),
+    ttl: ttlOfOption(invocation, 'ttl') ?? DEFAULT_TOKEN_TTL_SECONDS,
     ...(alias === undefined ? {} : { agentId: wireId(alias) }),
   });
   const file = invocation.text('write-to');
