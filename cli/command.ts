@@ -19,6 +19,10 @@ export interface CommandSpec {
   readonly summary: string;
   /** Its positional arguments as help shows them, such as `PID`. */
   readonly positionals?: string;
+  /** The option that positional arguments stand for, so that `agent show ID` is `agent show --spiffe-id ID`. */
+  readonly positionalOption?: string;
+  /** A second word that means nothing more and may be there, as in `token generate`. */
+  readonly idleWord?: string;
   readonly options: Readonly<Record<string, OptionSpec>>;
   readonly examples: readonly string[];
   /** Loaded only when the command is run, so that no command pays for the imports of another. */
@@ -140,12 +144,13 @@ export function parseInvocation(command: CommandSpec, words: readonly string[], 
     ]),
   );
   try {
-    const { values, positionals } = parseArgs({
+    const parsed = parseArgs({
       args: own.map((word) => canonical(command, word)),
       options,
       allowPositionals: true,
       allowNegative: true,
     });
+    const { values, positionals } = placePositionals(command, parsed);
     const missing = Object.entries(command.options).find(([name, spec]) => spec.required && values[name] === undefined);
     if (missing !== undefined) throw usage(command, `--${missing[0]} ${missing[1].value ?? ''} is missing`);
     return new Invocation({ command, terminal, positionals, rest, values });
@@ -153,6 +158,29 @@ export function parseInvocation(command: CommandSpec, words: readonly string[], 
     if (error instanceof IdentityError || !(error instanceof TypeError)) throw error;
     throw usage(command, error.message.split('. ')[0] ?? error.message);
   }
+}
+
+interface Parsed {
+  readonly values: Values;
+  readonly positionals: readonly string[];
+}
+
+/** Puts positional arguments where the command wants them, and refuses those that it would ignore. */
+function placePositionals(command: CommandSpec, { values, positionals: words }: Parsed): Parsed {
+  const positionals = words.length > 0 && words[0] === command.idleWord ? words.slice(1) : words;
+  const [first] = positionals;
+  if (first === undefined) return { values, positionals };
+  const { positionalOption: option } = command;
+  if (option !== undefined) {
+    const given = values[option];
+    if (command.options[option]?.multiple) {
+      return { values: { ...values, [option]: [...(Array.isArray(given) ? given : []), ...positionals] }, positionals: [] };
+    }
+    if (given === undefined && positionals.length === 1) return { values: { ...values, [option]: first }, positionals: [] };
+    throw usage(command, `"${positionals.at(-1)}" is one argument too many`);
+  }
+  if (command.positionals === undefined) throw usage(command, `"${first}" is not understood; this command takes options only`);
+  return { values, positionals };
 }
 
 const fold = (name: string): string => name.replaceAll('-', '').toLowerCase();

@@ -3,6 +3,7 @@ import { isIdentityError } from '../core/errors.ts';
 import { COMMANDS } from './commands.ts';
 import { findCommand, parseInvocation, type Terminal } from './command.ts';
 import { formatHelp, formatOverview } from './help.ts';
+import { nearestCommand } from './suggestion.ts';
 
 // Whoever reads our output may stop reading, as `| head` does: that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
@@ -43,9 +44,14 @@ function overview(words: readonly string[], terminal: Terminal): number {
   const isHelp = (word: string | undefined): boolean => word === 'help' || word === '--help' || word === '-h';
   const asked = first === undefined || isHelp(first) || (group.length > 0 && isHelp(words[1]));
   const text = formatOverview(group.length > 0 ? group : COMMANDS);
-  if (asked) terminal.write(text);
-  else terminal.writeError(`countersign: "${words.join(' ')}" is no command\n\n${text}`);
-  return asked ? 0 : 2;
+  if (asked) {
+    terminal.write(text);
+    return 0;
+  }
+  const nearest = nearestCommand(COMMANDS, words);
+  const hint = nearest === undefined ? `\n${text}` : `did you mean "countersign ${nearest}"? All of them: countersign --help\n`;
+  terminal.writeError(`countersign: "${words.join(' ')}" is no command\n${hint}`);
+  return 2;
 }
 
 /** The version in package.json, which lies beside the folder of this file, built or not. */
@@ -62,6 +68,8 @@ async function describe(error: unknown): Promise<string> {
   const { toIdentityError } = await import('../runtime/grpc-client.ts');
   const known = error instanceof Error && error.name === 'ConnectError' ? toIdentityError(error) : undefined;
   if (known !== undefined) return `${known.code}: ${known.message}`;
+  // A file that cannot be written, say: the system's own text names it, and a stack would help nobody.
+  if (error instanceof Error && 'syscall' in error) return `failed_precondition: ${error.message}`;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 

@@ -54,6 +54,8 @@ export const ENTRY_COMMANDS: readonly CommandSpec[] = [
   {
     path: ['entry', 'delete'],
     summary: 'Delete entries',
+    positionals: '[ID…]',
+    positionalOption: 'entry-id',
     options: { 'entry-id': { value: 'ID', summary: 'the entry', multiple: true, required: true }, ...CA_OPTIONS },
     examples: ['countersign entry delete --entry-id 9d0b5a1e'],
     load: async () => (await import('../run/entry.ts')).deleteEntries,
@@ -61,6 +63,8 @@ export const ENTRY_COMMANDS: readonly CommandSpec[] = [
   {
     path: ['entry', 'show'],
     summary: 'Show entries, all or those that match',
+    positionals: '[ID]',
+    positionalOption: 'entry-id',
     options: {
       'entry-id': { value: 'ID', summary: 'only this entry' },
       'spiffe-id': { value: 'ID', summary: 'only with this identity' },

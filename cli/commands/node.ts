@@ -5,12 +5,15 @@ import { OUTPUT_OPTION } from '../output.ts';
 const AGENT_ID: Readonly<Record<'spiffe-id', OptionSpec>> = {
   'spiffe-id': { value: 'ID', summary: "the agent's SPIFFE ID", required: true },
 };
+/** The ID may be written without its option. */
+const POSITIONAL_ID = { positionals: '[ID]', positionalOption: 'spiffe-id' } as const;
 
 /** Join tokens and attested agents. */
 export const NODE_COMMANDS: readonly CommandSpec[] = [
   {
-    // `spire-server token generate` has a second word; it is taken as an argument without meaning.
+    // `spire-server token generate` has a second word.
     path: ['token'],
+    idleWord: 'generate',
     summary: 'Make a join token, with which one agent may attest once',
     options: {
       ttl: { value: 'TTL', summary: 'how long it can be used; 10m unless given' },
@@ -32,6 +35,7 @@ export const NODE_COMMANDS: readonly CommandSpec[] = [
   {
     path: ['agent', 'show'],
     summary: 'Show one attested agent',
+    ...POSITIONAL_ID,
     options: { ...AGENT_ID, ...CA_OPTIONS, ...OUTPUT_OPTION },
     examples: ['countersign agent show --spiffe-id spiffe://example.org/spire/agent/join_token/TOKEN'],
     load: async () => (await import('../run/node.ts')).showAgent,
@@ -46,6 +50,7 @@ export const NODE_COMMANDS: readonly CommandSpec[] = [
   {
     path: ['agent', 'ban'],
     summary: 'Cut an agent off for good: it gets nothing more and cannot attest again',
+    ...POSITIONAL_ID,
     options: { ...AGENT_ID, ...CA_OPTIONS },
     examples: ['countersign agent ban --spiffe-id spiffe://example.org/spire/agent/join_token/TOKEN'],
     load: async () => (await import('../run/node.ts')).banAgent,
@@ -53,6 +58,7 @@ export const NODE_COMMANDS: readonly CommandSpec[] = [
   {
     path: ['agent', 'evict'],
     summary: 'Forget an agent: it must attest again',
+    ...POSITIONAL_ID,
     options: { ...AGENT_ID, ...CA_OPTIONS },
     examples: ['countersign agent evict --spiffe-id spiffe://example.org/spire/agent/join_token/TOKEN'],
     load: async () => (await import('../run/node.ts')).evictAgent,

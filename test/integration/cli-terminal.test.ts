@@ -41,6 +41,9 @@ describe('help', () => {
       stdout: '',
       stderr: expect.stringContaining('"entry frobnicate" is no command'),
     });
+    const near = await countersign(['entyr', 'show']);
+    expect(near).toMatchObject({ code: 2, stderr: expect.stringContaining('did you mean "countersign entry show"?') });
+    expect(near.stderr.split('\n')).toHaveLength(3);
     const group = await countersign(['entry', '--help']);
     expect(group.code).toBe(0);
     expect(group.stdout).toContain('entry create');
@@ -52,6 +55,17 @@ test('--version prints the version of the package', async () => {
   // The cast is sound: package.json has this field.
   const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as { version: string };
   expect(await countersign(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+});
+
+test.each([
+  ['agent list --config /nope/ca.yaml', /^invalid_argument: --config: cannot read the configuration file .*\n$/],
+  ['token foo bar', /^invalid_argument: "foo" is not understood; .*\n$/],
+  ['token --ttl 99999d --socket /nope', /^invalid_argument: --ttl: "99999d" is no lifetime; .*\n$/],
+  ['fetch x509 --socket tcp:1.2.3.4', /^invalid_argument: --socket: "tcp:1.2.3.4" is no address .*\n$/],
+])('%s fails with one line that names what is wrong', async (line, message) => {
+  const { code, stdout, stderr } = await countersign(line.split(' '));
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+  expect(stderr).toMatch(message);
 });
 
 describe('--check-config', () => {
