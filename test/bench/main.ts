@@ -1,5 +1,6 @@
 // `npm run bench`: every figure of speed and size, each beside its limit or its peer from the same run.
-// `npm run bench -- rates storm` runs some sections; `--seconds N` is the length of each measured load.
+// `npm run bench -- rates storm` runs some sections; `--seconds N` is the length of each measured
+// load, `--rounds N` how often it is measured, `--only TEXT` picks rows.
 // SPIRE runs beside ours when SPIRE_BIN names the folder of its binaries.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,13 +20,19 @@ import { measureStorm } from './storm.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: 'string', default: '5' }, 'skip-build': { type: 'boolean', default: false } },
+  options: {
+    seconds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '3' },
+    only: { type: 'string', default: '' },
+    'skip-build': { type: 'boolean', default: false },
+  },
 });
 const stacks = spireBinaries === undefined ? [countersign] : [countersign, spire];
 const folder = mkdtempSync(join(tmpdir(), 'countersign-bench-'));
 
 const SECTIONS: Readonly<Record<string, () => Promise<Figure[]>>> = {
-  rates: () => measureRates(stacks, folder, Number(values.seconds)),
+  rates: () =>
+    measureRates(stacks, folder, { seconds: Number(values.seconds), rounds: Number(values.rounds), only: values.only }),
   population: () => measurePopulation(stacks, folder),
   large: () => measureLargeStore(folder),
   storm: () => measureStorm(folder),
@@ -36,8 +43,10 @@ process.exitCode = await main();
 async function main(): Promise<number> {
   const wanted = positionals.length === 0 ? Object.keys(SECTIONS) : positionals;
   const unknown = wanted.find((name) => !(name in SECTIONS));
-  if (unknown !== undefined || !(Number(values.seconds) > 0)) {
-    process.stderr.write(`usage: npm run bench -- [--seconds N] [--skip-build] [${Object.keys(SECTIONS).join('|')}]...\n`);
+  if (unknown !== undefined || !(Number(values.seconds) > 0 && Number(values.rounds) > 0)) {
+    process.stderr.write(
+      `usage: npm run bench -- [--seconds N] [--rounds N] [--only TEXT] [--skip-build] [${Object.keys(SECTIONS).join('|')}]...\n`,
+    );
     return 2;
   }
   if (!values['skip-build']) build();
