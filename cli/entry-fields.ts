@@ -101,17 +101,38 @@ export function maskOf(entry: EntryInit): EntryMask {
   return create(EntryMaskSchema, Object.fromEntries(Object.keys(entry).map((field) => [field, true])));
 }
 
-/** An entry as the command prints it. */
+/** An entry as a table shows it. */
 export function rowOfEntry(entry: Entry): Row {
+  const { selectors, x509SvidTtl, jwtSvidTtl, dnsNames, createdAt, revision, ...rest } = recordOfEntry(entry);
+  const { entryId, spiffeId, parentId, federatesWith, hint, ...flags } = rest;
+  const lifetime = (seconds: Row[string]): string => (seconds === 0 ? 'default' : `${String(seconds)}s`);
+  return {
+    entryId,
+    spiffeId,
+    parentId,
+    selector: selectors,
+    x509SvidTtl: lifetime(x509SvidTtl),
+    jwtSvidTtl: lifetime(jwtSvidTtl),
+    federatesWith,
+    dns: dnsNames,
+    hint,
+    ...flags,
+    createdAt,
+    revision,
+  };
+}
+
+/** An entry as JSON and YAML carry it; `entry create --data` reads it back. */
+export function recordOfEntry(entry: Entry): Row {
   return {
     entryId: entry.id,
     spiffeId: formatWireId(entry.spiffeId),
     parentId: formatWireId(entry.parentId),
-    selector: entry.selectors.map(({ type, value }) => `${type}:${value}`),
-    x509SvidTtl: entry.x509SvidTtl === 0 ? 'default' : `${entry.x509SvidTtl}s`,
-    jwtSvidTtl: entry.jwtSvidTtl === 0 ? 'default' : `${entry.jwtSvidTtl}s`,
+    selectors: entry.selectors.map(({ type, value }) => `${type}:${value}`),
+    x509SvidTtl: entry.x509SvidTtl,
+    jwtSvidTtl: entry.jwtSvidTtl,
     federatesWith: optionalList(entry.federatesWith),
-    dns: optionalList(entry.dnsNames),
+    dnsNames: optionalList(entry.dnsNames),
     hint: entry.hint === '' ? undefined : entry.hint,
     admin: entry.admin || undefined,
     downstream: entry.downstream || undefined,

@@ -3,7 +3,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { array, boolean, decode, integer, map, object, optional, string, type Decoder } from '../core/decode.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { Entry, EntrySchema } from '../proto/gen/spire/api/types/entry_pb.ts';
-import { parseSelector, parseTtlSeconds, wireId } from './entry-fields.ts';
+import { MAX_TTL_SECONDS, parseSelector, parseTimeSeconds, parseTtlSeconds, wireId } from './entry-fields.ts';
 
 type EntryInit = Exclude<MessageInitShape<typeof EntrySchema>, Entry>;
 
@@ -20,85 +20,113 @@ const selector: Decoder<{ type: string; value: string }> = {
 /** A lifetime as seconds or as text such as `30m`. */
 const ttlSeconds: Decoder<number> = {
   read: (input, path, faults) =>
-    (typeof input === 'number' ? integer({ min: 0, max: 2 ** 31 - 1 }) : map(string(), parseTtlSeconds)).read(
+    (typeof input === 'number' ? integer({ min: 0, max: MAX_TTL_SECONDS }) : map(string(), (text) => parseTtlSeconds(text))).read(
       input,
       path,
       faults,
     ),
 };
 
-// Both the names of `spire-server entry create -data` and ours are read.
-const entry = object({
-  entry_id: optional(string()),
-  spiffe_id: map(string(), wireId),
-  parent_id: map(string(), wireId),
+/** A time as seconds since 1970 or as RFC 3339. */
+const timeSeconds: Decoder<bigint> = {
+  read: (input, path, faults) =>
+    (typeof input === 'number' ? map(integer({ min: 0 }), BigInt) : map(string(), parseTimeSeconds)).read(input, path, faults),
+};
+
+const ignored: Decoder<undefined> = { read: () => undefined };
+
+const FIELDS = {
+  entryId: optional(string()),
+  spiffeId: map(string(), wireId),
+  parentId: map(string(), wireId),
   selectors: array(selector),
-  x509_svid_ttl: optional(ttlSeconds),
-  jwt_svid_ttl: optional(ttlSeconds),
-  federates_with: optional(array(string())),
-  dns_names: optional(array(string())),
+  x509SvidTtl: optional(ttlSeconds),
+  jwtSvidTtl: optional(ttlSeconds),
+  federatesWith: optional(array(string())),
+  dnsNames: optional(array(string())),
   hint: optional(string({ allowEmpty: true })),
   admin: optional(boolean),
   downstream: optional(boolean),
-  store_svid: optional(boolean),
-  entryExpiry: optional(integer({ min: 0 })),
-  additional_attributes: optional(
-    object({ disable_x509_svid_prefetch: optional(boolean), jwt_svid_include_jti: optional(boolean) }),
-  ),
-  // What `entry show -output json` prints besides; the CA sets these itself.
-  revision_number: optional(integer()),
-  created_at: optional(integer()),
-});
-
-const SNAKE_NAMES: Readonly<Record<string, string>> = {
-  entryId: 'entry_id',
-  id: 'entry_id',
-  spiffeId: 'spiffe_id',
-  parentId: 'parent_id',
-  x509SvidTtl: 'x509_svid_ttl',
-  jwtSvidTtl: 'jwt_svid_ttl',
-  federatesWith: 'federates_with',
-  dnsNames: 'dns_names',
-  storeSvid: 'store_svid',
-  expiresAt: 'entryExpiry',
-  entry_expiry: 'entryExpiry',
+  storeSvid: optional(boolean),
+  expiresAt: optional(timeSeconds),
+  disableX509SvidPrefetch: optional(boolean),
+  jwtSvidIncludeJti: optional(boolean),
+  // What `entry show` prints besides; the CA sets these itself.
+  createdAt: ignored,
+  revision: ignored,
 };
+const entry = object(FIELDS);
+
+const fold = (name: string): string => name.replaceAll(/[_-]/g, '').toLowerCase();
+
+/** Each name that a field may have, folded: ours in any spelling, and what else `spire-server` and the options call it. */
+const NAMES: ReadonlyMap<string, string> = new Map([
+  ...Object.keys(FIELDS).map((name) => [fold(name), name] as const),
+  ['id', 'entryId'],
+  ['dns', 'dnsNames'],
+  ['entryexpiry', 'expiresAt'],
+  ['revisionnumber', 'revision'],
+]);
 
 /**
- * Reads a file of entries: `{entries: [{spiffe_id, parent_id, selectors, …}]}` as YAML or JSON.
+ * Reads a file of entries as YAML or JSON: `{entries: [{spiffeId, parentId, selectors, …}]}`, also with the names of
+ * `spire-server entry create -data` (`spiffe_id`), or the list alone, as `entry show --output json` prints it.
  *
  * @throws IdentityError `invalid_argument` that lists every fault with its path
  */
 export async function entriesOfFile(text: string, file: string): Promise<readonly EntryInit[]> {
-  const { parse } = await import('../runtime/yaml.ts');
-  const document: unknown = parse(text);
-  const list = typeof document === 'object' && document !== null ? Reflect.get(document, 'entries') : undefined;
+  const document = await parseDocument(text, file);
+  const list =
+    typeof document === 'object' && document !== null && !Array.isArray(document) ? Reflect.get(document, 'entries') : document;
   const { entries } = decode(object({ entries: array(entry) }), {
-    entries: Array.isArray(list) ? list.map(withSnakeNames) : list,
+    entries: Array.isArray(list) ? list.map(withOurNames) : list,
   });
   if (entries.length === 0) throw new IdentityError('invalid_argument', `${file} holds no entries; write {entries: [...]}`);
   return entries.map((each) => ({
-    id: each.entry_id ?? '',
-    spiffeId: each.spiffe_id,
-    parentId: each.parent_id,
+    id: each.entryId ?? '',
+    spiffeId: each.spiffeId,
+    parentId: each.parentId,
     selectors: [...each.selectors],
-    x509SvidTtl: each.x509_svid_ttl ?? 0,
-    jwtSvidTtl: each.jwt_svid_ttl ?? 0,
-    federatesWith: [...(each.federates_with ?? [])],
-    dnsNames: [...(each.dns_names ?? [])],
+    x509SvidTtl: each.x509SvidTtl ?? 0,
+    jwtSvidTtl: each.jwtSvidTtl ?? 0,
+    federatesWith: [...(each.federatesWith ?? [])],
+    dnsNames: [...(each.dnsNames ?? [])],
     hint: each.hint ?? '',
     admin: each.admin ?? false,
     downstream: each.downstream ?? false,
-    storeSvid: each.store_svid ?? false,
-    expiresAt: BigInt(each.entryExpiry ?? 0),
+    storeSvid: each.storeSvid ?? false,
+    expiresAt: each.expiresAt ?? 0n,
     additionalAttributes: {
-      disableX509SvidPrefetch: each.additional_attributes?.disable_x509_svid_prefetch ?? false,
-      jwtSvidIncludeJti: each.additional_attributes?.jwt_svid_include_jti ?? false,
+      disableX509SvidPrefetch: each.disableX509SvidPrefetch ?? false,
+      jwtSvidIncludeJti: each.jwtSvidIncludeJti ?? false,
     },
   }));
 }
 
-function withSnakeNames(input: unknown): unknown {
-  if (typeof input !== 'object' || input === null || Array.isArray(input)) return input;
-  return Object.fromEntries(Object.entries(input).map(([name, value]) => [SNAKE_NAMES[name] ?? name, value]));
+async function parseDocument(text: string, file: string): Promise<unknown> {
+  const { parse } = await import('../runtime/yaml.ts');
+  try {
+    return parse(text);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : 'unknown reason';
+    throw new IdentityError('invalid_argument', `${file} is neither YAML nor JSON: ${why}`, { cause });
+  }
+}
+
+/** Renames the fields of an entry as {@link FIELDS} has them; those of SPIRE's `additional_attributes` are fields as all others. */
+function withOurNames(input: unknown): unknown {
+  if (!isMapping(input)) return input;
+  return Object.fromEntries(
+    Object.entries(input).flatMap(([name, value]) =>
+      fold(name) === 'additionalattributes' && isMapping(value) ? Object.entries(value).map(renamed) : [renamed([name, value])],
+    ),
+  );
+}
+
+function renamed([name, value]: readonly [string, unknown]): [string, unknown] {
+  return [NAMES.get(fold(name)) ?? name, value];
+}
+
+function isMapping(input: unknown): input is object {
+  return typeof input === 'object' && input !== null && !Array.isArray(input);
 }

@@ -10,7 +10,7 @@ import { connectCa } from '../ca-connection.ts';
 import { usage, type CommandRun, type Invocation } from '../command.ts';
 import { readFileOrInput } from '../input-file.ts';
 import { entriesOfFile } from '../entry-file.ts';
-import { entryOfOptions, maskOf, parseSelector, rowOfEntry, wireId } from '../entry-fields.ts';
+import { entryOfOptions, maskOf, parseSelector, recordOfEntry, rowOfEntry, wireId } from '../entry-fields.ts';
 import { printRows } from '../output.ts';
 
 type EntryInit = Exclude<MessageInitShape<typeof EntrySchema>, Entry>;
@@ -31,7 +31,7 @@ export const createEntries: CommandRun = async (invocation) => {
       else failures.push(`not created${entry === undefined ? '' : ` (entry ${entry.id})`}: ${describeStatus(status)}`);
     }
   }
-  await printRows(invocation, created.map(rowOfEntry), 'blocks');
+  await printEntries(invocation, created);
   return reportFailures(invocation, failures);
 };
 
@@ -60,7 +60,7 @@ export const updateEntry: CommandRun = async (invocation) => {
   const [result] = results;
   if (result?.entry === undefined || result.status?.code !== 0)
     return reportFailures(invocation, [`not updated: ${describeStatus(result?.status)}`]);
-  await printRows(invocation, [rowOfEntry(result.entry)], 'blocks');
+  await printEntries(invocation, [result.entry]);
   return 0;
 };
 
@@ -90,7 +90,7 @@ export const showEntries: CommandRun = async (invocation) => {
   const id = invocation.text('entry-id');
   const entries =
     id === undefined ? await Array.fromAsync(listEntries(client, filterOf(invocation))) : [await client.getEntry({ id })];
-  await printRows(invocation, entries.map(rowOfEntry), 'blocks');
+  await printEntries(invocation, entries);
   return 0;
 };
 
@@ -129,6 +129,12 @@ function filterOf(invocation: Invocation): Filter {
       ? {}
       : { byFederatesWith: { trustDomains, match: FederatesWithMatch_MatchBehavior.MATCH_SUPERSET } }),
   };
+}
+
+/** A table is for people; what programs read can be given back to `entry create --data`. */
+async function printEntries(invocation: Invocation, entries: readonly Entry[]): Promise<void> {
+  const isTable = (invocation.text('output') ?? 'table') === 'table';
+  await printRows(invocation, entries.map(isTable ? rowOfEntry : recordOfEntry), 'blocks');
 }
 
 function describeStatus(status: Status | undefined): string {

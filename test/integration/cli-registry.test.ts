@@ -53,10 +53,10 @@ describe('entry', () => {
     const [created] = await rows(`${CREATE} --selector unix:uid:1 --dns a.example --hint in --x509-svid-ttl 30m --downstream`);
     expect(created).toMatchObject({
       spiffeId: 'spiffe://example.org/web',
-      selector: ['unix:uid:1'],
-      x509SvidTtl: '1800s',
-      jwtSvidTtl: 'default',
-      dns: ['a.example'],
+      selectors: ['unix:uid:1'],
+      x509SvidTtl: 1800,
+      jwtSvidTtl: 0,
+      dnsNames: ['a.example'],
       hint: 'in',
       downstream: true,
     });
@@ -66,7 +66,7 @@ describe('entry', () => {
     expect(await rows('entry show --selector unix:uid:2')).toEqual([]);
     expect(await output('entry count')).toBe('1\n');
     const [updated] = await rows(`entry update --entry-id ${id} --no-downstream --jwt-svid-ttl 60 --jwt-svid-include-jti`);
-    expect(updated).toMatchObject({ hint: 'in', jwtSvidTtl: '60s', jwtSvidIncludeJti: true, revision: 1 });
+    expect(updated).toMatchObject({ hint: 'in', jwtSvidTtl: 60, jwtSvidIncludeJti: true, revision: 1 });
     expect(updated).not.toHaveProperty('downstream');
     const [again] = await rows(`entry update --entry-id ${id} --disable-x509-svid-prefetch`);
     expect(again).toMatchObject({ jwtSvidIncludeJti: true, disableX509SvidPrefetch: true });
@@ -98,7 +98,7 @@ describe('entry', () => {
     );
     expect(entry).toMatchObject({
       spiffeId: 'spiffe://example.org/spire-words',
-      x509SvidTtl: '60s',
+      x509SvidTtl: 60,
       expiresAt: '2033-05-18T03:33:19Z',
     });
     expect(await rows('entry show --spiffeID spiffe://example.org/spire-words')).toHaveLength(1);
@@ -108,7 +108,7 @@ describe('entry', () => {
     const ours =
       'entries:\n  - { spiffeId: spiffe://example.org/yaml, parentId: spiffe://example.org/n, selectors: [unix:uid:5], x509SvidTtl: 10m }\n';
     writeFileSync(join(ca.folder, 'entries.yaml'), ours);
-    expect(await rows('entry create --data entries.yaml')).toMatchObject([{ selector: ['unix:uid:5'], x509SvidTtl: '600s' }]);
+    expect(await rows('entry create --data entries.yaml')).toMatchObject([{ selectors: ['unix:uid:5'], x509SvidTtl: 600 }]);
     const spires = {
       entries: [
         {
@@ -125,9 +125,21 @@ describe('entry', () => {
       ],
     };
     expect(await rows('entry create --data -', JSON.stringify(spires))).toMatchObject([
-      { admin: true, jwtSvidTtl: '30s', expiresAt: '2033-05-18T03:33:19Z', jwtSvidIncludeJti: true },
+      { admin: true, jwtSvidTtl: 30, expiresAt: '2033-05-18T03:33:19Z', jwtSvidIncludeJti: true },
       { spiffeId: 'spiffe://example.org/two' },
     ]);
+  });
+
+  test.each(['json', 'yaml'])('what show prints as %s can be given to create --data', async (format) => {
+    const words = `--selector unix:uid:7 --dns ${format}.example --hint ${format} --jwt-svid-ttl 60 --expires-at 2033-05-18T03:33:19Z`;
+    const [made] = await rows(`${CREATE} ${words} --admin --disable-x509-svid-prefetch`);
+    const id = String(made?.['entryId']);
+    const printed = await output(`entry show ${id} --output ${format}`);
+    await output(`entry delete ${id}`);
+    const [again] = await rows('entry create --data -', printed);
+    expect({ ...again, createdAt: '' }).toEqual({ ...made, createdAt: '' });
+    expect(await output(`entry show ${id}`)).toMatch(/^selector +unix:uid:7\nx509SvidTtl +default\njwtSvidTtl +60s\n/m);
+    await output(`entry delete ${id}`);
   });
 
   test('create --data reports every fault of a file with its path', async () => {
@@ -135,7 +147,7 @@ describe('entry', () => {
       entries: [{ spiffe_id: 'x', parent_id: 'spiffe://example.org/n', selectors: ['nocolon'], ttl: 3 }],
     });
     const message = await failure('entry create --data -', faulty);
-    for (const path of ['entries[0].spiffe_id', 'entries[0].selectors[0]', 'entries[0].ttl']) expect(message).toContain(path);
+    for (const path of ['entries[0].spiffeId', 'entries[0].selectors[0]', 'entries[0].ttl']) expect(message).toContain(path);
     expect(await failure('entry create --data missing.yaml')).toMatch(/^invalid_argument: cannot read missing.yaml/);
     expect(await failure('entry create --data -', 'entries: []')).toContain('holds no entries');
   });
