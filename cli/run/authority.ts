@@ -1,6 +1,10 @@
 import { LocalAuthority, type AuthorityState } from '../../proto/gen/spire/api/server/localauthority/v1/localauthority_pb.ts';
 import type { Client } from '@connectrpc/connect';
 
+import { Bundle as BundleService } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
+import { parseWireBundle } from '../../runtime/bundle-conversion.ts';
+import type { Bundle } from '../../spiffe/bundle.ts';
+import { parseCertificate } from '../../spiffe/certificate.ts';
 import { connectCa } from '../ca-connection.ts';
 import { usage, type CommandRun, type Invocation } from '../command.ts';
 import { formatSeconds, printRows, type Row } from '../output.ts';
@@ -52,13 +56,14 @@ export const showAuthorities: CommandRun = async (invocation) => {
   const kinds = invocation.text('kind') === undefined ? Object.keys(KINDS) : [invocation.requiredText('kind')];
   using connection = await connectCa(invocation);
   const client = connection.client(LocalAuthority);
+  const tainted = taintedIds(parseWireBundle(await connection.client(BundleService).getBundle({})));
   const rows: Row[] = [];
   for (const kind of kinds) {
     const states = await kindClient(invocation, kind, client).show();
     rows.push(
       ...rowOf(kind, 'active', states.active),
       ...rowOf(kind, 'prepared', states.prepared),
-      ...rowOf(kind, 'old', states.old),
+      ...rowOf(kind, tainted.has(states.old?.authorityId ?? '') ? 'tainted' : 'old', states.old),
     );
   }
   await printRows(invocation, rows);
@@ -76,6 +81,16 @@ export function changeAuthority(step: Step): CommandRun {
     await printRows(invocation, rowOf(kind, became, state));
     return 0;
   };
+}
+
+/** The IDs of the authorities that the bundle declares unsafe: the states on the wire do not say it. */
+function taintedIds({ x509Authorities, jwtAuthorities, witAuthorities }: Bundle): ReadonlySet<string> {
+  const keys = [...jwtAuthorities.values(), ...witAuthorities.values()].filter(({ tainted }) => tainted);
+  const certificates = x509Authorities.filter(({ tainted }) => tainted).map(({ der }) => parseCertificate(der, 'authority'));
+  return new Set([
+    ...keys.map(({ keyId }) => keyId),
+    ...certificates.map(({ subjectKeyId }) => Buffer.from(subjectKeyId ?? []).toString('hex')),
+  ]);
 }
 
 function kindClient(invocation: Invocation, kind: string, client: AuthorityClient): KindClient {

@@ -246,6 +246,11 @@ describe('authority', () => {
     await output(`authority activate --kind ${kind} --authority-id ${next}`);
     expect([await stateOf('active'), await stateOf('old')]).toEqual([next, first]);
     expect(await rows(`authority taint --kind ${kind} --authority-id ${first}`)).toMatchObject([{ state: 'tainted' }]);
+    // What may be revoked can be seen.
+    expect(await rows(`authority show --kind ${kind}`)).toMatchObject([
+      { state: 'active', authorityId: next },
+      { state: 'tainted', authorityId: first },
+    ]);
     expect(await rows(`authority revoke --kind ${kind} --authority-id ${first}`)).toMatchObject([{ state: 'revoked' }]);
   });
 
