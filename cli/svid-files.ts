@@ -11,18 +11,35 @@ export interface SvidFiles {
   readonly bundle: string;
 }
 
+/** What the files hold. */
+type SvidFileContents = Readonly<Record<keyof SvidFiles, string>>;
+
+/** The contents of the files of an X.509 context, of which only the default SVID is written. */
+export function svidFileContents({ svids: [svid], bundles }: X509Context): SvidFileContents {
+  const authorities = [...bundles].flatMap(({ x509Authorities }) => x509Authorities);
+  return {
+    svid: svid.chain.map(({ raw }) => encodePem('CERTIFICATE', raw)).join(''),
+    key: svid.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    bundle: authorities.map(({ der }) => encodePem('CERTIFICATE', der)).join(''),
+  };
+}
+
+/** Whether files with these contents are the same. */
+export function isSameSvid(one: SvidFileContents, other: SvidFileContents): boolean {
+  return one.svid === other.svid && one.key === other.key && one.bundle === other.bundle;
+}
+
 /**
  * Writes the default SVID as `svid.pem`, its key as `key.pem` (mode 0600) and the bundles as `bundle.pem`. Each file is
  * replaced in one step, the key last but one: a reader never sees half a file.
  */
 export async function writeSvidFiles(folder: string, context: X509Context): Promise<SvidFiles> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const [svid] = context.svids;
+  const { svid, key, bundle } = svidFileContents(context);
   const files = { svid: join(folder, 'svid.pem'), key: join(folder, 'key.pem'), bundle: join(folder, 'bundle.pem') };
-  const authorities = [...context.bundles].flatMap(({ x509Authorities }) => x509Authorities);
-  await replaceFile(files.bundle, authorities.map(({ der }) => encodePem('CERTIFICATE', der)).join(''), 0o644);
-  await replaceFile(files.key, svid.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), 0o600);
-  await replaceFile(files.svid, svid.chain.map(({ raw }) => encodePem('CERTIFICATE', raw)).join(''), 0o644);
+  await replaceFile(files.bundle, bundle, 0o644);
+  await replaceFile(files.key, key, 0o600);
+  await replaceFile(files.svid, svid, 0o644);
   return files;
 }
 

@@ -4,12 +4,14 @@ import { constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 import { X509Source } from '../../client/x509-source.ts';
-import { IdentityError } from '../../core/errors.ts';
-import { usage, type CommandRun, type Invocation } from '../command.ts';
-import { writeSvidFiles, type SvidFiles } from '../svid-files.ts';
+import { usage, type CommandRun, type Invocation, type Terminal } from '../command.ts';
+import { isSameSvid, svidFileContents, writeSvidFiles, type SvidFiles } from '../svid-files.ts';
 import { workloadAddress } from '../workload-address.ts';
 
-/** `countersign run -- CMD`: the program's exit code becomes ours; 128 plus the signal's number when a signal ended it. */
+/**
+ * `countersign run -- CMD`: the program's exit code becomes ours; 128 plus the signal's number when a signal ended it. As with
+ * a shell, 127 says that there is no such program and 126 that it cannot be run.
+ */
 export const runProgram: CommandRun = async (invocation) => {
   const [file, ...args] = invocation.rest.length > 0 ? invocation.rest : invocation.positionals;
   if (file === undefined) throw usage(invocation.command, 'a program to run is missing; write it after --');
@@ -22,20 +24,30 @@ export const runProgram: CommandRun = async (invocation) => {
     onError: (error) => terminal.writeError(`countersign run: ${error.message}; trying again\n`),
   });
   await using folder = await openFolder(invocation);
-  const files = await writeSvidFiles(folder.path, source.value);
-  const child = spawn(file, args, { stdio: 'inherit', env: { ...terminal.environment, ...environmentOf(files, address) } });
+  const first = source.value;
+  const files = await writeSvidFiles(folder.path, first);
+  const child = start(file, args, { ...terminal.environment, ...environmentOf(files, address) });
+  if (child instanceof Error) return reportNotRunnable(terminal, child);
   const ended = exitCodeOf(child);
   const forward = (): void => void child.kill('SIGTERM');
   terminal.signal.addEventListener('abort', forward, { once: true });
   let written: Promise<unknown> = Promise.resolve();
+  let last = svidFileContents(first);
   const unsubscribe = source.subscribe((context) => {
     written = written
-      .then(() => writeSvidFiles(folder.path, context))
-      .then(() => signal !== undefined && child.kill(signal))
+      .then(async () => {
+        const contents = svidFileContents(context);
+        // Another SVID of this process may have changed, which is in no file.
+        if (isSameSvid(contents, last)) return;
+        await writeSvidFiles(folder.path, context);
+        last = contents;
+        if (signal !== undefined) child.kill(signal);
+      })
       .catch((error: unknown) => terminal.writeError(`countersign run: cannot write the new SVID (${String(error)})\n`));
   });
   try {
-    return await ended;
+    const end = await ended;
+    return end instanceof Error ? reportNotRunnable(terminal, end) : end;
   } finally {
     unsubscribe();
     await written;
@@ -68,15 +80,27 @@ async function openFolder(invocation: Invocation): Promise<AsyncDisposable & { r
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
 }
 
-function exitCodeOf(child: ChildProcess): Promise<number> {
-  return new Promise((resolveCode, reject) => {
-    child.once('error', (error) => reject(notRunnable(error)));
-    child.once('exit', (code, signal) => resolveCode(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+// Some reasons are thrown at once (a path through a file, too many arguments), others come as an event.
+function start(file: string, args: readonly string[], env: NodeJS.ProcessEnv): ChildProcess | Error {
+  try {
+    return spawn(file, args, { stdio: 'inherit', env });
+  } catch (error) {
+    if (error instanceof Error) return error;
+    throw error;
+  }
+}
+
+/** The exit code, or why the program could not be started. */
+function exitCodeOf(child: ChildProcess): Promise<number | Error> {
+  return new Promise((resolveEnd) => {
+    child.once('error', resolveEnd);
+    child.once('exit', (code, signal) => resolveEnd(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
   });
 }
 
-function notRunnable(cause: Error): IdentityError {
-  return new IdentityError('not_found', `cannot run the program (${cause.message}); give its path, or a name on the PATH`, {
-    cause,
-  });
+function reportNotRunnable(terminal: Terminal, error: NodeJS.ErrnoException): number {
+  const isMissing = error.code === 'ENOENT';
+  const advice = isMissing ? 'give its path, or a name on the PATH' : 'is it an executable file?';
+  terminal.writeError(`countersign run: cannot run the program (${error.message}); ${advice}\n`);
+  return isMissing ? 127 : 126;
 }

@@ -200,9 +200,14 @@ describe('run -- CMD', () => {
   test('ends as the program does when a signal ends it, and says when it cannot be started', async () => {
     expect((await program('kill -TERM $$')).code).toBe(143);
     const missing = await countersign(['run', '--', '/no/such/program'], { environment: environment() });
-    expect(missing.code).toBe(1);
-    expect(missing.stderr).toContain('cannot run the program');
-    expect(missing.stderr).not.toMatch(/^ +at /m);
+    expect(missing).toMatchObject({ code: 127, stderr: expect.stringMatching(/^countersign run: cannot run the program .*\n$/) });
+    for (const file of [folder, join(process.execPath, 'x'), import.meta.filename]) {
+      const refused = await countersign(['run', '--', file], { environment: environment() });
+      expect(refused).toMatchObject({
+        code: 126,
+        stderr: expect.stringMatching(/^countersign run: cannot run the program .*\n$/),
+      });
+    }
     expect((await run('run')).stderr).toContain('a program to run is missing; write it after --');
     expect((await program('true', '--signal', 'SIGNOPE')).stderr).toContain('is no signal');
   });
@@ -238,5 +243,27 @@ describe('run -- CMD', () => {
     expect(mode).toBe('600');
     // A folder that was given stays.
     expect(existsSync(join(dir, 'svid.pem'))).toBe(true);
+  });
+
+  test('does not signal when only an SVID changes that is in no file', async () => {
+    await forget(id);
+    id = await register('/runner', [`uid:${UID}`], 8);
+    const serial = 'openssl x509 -in "$COUNTERSIGN_SVID_FILE" -noout -serial';
+    const script = `trap '${serial}; exit 0' HUP; ${serial}; while :; do sleep 0.05; done`;
+    const child = spawn(process.execPath, [COMMAND, 'run', '--signal', 'HUP', '--', 'sh', '-c', script], {
+      env: { ...process.env, ...environment() },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const others: string[] = [];
+    let text = '';
+    for await (const chunk of child.stdout.setEncoding('utf8')) {
+      text += String(chunk);
+      // A second identity comes; the first one stays the default and only its rotation is a reason to signal.
+      if (others.length === 0) others.push(await register('/second'));
+    }
+    await forget(...others);
+    const [first, second] = text.trim().split('\n');
+    expect(second).toMatch(/^serial=/);
+    expect(second).not.toBe(first);
   });
 });
