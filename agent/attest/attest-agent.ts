@@ -1,17 +1,19 @@
 import { create } from '@bufbuild/protobuf';
+import { ConnectError } from '@connectrpc/connect';
 
-import { IdentityError } from '../../core/errors.ts';
+import { IdentityError, type ErrorCode } from '../../core/errors.ts';
 import {
   Agent,
   AttestAgentRequestSchema,
   type AttestAgentRequest,
   type AttestAgentResponse,
 } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
-import type { GrpcConnection } from '../../runtime/grpc-client.ts';
+import { toIdentityError, type GrpcConnection } from '../../runtime/grpc-client.ts';
 import { buildCsr } from '../cache/csr-builder.ts';
 import { createKeyPair } from '../cache/key-pair.ts';
 import { RequestQueue } from '../sync/request-queue.ts';
 import { createAgentSvid, type AgentSvid } from './agent-svid.ts';
+import { denialOf } from './denial.ts';
 import type { NodeAttestor } from './node-attestor.ts';
 
 const ATTEST_TIMEOUT_MS = 30_000;
@@ -39,11 +41,25 @@ export async function attestAgent(connection: GrpcConnection, attestor: NodeAtte
       const answer = proof.answer(step.value);
       requests.push(create(AttestAgentRequestSchema, { step: { case: 'challengeResponse', value: answer } }));
     }
+  } catch (error) {
+    throw withRemedy(error, attestor);
   } finally {
     requests.end();
   }
   if (svid !== undefined) return svid;
   throw new IdentityError('unavailable', 'the CA ended the attestation without a result');
+}
+
+const REFUSED: ReadonlySet<ErrorCode> = new Set(['invalid_argument', 'unauthenticated', 'permission_denied', 'not_found']);
+
+/** A refusal of the proof by the CA with what to do about it; anything else as it is. */
+function withRemedy(error: unknown, { remedy, type }: NodeAttestor): unknown {
+  const { code, message, cause } = toIdentityError(error);
+  const isOfCa = error instanceof ConnectError && cause === error;
+  if (!isOfCa || !REFUSED.has(code) || denialOf(error) !== undefined) return error;
+  return new IdentityError(code, `the CA refused the attestation: ${message}; ${remedy ?? `see the CA's log for ${type}`}`, {
+    cause,
+  });
 }
 
 type Result = Extract<AttestAgentResponse['step'], { case: 'result' }>['value'];

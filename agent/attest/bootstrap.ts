@@ -52,7 +52,8 @@ async function readDocument(file: string): Promise<Buffer> {
     // The cast is sound: fs rejects with system errors only.
     const { message } = cause as NodeJS.ErrnoException;
     const hint = `cannot read the bootstrap bundle (${message}); write it with: countersign bundle show`;
-    throw new IdentityError('failed_precondition', hint, { cause });
+    // Without the cause, which a log would print after it: the text says all that it does.
+    throw new IdentityError('failed_precondition', hint);
   }
 }
 

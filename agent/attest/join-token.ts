@@ -6,6 +6,7 @@ import { readSecret } from './secret-file.ts';
 export function createJoinToken(file: string): NodeAttestor {
   return {
     type: 'join_token',
+    remedy: `a join token works once and for a limited time; make a new one with: countersign token --write-to ${file}`,
     async prepare() {
       const token = (await readSecret(file, 'join token')).trim();
       if (token === '') throw new IdentityError('failed_precondition', `the join token file ${file} is empty`);

@@ -2,6 +2,8 @@
 export interface NodeAttestor {
   /** The type as it goes on the wire, such as `join_token`. */
   readonly type: string;
+  /** What to do when the CA refuses the proof. */
+  readonly remedy?: string;
   /** Reads anew, each time, what the proof is made from. */
   prepare(): Promise<AttestationProof>;
 }

@@ -9,6 +9,7 @@ export async function readSecret(file: string, what: string): Promise<string> {
   } catch (cause) {
     // The cast is sound: fs rejects with system errors only.
     const { message } = cause as NodeJS.ErrnoException;
-    throw new IdentityError('failed_precondition', `cannot read the ${what} (${message})`, { cause });
+    // Without the cause, which a log would print after it: the text says all that it does.
+    throw new IdentityError('failed_precondition', `cannot read the ${what} (${message})`);
   }
 }

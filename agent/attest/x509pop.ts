@@ -31,6 +31,7 @@ const CHALLENGE = object({
 export function createX509Pop(files: X509PopFiles): NodeAttestor {
   return {
     type: 'x509pop',
+    remedy: `is ${files.certFile} a certificate of the roots that attestors.x509pop of the CA names?`,
     async prepare() {
       const pems = [await readSecret(files.certFile, 'x509pop certificate')];
       if (files.intermediatesFile !== undefined) pems.push(await readSecret(files.intermediatesFile, 'x509pop intermediates'));

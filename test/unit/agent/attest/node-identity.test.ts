@@ -33,12 +33,18 @@ describe('the first attestation', () => {
 
   test('ends the agent when the CA does not know the token', async () => {
     rig = await AgentRig.start({ prepare: (ca) => ca.joinTokens.clear() });
-    expect(await endOf()).toMatchObject({ code: 'invalid_argument' });
+    const error = await endOf();
+    expect(error).toMatchObject({ code: 'invalid_argument' });
+    expect(error.message).toContain('countersign token --write-to');
   });
 
   test('ends the agent when the token file is missing or empty', async () => {
     rig = await AgentRig.start({ config: { attestor: { joinTokenFile: './nowhere' } } });
-    expect(await endOf()).toMatchObject({ code: 'failed_precondition' });
+    const error = await endOf();
+    expect(error).toMatchObject({ code: 'failed_precondition' });
+    // A log prints causes after the text: the reason stands there once.
+    expect(error).not.toHaveProperty('cause');
+    expect(error.message.match(/ENOENT/g)).toHaveLength(1);
   });
 
   test('attests nowhere as long as the CA is of another trust root', async () => {
