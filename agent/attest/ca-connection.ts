@@ -4,7 +4,7 @@ import type { ListenAddress } from '../../runtime/config-file.ts';
 import { connectGrpc, type ClientTls, type GrpcConnection } from '../../runtime/grpc-client.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
 import { parseCertificate } from '../../spiffe/certificate.ts';
-import { createSpiffeId } from '../../spiffe/spiffe-id.ts';
+import { createSpiffeId, parseSpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import { verifyX509Svid } from '../../spiffe/x509-svid.ts';
 import type { AgentSvid } from './agent-svid.ts';
@@ -34,6 +34,7 @@ export function connectToCa(options: CaConnectionOptions): GrpcConnection {
 
 function verifyCa(chain: readonly Uint8Array[], { trustDomain, bundle, clock }: CaConnectionOptions): void {
   const expected = createSpiffeId(trustDomain, '/spire/server').toString();
+  refuseOtherTrustDomain(chain, trustDomain);
   const trusted = bundle();
   const presented = trusted === undefined ? claimedId(chain) : verifiedId(chain, trusted, clock.nowMs());
   if (presented === expected) return;
@@ -41,6 +42,24 @@ function verifyCa(chain: readonly Uint8Array[], { trustDomain, bundle, clock }: 
     'unavailable',
     `the server calls itself ${presented}, not ${expected}; is "server" the address of the CA?`,
   );
+}
+
+// Read before anything is verified, only to name the likeliest mistake: nothing is accepted by it.
+function refuseOtherTrustDomain(chain: readonly Uint8Array[], own: TrustDomain): void {
+  const claimed = trustDomainOf(claimedId(chain));
+  if (claimed === undefined || claimed === own.name) return;
+  throw new IdentityError(
+    'unavailable',
+    `the server is of the trust domain ${claimed}, this agent's configuration says trustDomain: ${own.name}; correct one of them, or "server"`,
+  );
+}
+
+function trustDomainOf(id: string): string | undefined {
+  try {
+    return parseSpiffeId(id).trustDomain.name;
+  } catch {
+    return undefined;
+  }
 }
 
 function verifiedId(chain: readonly Uint8Array[], trusted: Bundle, nowMs: number): string {
