@@ -52,7 +52,12 @@ export function trustDomainService(options: TrustDomainServiceOptions): ServiceH
     refreshBundle: async ({ trustDomain: name }, call) => {
       const trustDomain = readName(name);
       const known = await refresher.refresh(trustDomain, call.signal).catch((error: unknown) => {
-        throw during('failed to refresh bundle', error, 'internal');
+        // An address that must not be called is no fault of the CA, nor is the caller denied: the relationship has to change.
+        throw during(
+          'failed to refresh bundle',
+          error,
+          isIdentityError(error, 'permission_denied') ? 'failed_precondition' : 'internal',
+        );
       });
       if (!known) throw new IdentityError('not_found', `no relationship with trust domain "${trustDomain.name}"`);
       return {};

@@ -108,6 +108,17 @@ describe('trustdomain.v1', () => {
     expect(results[0]?.trustDomain).toBe('delete.example');
   });
 
+  test('trustdomain.v1.RefreshBundle calls no special address, and says that the relationship is at fault', async () => {
+    const bundleEndpointUrl = 'https://169.254.169.254/latest/meta-data';
+    await service().batchCreateFederationRelationship({
+      federationRelationships: [web('metadata.example', { bundleEndpointUrl })],
+    });
+    expect(await failureOf(service().refreshBundle({ trustDomain: 'metadata.example' }))).toMatchObject({
+      code: 'failed_precondition',
+      message: expect.stringContaining('federation.allowPrivateHosts'),
+    });
+  });
+
   test('[SPIRE trustdomain.v1.RefreshBundle] knows only its relationships', async () => {
     expect(await failureOf(service().refreshBundle({ trustDomain: 'nobody.example' }))).toMatchObject({ code: 'not_found' });
     expect(await failureOf(service().refreshBundle({}))).toMatchObject({ code: 'invalid_argument' });
