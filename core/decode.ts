@@ -164,7 +164,7 @@ export function object<S extends Shape>(shape: S): Decoder<Shaped<S>> {
       const before = faults.length;
       for (const key of Object.keys(input)) {
         if (!Object.hasOwn(shape, key))
-          fault(faults, join(path, key), `unknown key; known here: ${Object.keys(shape).join(', ')}`);
+          fault(faults, join(path, key), `unknown key; known here: ${Object.keys(shape).join(', ') || 'none'}`);
       }
       const entries = Object.entries(shape).map(([key, decoder]) => [key, decoder.read(input[key], join(path, key), faults)]);
       // The cast is sound: the entries follow the shape, and every FAULTY one has recorded a fault.

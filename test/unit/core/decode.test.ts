@@ -68,6 +68,7 @@ describe('decoding', () => {
       'limits.a',
     ]);
     expect(faults[0]).toContain('known here: name, port');
+    expect(faultsOf(() => decode(object({}), { x: 1 }))).toEqual(['x: unknown key; known here: none']);
     expect(faults[5]).toContain('is no duration');
   });
 
