@@ -7,7 +7,7 @@ import { build } from 'esbuild';
 
 rmSync('dist', { recursive: true, force: true });
 await build({
-  entryPoints: { countersign: 'cli/main.ts', client: 'client/index.ts', 'signing-worker': 'ca/issue/signing-worker.ts' },
+  entryPoints: { countersign: 'cli/start.ts', client: 'client/index.ts', 'signing-worker': 'ca/issue/signing-worker.ts' },
   outdir: 'dist',
   bundle: true,
   splitting: true,

@@ -1,4 +1,5 @@
 // What the npm package holds: built, packed, unpacked elsewhere, and used.
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,6 +47,12 @@ function link(name: string): void {
   symlinkSync(join(ROOT, 'node_modules', name), target);
 }
 
+/** A Node on the PATH that is older than what the package needs. */
+const OLDER_NODE = (process.env['PATH'] ?? '')
+  .split(':')
+  .map((folder) => join(folder, 'node'))
+  .find((file) => Number(/^v(\d+)/.exec(spawnSync(file, ['--version'], { encoding: 'utf8' }).stdout ?? '')?.[1] ?? 24) < 24);
+
 const run = (...words: readonly string[]): Promise<Finished> => runToEnd(process.execPath, [bin, ...words], { cwd: home });
 
 describe('the package', () => {
@@ -84,6 +91,14 @@ describe('the package', () => {
     const token = await run('jwt', 'mint', '--socket', 'run/a.sock', '--spiffe-id', 'spiffe://example.org/x', '--audience', 'a');
     expect(token.stdout.split('.')).toHaveLength(3);
     expect(ca.exitCode).toBeUndefined();
+  });
+
+  test.skipIf(OLDER_NODE === undefined)('an older Node is told that it is too old (needs one on the PATH)', async () => {
+    for (const words of [['ca', 'run', '--config', 'ca.yaml'], ['--version']]) {
+      const { code, stdout, stderr } = await runToEnd(OLDER_NODE ?? '', [bin, ...words], { cwd: home });
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toMatch(/^countersign needs Node 24 or newer, this is v\d+\.\d+\.\d+ \(.*\)\n$/);
+    }
   });
 
   test('the library loads', async () => {

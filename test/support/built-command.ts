@@ -11,7 +11,7 @@ export async function buildCommand(): Promise<Disposable & { readonly path: stri
   mkdirSync(outdir, { recursive: true });
   await build({
     absWorkingDir: PACKAGE,
-    entryPoints: { countersign: 'cli/main.ts', 'signing-worker': 'ca/issue/signing-worker.ts' },
+    entryPoints: { countersign: 'cli/start.ts', 'signing-worker': 'ca/issue/signing-worker.ts' },
     outdir,
     bundle: true,
     splitting: true,
