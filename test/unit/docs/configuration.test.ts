@@ -62,7 +62,7 @@ function keysAt(schema: Decoder<unknown>, path: string): readonly string[] | und
 /** Every key without keys below it. */
 function leavesOf(schema: Decoder<unknown>, path = ''): readonly string[] {
   const keys = keysAt(schema, path);
-  if (keys === undefined || keys.every((key) => key === '')) return [path];
+  if (keys === undefined || keys.every((key) => key === 'none')) return [path];
   return keys.flatMap((key) => leavesOf(schema, path === '' ? key : `${path}.${key}`));
 }
 
