@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { X509Certificate } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { WorkloadApi } from '../../client/workload-api.ts';
 import { Entry } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
 import { AgentProcess } from '../support/agent-process.ts';
 import { CaProcess } from '../support/ca-process.ts';
@@ -41,7 +42,7 @@ async function output(line: string, input?: string): Promise<string> {
 }
 
 /** Registers an identity for this user; yields its entry ID. */
-async function register(path: string, selectors: readonly string[] = [`uid:${UID}`], ttlSeconds = 0): Promise<string> {
+async function register(path: string, selectors: readonly string[] = [`uid:${UID}`], ttlSeconds = 0, id = ''): Promise<string> {
   using admin = ca.connect();
   const { results } = await admin.client(Entry).batchCreateEntry({
     entries: [
@@ -50,6 +51,7 @@ async function register(path: string, selectors: readonly string[] = [`uid:${UID
         parentId: { trustDomain: 'example.org', path: new URL(agent.id).pathname },
         selectors: selectors.map((value) => ({ type: 'unix', value })),
         x509SvidTtl: ttlSeconds,
+        id,
       },
     ],
   });
@@ -247,7 +249,10 @@ describe('run -- CMD', () => {
 
   test('does not signal when only an SVID changes that is in no file', async () => {
     await forget(id);
-    id = await register('/runner', [`uid:${UID}`], 8);
+    id = await register('/short', [`uid:${UID}`], 8, 'a-short');
+    using api = new WorkloadApi({ address: `unix://${agent.socket}` });
+    // Else the change from the entry before would be a reason to signal.
+    for await (const { svids } of api.watchX509Context()) if (svids.every((svid) => svid.id.path === '/short')) break;
     const serial = 'openssl x509 -in "$COUNTERSIGN_SVID_FILE" -noout -serial';
     const script = `trap '${serial}; exit 0' HUP; ${serial}; while :; do sleep 0.05; done`;
     const child = spawn(process.execPath, [COMMAND, 'run', '--signal', 'HUP', '--', 'sh', '-c', script], {
@@ -258,8 +263,9 @@ describe('run -- CMD', () => {
     let text = '';
     for await (const chunk of child.stdout.setEncoding('utf8')) {
       text += String(chunk);
-      // A second identity comes; the first one stays the default and only its rotation is a reason to signal.
-      if (others.length === 0) others.push(await register('/second'));
+      // A second identity comes; the first one stays the default (by its ID when both are of one second), and only its rotation
+      // is a reason to signal.
+      if (others.length === 0) others.push(await register('/second', [`uid:${UID}`], 0, 'b-second'));
     }
     await forget(...others);
     const [first, second] = text.trim().split('\n');
