@@ -1,5 +1,4 @@
 import { open } from 'node:fs/promises';
-import { join } from 'node:path';
 
 import { IdentityError } from '../core/errors.ts';
 import { openKernel } from './kernel.ts';
@@ -13,9 +12,10 @@ import { openDir } from './private-file.ts';
  */
 export async function lockFolder(path: string): Promise<AsyncDisposable> {
   await openDir(path);
-  const file = await open(join(path, 'lock'), 'a', 0o600);
-  if (openKernel().tryLock(file.fd)) return file;
-  await file.close();
+  // The folder itself is locked: that needs no file, so it works on a disk that has become read-only too.
+  const folder = await open(path, 'r');
+  if (openKernel().tryLock(folder.fd)) return folder;
+  await folder.close();
   throw new IdentityError(
     'failed_precondition',
     `another process uses the data folder ${path}; stop it, or give this one a dataDir of its own`,
