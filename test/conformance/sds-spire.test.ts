@@ -76,7 +76,9 @@ describe.skipIf(spireBinaries === undefined)("secret discovery as SPIRE's own ag
 
 async function register(ca: RunningCa, agentPath: string): Promise<void> {
   const uid = process.geteuid?.() ?? 0;
+  // IDs in the order of the paths: both entries are of one second, and the first of them is the default identity.
   const entry = (path: string) => ({
+    id: `${agentPath.split('/').at(-1)}-${path.slice(1)}`,
     spiffeId: { trustDomain: 'example.org', path },
     parentId: { trustDomain: 'example.org', path: agentPath },
     selectors: [{ type: 'unix', value: `uid:${uid}` }],
