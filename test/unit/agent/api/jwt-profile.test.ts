@@ -68,6 +68,12 @@ describe('FetchJWTSVID', () => {
     expect(await tokensOf(['a'])).not.toEqual(await tokensOf(['a']));
   });
 
+  test('says INVALID_ARGUMENT when the CA refuses for good, so that nobody tries again', async () => {
+    rig = await (await AgentRig.start()).ready();
+    rig.ca.signingFailure = new IdentityError('invalid_argument', 'the token would be too large');
+    expect(await codeOf(rig.workload.fetchJWTSVID({ audience: ['a'.repeat(40_000)] }, { headers }))).toBe('invalid_argument');
+  });
+
   test('serves the cached token while the CA is away, until it expires, and answers UNAVAILABLE for others', async () => {
     rig = await started();
     const first = await tokensOf(['a']);
