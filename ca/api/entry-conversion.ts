@@ -56,7 +56,9 @@ export function newEntryFromProto(proto: ProtoEntry, own: TrustDomain): NewEntry
 
 // Which fields of the model a field of the mask stands for.
 const MASKED: {
-  readonly [K in Exclude<keyof EntryMask, '$typeName' | '$unknown' | 'revisionNumber' | 'createdAt'>]: readonly Changeable[];
+  readonly [
+    K in Exclude<keyof EntryMask, '$typeName' | '$unknown' | 'revisionNumber' | 'createdAt' | 'countersignJwtClaims'>
+  ]: readonly Changeable[];
 } = {
   spiffeId: ['spiffeId'],
   parentId: ['parentId'],

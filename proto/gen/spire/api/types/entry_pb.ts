@@ -4,17 +4,18 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { Selector } from "./selector_pb.ts";
 import { file_spire_api_types_selector } from "./selector_pb.ts";
 import type { SPIFFEID } from "./spiffeid_pb.ts";
 import { file_spire_api_types_spiffeid } from "./spiffeid_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file spire/api/types/entry.proto.
  */
 export const file_spire_api_types_entry: GenFile = /*@__PURE__*/
-  fileDesc("ChtzcGlyZS9hcGkvdHlwZXMvZW50cnkucHJvdG8SD3NwaXJlLmFwaS50eXBlcyLABAoFRW50cnkSCgoCaWQYASABKAkSLAoJc3BpZmZlX2lkGAIgASgLMhkuc3BpcmUuYXBpLnR5cGVzLlNQSUZGRUlEEiwKCXBhcmVudF9pZBgDIAEoCzIZLnNwaXJlLmFwaS50eXBlcy5TUElGRkVJRBIsCglzZWxlY3RvcnMYBCADKAsyGS5zcGlyZS5hcGkudHlwZXMuU2VsZWN0b3ISFQoNeDUwOV9zdmlkX3R0bBgFIAEoBRIWCg5mZWRlcmF0ZXNfd2l0aBgGIAMoCRINCgVhZG1pbhgHIAEoCBISCgpkb3duc3RyZWFtGAggASgIEhIKCmV4cGlyZXNfYXQYCSABKAMSEQoJZG5zX25hbWVzGAogAygJEhcKD3JldmlzaW9uX251bWJlchgLIAEoAxISCgpzdG9yZV9zdmlkGAwgASgIEhQKDGp3dF9zdmlkX3R0bBgNIAEoBRIMCgRoaW50GA4gASgJEhIKCmNyZWF0ZWRfYXQYDyABKAMSTwoVYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBAgASgLMisuc3BpcmUuYXBpLnR5cGVzLkVudHJ5LkFkZGl0aW9uYWxBdHRyaWJ1dGVzSACIAQEaWAoUQWRkaXRpb25hbEF0dHJpYnV0ZXMSIgoaZGlzYWJsZV94NTA5X3N2aWRfcHJlZmV0Y2gYASABKAgSHAoUand0X3N2aWRfaW5jbHVkZV9qdGkYAiABKAhCGAoWX2FkZGl0aW9uYWxfYXR0cmlidXRlcyLBAgoJRW50cnlNYXNrEhEKCXNwaWZmZV9pZBgCIAEoCBIRCglwYXJlbnRfaWQYAyABKAgSEQoJc2VsZWN0b3JzGAQgASgIEhUKDXg1MDlfc3ZpZF90dGwYBSABKAgSFgoOZmVkZXJhdGVzX3dpdGgYBiABKAgSDQoFYWRtaW4YByABKAgSEgoKZG93bnN0cmVhbRgIIAEoCBISCgpleHBpcmVzX2F0GAkgASgIEhEKCWRuc19uYW1lcxgKIAEoCBIXCg9yZXZpc2lvbl9udW1iZXIYCyABKAgSEgoKc3RvcmVfc3ZpZBgMIAEoCBIUCgxqd3Rfc3ZpZF90dGwYDSABKAgSDAoEaGludBgOIAEoCBISCgpjcmVhdGVkX2F0GA8gASgIEh0KFWFkZGl0aW9uYWxfYXR0cmlidXRlcxgQIAEoCGIGcHJvdG8z", [file_spire_api_types_selector, file_spire_api_types_spiffeid]);
+  fileDesc("ChtzcGlyZS9hcGkvdHlwZXMvZW50cnkucHJvdG8SD3NwaXJlLmFwaS50eXBlcyL6BAoFRW50cnkSCgoCaWQYASABKAkSLAoJc3BpZmZlX2lkGAIgASgLMhkuc3BpcmUuYXBpLnR5cGVzLlNQSUZGRUlEEiwKCXBhcmVudF9pZBgDIAEoCzIZLnNwaXJlLmFwaS50eXBlcy5TUElGRkVJRBIsCglzZWxlY3RvcnMYBCADKAsyGS5zcGlyZS5hcGkudHlwZXMuU2VsZWN0b3ISFQoNeDUwOV9zdmlkX3R0bBgFIAEoBRIWCg5mZWRlcmF0ZXNfd2l0aBgGIAMoCRINCgVhZG1pbhgHIAEoCBISCgpkb3duc3RyZWFtGAggASgIEhIKCmV4cGlyZXNfYXQYCSABKAMSEQoJZG5zX25hbWVzGAogAygJEhcKD3JldmlzaW9uX251bWJlchgLIAEoAxISCgpzdG9yZV9zdmlkGAwgASgIEhQKDGp3dF9zdmlkX3R0bBgNIAEoBRIMCgRoaW50GA4gASgJEhIKCmNyZWF0ZWRfYXQYDyABKAMSTwoVYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBAgASgLMisuc3BpcmUuYXBpLnR5cGVzLkVudHJ5LkFkZGl0aW9uYWxBdHRyaWJ1dGVzSACIAQESOAoWY291bnRlcnNpZ25fand0X2NsYWltcxjoByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0GlgKFEFkZGl0aW9uYWxBdHRyaWJ1dGVzEiIKGmRpc2FibGVfeDUwOV9zdmlkX3ByZWZldGNoGAEgASgIEhwKFGp3dF9zdmlkX2luY2x1ZGVfanRpGAIgASgIQhgKFl9hZGRpdGlvbmFsX2F0dHJpYnV0ZXMi4gIKCUVudHJ5TWFzaxIRCglzcGlmZmVfaWQYAiABKAgSEQoJcGFyZW50X2lkGAMgASgIEhEKCXNlbGVjdG9ycxgEIAEoCBIVCg14NTA5X3N2aWRfdHRsGAUgASgIEhYKDmZlZGVyYXRlc193aXRoGAYgASgIEg0KBWFkbWluGAcgASgIEhIKCmRvd25zdHJlYW0YCCABKAgSEgoKZXhwaXJlc19hdBgJIAEoCBIRCglkbnNfbmFtZXMYCiABKAgSFwoPcmV2aXNpb25fbnVtYmVyGAsgASgIEhIKCnN0b3JlX3N2aWQYDCABKAgSFAoMand0X3N2aWRfdHRsGA0gASgIEgwKBGhpbnQYDiABKAgSEgoKY3JlYXRlZF9hdBgPIAEoCBIdChVhZGRpdGlvbmFsX2F0dHJpYnV0ZXMYECABKAgSHwoWY291bnRlcnNpZ25fand0X2NsYWltcxjoByABKAhiBnByb3RvMw", [file_google_protobuf_struct, file_spire_api_types_selector, file_spire_api_types_spiffeid]);
 
 /**
  * A registration: whoever has the selectors, below the parent, gets the SPIFFE ID.
@@ -127,6 +128,14 @@ export type Entry = Message<"spire.api.types.Entry"> & {
    * @generated from field: optional spire.api.types.Entry.AdditionalAttributes additional_attributes = 16;
    */
   additionalAttributes?: Entry_AdditionalAttributes | undefined;
+
+  /**
+   * Our own field, unknown to SPIRE. Claims that each JWT-SVID of this entry carries besides the registered ones, which it
+   * never replaces. An update without a mask that leaves the field out keeps them; an empty one removes them.
+   *
+   * @generated from field: google.protobuf.Struct countersign_jwt_claims = 1000;
+   */
+  countersignJwtClaims?: JsonObject | undefined;
 };
 
 /**
@@ -244,6 +253,13 @@ export type EntryMask = Message<"spire.api.types.EntryMask"> & {
    * @generated from field: bool additional_attributes = 16;
    */
   additionalAttributes: boolean;
+
+  /**
+   * Our own field, unknown to SPIRE.
+   *
+   * @generated from field: bool countersign_jwt_claims = 1000;
+   */
+  countersignJwtClaims: boolean;
 };
 
 /**
