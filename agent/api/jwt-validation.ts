@@ -8,7 +8,7 @@ import type { Bundle } from '../../spiffe/bundle.ts';
 import { verifyJwtSvid, type JwtSvid } from '../../spiffe/jwt-svid.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { WorkloadIdentities } from '../cache/identities.ts';
-import { Lifetime } from '../cache/lifetime.ts';
+import { Lifetime } from '../../runtime/lifetime.ts';
 
 /** A token that was found valid, for as long as it lives and the bundles are the same. */
 interface Valid {

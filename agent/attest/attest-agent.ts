@@ -9,8 +9,8 @@ import {
   type AttestAgentResponse,
 } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { toIdentityError, type GrpcConnection } from '../../runtime/grpc-client.ts';
-import { buildCsr } from '../cache/csr-builder.ts';
-import { createKeyPair } from '../cache/key-pair.ts';
+import { buildCsr } from '../../spiffe/csr-builder.ts';
+import { createKeyPair } from '../../spiffe/key-pair.ts';
 import { RequestQueue } from '../sync/request-queue.ts';
 import { createAgentSvid, type AgentSvid } from './agent-svid.ts';
 import { denialOf } from './denial.ts';

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts';
 import type { AgentEntry, X509Identity } from './identities.ts';
-import type { Lifetime } from './lifetime.ts';
+import type { Lifetime } from '../../runtime/lifetime.ts';
 
 /** Who shows records to callers: what the cache needs to know of a view. */
 export interface RecordView {

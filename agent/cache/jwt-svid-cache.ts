@@ -3,7 +3,7 @@ import { IdentityError, isIdentityError } from '../../core/errors.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { AgentEntry } from './identities.ts';
 import type { SvidIssuer } from './issuer.ts';
-import { Lifetime } from './lifetime.ts';
+import { Lifetime } from '../../runtime/lifetime.ts';
 import { keyIdOf, type CachedToken } from './token.ts';
 
 /** What {@link JwtSvidCache} is made from. */

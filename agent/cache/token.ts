@@ -1,4 +1,4 @@
-import type { Lifetime } from './lifetime.ts';
+import type { Lifetime } from '../../runtime/lifetime.ts';
 
 /** A token that the CA signed, as the cache keeps it. */
 export interface CachedToken {

@@ -4,8 +4,8 @@ import { IdentityError, isIdentityError } from '../../core/errors.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { AgentEntry } from './identities.ts';
 import type { Issued, IssuedToken, SvidIssuer } from './issuer.ts';
-import { createKeyPair, privateKeyOf, type KeyPair } from './key-pair.ts';
-import { Lifetime } from './lifetime.ts';
+import { createKeyPair, privateKeyOf, type KeyPair } from '../../spiffe/key-pair.ts';
+import { Lifetime } from '../../runtime/lifetime.ts';
 import { keyIdOf } from './token.ts';
 
 /** A WIT-SVID with the key that it is bound to. */

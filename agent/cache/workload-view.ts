@@ -3,7 +3,7 @@ import type { Bundle } from '../../spiffe/bundle.ts';
 import type { BundleSet } from './bundle-set.ts';
 import type { EntryRecord, RecordView } from './entry-record.ts';
 import type { AgentEntry, IdentityView, WorkloadIdentities, X509Identity } from './identities.ts';
-import type { Lifetime } from './lifetime.ts';
+import type { Lifetime } from '../../runtime/lifetime.ts';
 import type { SelectorSet } from './selectors.ts';
 
 /** The identities of all callers with one set of selectors; made and kept current by the cache. */

@@ -2,11 +2,11 @@ import { Backoff } from '../../core/backoff.ts';
 import { sleep, type Clock } from '../../core/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { parseCertificate } from '../../spiffe/certificate.ts';
-import { buildCsr } from './csr-builder.ts';
+import { buildCsr } from '../../spiffe/csr-builder.ts';
 import { certificateContent, type EntryRecord } from './entry-record.ts';
 import type { Issued, IssuedX509Svid, SvidIssuer } from './issuer.ts';
-import { createKeyPair, type KeyPair } from './key-pair.ts';
-import { Lifetime } from './lifetime.ts';
+import { createKeyPair, type KeyPair } from '../../spiffe/key-pair.ts';
+import { Lifetime } from '../../runtime/lifetime.ts';
 
 // As many as a CA signs in some ten milliseconds; far below SPIRE's limit of 500 a second.
 const BATCH_SIZE = 50;

@@ -2,8 +2,8 @@ import { createPublicKey } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
-import { buildCsr } from '../../agent/cache/csr-builder.ts';
-import { createKeyPair, privateKeyOf } from '../../agent/cache/key-pair.ts';
+import { buildCsr } from '../../spiffe/csr-builder.ts';
+import { createKeyPair, privateKeyOf } from '../../spiffe/key-pair.ts';
 import { IdentityError } from '../../core/errors.ts';
 import { Bundle as BundleService } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { SVID } from '../../proto/gen/spire/api/server/svid/v1/svid_pb.ts';

@@ -1,5 +1,5 @@
 // Agents as the CA sees them: attested by a join token, each with a connection and a watch stream of its own, in one process.
-import { connectToCa } from '../../agent/attest/ca-connection.ts';
+import { connectToCa } from '../../runtime/ca-connection.ts';
 import { attestAgent } from '../../agent/attest/attest-agent.ts';
 import { WatchSync } from '../../agent/sync/watch-sync.ts';
 import { sleep, systemClock } from '../../core/clock.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
-import { Lifetime } from '../../../../agent/cache/lifetime.ts';
-import { ManualClock } from '../../../support/manual-clock.ts';
+import { Lifetime } from '../../../runtime/lifetime.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 
 const made = (clock: ManualClock, random?: number): Lifetime =>
   new Lifetime({ notBeforeMs: clock.nowMs(), expiresAtMs: clock.nowMs() + 1_000_000 }, clock, random);

@@ -1,16 +1,7 @@
-import { contextConstructedTag, contextTag } from '../../spiffe/der.ts';
-import {
-  derAscii,
-  derBitString,
-  derOctetString,
-  derOid,
-  derSequence,
-  derSet,
-  derSmallInteger,
-  der,
-} from '../../spiffe/der-writer.ts';
-import { encodeSignatureAlgorithm } from '../../spiffe/signature-algorithm.ts';
-import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
+import { contextConstructedTag, contextTag } from './der.ts';
+import { derAscii, derBitString, derOctetString, derOid, derSequence, derSet, derSmallInteger, der } from './der-writer.ts';
+import { encodeSignatureAlgorithm } from './signature-algorithm.ts';
+import type { SpiffeId } from './spiffe-id.ts';
 import { signWith, type KeyPair } from './key-pair.ts';
 
 const VERSION_1 = derSmallInteger(0);

@@ -1,13 +1,18 @@
-import type { Clock } from '../../core/clock.ts';
-import { IdentityError } from '../../core/errors.ts';
-import type { ListenAddress } from '../../runtime/config-file.ts';
-import { connectGrpc, type ClientTls, type GrpcConnection } from '../../runtime/grpc-client.ts';
-import type { Bundle } from '../../spiffe/bundle.ts';
-import { parseCertificate } from '../../spiffe/certificate.ts';
-import { createSpiffeId, parseSpiffeId } from '../../spiffe/spiffe-id.ts';
-import type { TrustDomain } from '../../spiffe/trust-domain.ts';
-import { verifyX509Svid } from '../../spiffe/x509-svid.ts';
-import type { AgentSvid } from './agent-svid.ts';
+import type { Clock } from '../core/clock.ts';
+import { IdentityError } from '../core/errors.ts';
+import type { ListenAddress } from './config-file.ts';
+import { connectGrpc, type ClientTls, type GrpcConnection } from './grpc-client.ts';
+import type { Bundle } from '../spiffe/bundle.ts';
+import { parseCertificate } from '../spiffe/certificate.ts';
+import { createSpiffeId, parseSpiffeId } from '../spiffe/spiffe-id.ts';
+import type { TrustDomain } from '../spiffe/trust-domain.ts';
+import { verifyX509Svid } from '../spiffe/x509-svid.ts';
+
+/** What a client of the CA proves itself with. */
+export interface ClientSvid {
+  readonly chainPem: string;
+  readonly privateKeyPem: string;
+}
 
 /** How to reach the CA and what to accept as the CA. */
 export interface CaConnectionOptions {
@@ -16,8 +21,8 @@ export interface CaConnectionOptions {
   readonly clock: Clock;
   /** The bundle to verify the CA against at this moment; undefined trusts whoever calls itself the CA. */
   readonly bundle: () => Bundle | undefined;
-  /** The agent's own SVID at this moment; undefined connects without one. */
-  readonly svid: () => AgentSvid | undefined;
+  /** The own SVID at this moment; undefined connects without one. */
+  readonly svid: () => ClientSvid | undefined;
 }
 
 /** Connects to the CA, when first needed. The CA is known by its SPIFFE ID, never by a host name. */
@@ -38,10 +43,7 @@ function verifyCa(chain: readonly Uint8Array[], { trustDomain, bundle, clock }: 
   const trusted = bundle();
   const presented = trusted === undefined ? claimedId(chain) : verifiedId(chain, trusted, clock.nowMs());
   if (presented === expected) return;
-  throw new IdentityError(
-    'unavailable',
-    `the server calls itself ${presented}, not ${expected}; is "server" the address of the CA?`,
-  );
+  throw new IdentityError('unavailable', `the server calls itself ${presented}, not ${expected}; is this the address of the CA?`);
 }
 
 // Read before anything is verified, only to name the likeliest mistake: nothing is accepted by it.
@@ -50,7 +52,7 @@ function refuseOtherTrustDomain(chain: readonly Uint8Array[], own: TrustDomain):
   if (claimed === undefined || claimed === own.name) return;
   throw new IdentityError(
     'unavailable',
-    `the server is of the trust domain ${claimed}, this agent's configuration says trustDomain: ${own.name}; correct one of them, or "server"`,
+    `the server is of the trust domain ${claimed}, this process's configuration says trustDomain: ${own.name}; correct one of them, or the address of the CA`,
   );
 }
 

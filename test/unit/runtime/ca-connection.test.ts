@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
 
-import { connectToCa } from '../../../../agent/attest/ca-connection.ts';
-import { Bundle as BundleService } from '../../../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
-import { toIdentityError } from '../../../../runtime/grpc-client.ts';
-import { Bundle, X509Authority } from '../../../../spiffe/bundle.ts';
-import { parsePemCertificates } from '../../../../spiffe/certificate.ts';
-import { parseTrustDomain } from '../../../../spiffe/trust-domain.ts';
-import { ManualClock } from '../../../support/manual-clock.ts';
-import { StandInCa } from '../../../support/stand-in-ca.ts';
+import { connectToCa } from '../../../runtime/ca-connection.ts';
+import { Bundle as BundleService } from '../../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
+import { toIdentityError } from '../../../runtime/grpc-client.ts';
+import { Bundle, X509Authority } from '../../../spiffe/bundle.ts';
+import { parsePemCertificates } from '../../../spiffe/certificate.ts';
+import { parseTrustDomain } from '../../../spiffe/trust-domain.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
+import { StandInCa } from '../../support/stand-in-ca.ts';
 
 test.each(['with', 'without'])('names both trust domains when they differ, %s a bootstrap bundle', async (how) => {
   const clock = new ManualClock();

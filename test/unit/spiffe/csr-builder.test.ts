@@ -1,10 +1,10 @@
 import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 
-import { buildCsr } from '../../../../agent/cache/csr-builder.ts';
-import { createKeyPair } from '../../../../agent/cache/key-pair.ts';
-import { parseCsr, spiffeIdOfCsr, verifyCsr } from '../../../../spiffe/csr.ts';
-import { parseSpiffeId } from '../../../../spiffe/spiffe-id.ts';
+import { buildCsr } from '../../../spiffe/csr-builder.ts';
+import { createKeyPair } from '../../../spiffe/key-pair.ts';
+import { parseCsr, spiffeIdOfCsr, verifyCsr } from '../../../spiffe/csr.ts';
+import { parseSpiffeId } from '../../../spiffe/spiffe-id.ts';
 
 describe('key pairs', () => {
   test('are P-256 keys that belong together, also where the scalar begins with zeros', () => {

@@ -1,4 +1,4 @@
-import type { Clock } from '../../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
 
 /** When something that expires was valid from and until, in wall time. */
 export interface Validity {
