@@ -10,6 +10,7 @@ import type { Logger } from '../runtime/log.ts';
 import { createMetrics, createRpcMetrics, type Registry as MetricsRegistry } from '../runtime/metrics.ts';
 import { AgentAccess } from './api/agent-access.ts';
 import { createApiServer } from './api/api-server.ts';
+import { AgentStreams } from './api/agent-streams.ts';
 import { Authorizer } from './api/authorizer.ts';
 import { cannotListen, listenForAdmins, listenForAgents } from './api/listeners.ts';
 import { RpcLimits } from './api/rpc-limits.ts';
@@ -64,7 +65,7 @@ export async function startCa({ config, clock, log }: CaOptions): Promise<Ca> {
   const signing = await openSigning(resources, { config, clock, logLevels, state });
   const api = await createApi(resources, { config, clock, logLevels, state, signing });
   const metrics = createMetrics();
-  const ports = await listen(resources, { config, api, metrics, checks: readinessChecks({ ...state, ...signing }) });
+  const ports = await listen(resources, { config, api, metrics });
   log.info({ trustDomain: config.trustDomain.name, ...ports }, 'ca serves');
   const owned = resources.move();
   return {
@@ -194,6 +195,8 @@ async function createApi(
     refresher: resources.use(await createRefresher({ config, clock, logLevels, state })),
     svid: signing.identity.svid,
     logLevels,
+    streams: new AgentStreams(clock),
+    checks: readinessChecks({ ...state, ...signing }),
     serving: new Current(true),
     reflection: config.reflection,
   };
@@ -216,10 +219,9 @@ interface Listening {
   readonly config: CaConfig;
   readonly api: Api;
   readonly metrics: MetricsRegistry;
-  readonly checks: Checks;
 }
 
-async function listen(resources: AsyncDisposableStack, { config, api, metrics, checks }: Listening): Promise<Omit<Ca, symbol>> {
+async function listen(resources: AsyncDisposableStack, { config, api, metrics }: Listening): Promise<Omit<Ca, symbol>> {
   const rpcMetrics = createRpcMetrics(metrics);
   registerStateMetrics(metrics, api.registry);
   const remote = createApiServer({ ...api, rpcMetrics, maxAgeMs: MAX_CONNECTION_AGE_MS });
@@ -228,7 +230,7 @@ async function listen(resources: AsyncDisposableStack, { config, api, metrics, c
   addSharedServices(remote, api);
   addSharedServices(local, api);
   addLocalServices(local, api);
-  const http = config.listen.http && resources.use(await listenForProbes(config.listen.http, { checks, metrics }));
+  const http = config.listen.http && resources.use(await listenForProbes(config.listen.http, { checks: api.checks, metrics }));
   resources.use(await listenForAdmins(local, { path: config.listen.admin.path, log: api.log }));
   const agents = resources.use(await listenForAgents(remote, { address: config.listen.grpc, svid: api.svid, log: api.log }));
   const open = config.listen.public && (await listenForEverybody(resources, config.listen.public, { config, api }));
@@ -250,7 +252,7 @@ async function listenForEverybody(
 
 function listenForProbes(
   address: ListenAddress,
-  { checks, metrics }: Pick<Listening, 'checks' | 'metrics'>,
+  { checks, metrics }: { readonly checks: Checks; readonly metrics: MetricsRegistry },
 ): Promise<HttpListener> {
   return listenHttp({ address, ready: checks, metrics }).catch((cause: unknown) => {
     throw cannotListen('listen.http', address, cause);

@@ -22,7 +22,8 @@ async function main(words: readonly string[]): Promise<number> {
 
 async function runCommand(words: readonly string[], terminal: Terminal): Promise<number> {
   if (words[0] === '--version' || words[0] === 'version') {
-    terminal.write(`${await packageVersion()}\n`);
+    const { productVersion } = await import('../runtime/version.ts');
+    terminal.write(`${productVersion()}\n`);
     return 0;
   }
   const command = findCommand(COMMANDS, words);
@@ -52,14 +53,6 @@ function overview(words: readonly string[], terminal: Terminal): number {
   const hint = nearest === undefined ? `\n${text}` : `did you mean "countersign ${nearest}"? All of them: countersign --help\n`;
   terminal.writeError(`countersign: "${words.join(' ')}" is no command\n${hint}`);
   return 2;
-}
-
-/** The version in package.json, which lies beside the folder of this file, built or not. */
-async function packageVersion(): Promise<string> {
-  const { readFile } = await import('node:fs/promises');
-  // The cast is sound: it is our own file.
-  const { version } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
-  return version;
 }
 
 /** What the user reads: the text of a known failure, or of an unknown one with its kind. */

@@ -46,8 +46,9 @@ function sharedLibraries(program: string): readonly string[] {
 
 function copyApplication(folder: string): void {
   if (!existsSync(join(root, 'dist/countersign.js'))) throw new Error('dist/ is not there: run `npm run build` first');
-  cpSync(join(root, 'dist'), folder, { recursive: true, filter: (path) => !path.startsWith(join(root, 'dist/types')) });
-  writeFileSync(join(folder, 'package.json'), '{"type":"module"}\n');
+  const types = join(root, 'dist/types');
+  cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true, filter: (path) => !path.startsWith(types) });
+  copyFileSync(join(root, 'package.json'), join(folder, 'package.json'));
   copyFileSync(join(root, 'LICENSE'), join(folder, 'LICENSE'));
   for (const name of ['koffi', `@koromix/koffi-linux-${process.arch}`]) {
     cpSync(join(root, 'node_modules', name), join(folder, 'node_modules', name), { recursive: true });

@@ -101,6 +101,7 @@ const services: Readonly<Record<string, Rows>> = {
   'grpc.reflection.v1.ServerReflection': { ServerReflectionInfo: LOCAL },
   'grpc.reflection.v1alpha.ServerReflection': { ServerReflectionInfo: LOCAL },
   'countersign.node.v1.Node': { Watch: AGENT },
+  'countersign.admin.v1.Inspection': { GetStatus: ADMINS },
 };
 
 /** Who may call what, by full method name: SPIRE's policy, and ours for what is our own. A method without a row is denied to all. */

@@ -9,6 +9,7 @@ import type { Peer } from '../../runtime/peer.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import { MultiMap } from '../registry/multi-map.ts';
 import type { Registry } from '../registry/registry.ts';
+import type { AgentStreams, TrackedStream } from './agent-streams.ts';
 import { WatchEncoder } from './watch-encoding.ts';
 
 /** What {@link nodeService} is built on. `P` is what a connection's peer is known by. */
@@ -16,6 +17,7 @@ export interface NodeServiceOptions<P> {
   readonly registry: Registry;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly streams: AgentStreams;
   /** Whether the caller may still be served; asked before each push, when its record changes and when its certificate ends. Throws to refuse. */
   readonly assertStillAuthorized: (call: Call<P>) => void | Promise<void>;
   /** Who the caller is, and until when its certificate is good. */
@@ -55,6 +57,7 @@ class Stream<P> {
   readonly #call: Call<P>;
   readonly #options: NodeServiceOptions<P> & { readonly encoder: WatchEncoder };
   readonly #id: SpiffeId;
+  readonly #progress: TrackedStream;
   readonly #ended = new AbortController();
   #expiry: Timer | undefined;
 
@@ -64,7 +67,9 @@ class Stream<P> {
     this.#options = options;
     this.#id = id;
     this.agentId = id.toString();
+    this.#progress = options.streams.open(this.agentId);
     call.onEnd(() => {
+      this.#progress[Symbol.dispose]();
       this.#expiry?.cancel();
       this.#ended.abort();
     });
@@ -108,6 +113,7 @@ class Stream<P> {
     const kinds = new Set(subscribe.kinds);
     for await (const delta of registry.watchAgent(this.#id, { resume, signal: this.#ended.signal })) {
       await this.#check();
+      this.#progress.sent(delta.revision);
       yield* encoder.responses(delta, { feedId: registry.feedId, kinds });
     }
   }
@@ -116,6 +122,7 @@ class Stream<P> {
     for (let next = await nextOf(iterator, this.#call); next !== undefined; next = await nextOf(iterator, this.#call)) {
       const { message } = next;
       if (message.case === 'subscribe') throw new IdentityError('invalid_argument', 'only the first message may subscribe');
+      if (message.case === 'ack') this.#progress.acknowledged(Number(message.value.revision));
       if (message.case !== 'nack') continue;
       const { kind, name, revision, error } = message.value;
       const reason = error.slice(0, MAX_LOGGED_ERROR);

@@ -1,4 +1,5 @@
 import type { Source } from '../../core/current.ts';
+import { Inspection } from '../../proto/gen/countersign/admin/v1/inspection_pb.ts';
 import { Node } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
@@ -11,17 +12,20 @@ import { TrustDomain } from '../../proto/gen/spire/api/server/trustdomain/v1/tru
 import { addHealth } from '../../runtime/grpc/health.ts';
 import { addReflection } from '../../runtime/grpc/reflection.ts';
 import type { GrpcServer } from '../../runtime/grpc/server.ts';
+import type { Checks } from '../../runtime/http.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import type { NodeAttestor } from '../attest/node-attestor.ts';
 import type { Authorities } from '../authorities/authorities.ts';
 import type { ServerSvid } from '../issue/issuer.ts';
 import type { LogLevels } from '../log-levels.ts';
 import { agentService } from './agent-service.ts';
+import type { AgentStreams } from './agent-streams.ts';
 import type { ApiContext } from './api-context.ts';
 import type { Authorizer } from './authorizer.ts';
 import { bundleService } from './bundle-service.ts';
 import { debugService } from './debug-service.ts';
 import { entryService } from './entry-service.ts';
+import { inspectionService } from './inspection-service.ts';
 import { localAuthorityService } from './local-authority-service.ts';
 import { loggerService } from './logger-service.ts';
 import { agentOfPeer, nodeService } from './node-watch.ts';
@@ -38,6 +42,10 @@ export interface ApiOptions extends ApiContext {
   readonly refresher: FederationRefresher;
   readonly svid: Source<ServerSvid>;
   readonly logLevels: LogLevels;
+  /** The streams of `countersign.node.v1` that are open to this replica. */
+  readonly streams: AgentStreams;
+  /** Those behind `/readyz`. */
+  readonly checks: Checks;
   /** Whether the CA serves; what the health service answers. */
   readonly serving: Source<boolean>;
   readonly reflection: boolean;
@@ -51,6 +59,7 @@ export function addSharedServices(server: GrpcServer<Peer>, options: ApiOptions)
   server.addService(SVID, svidService(options));
   server.addService(TrustDomain, trustDomainService(options));
   server.addService(LocalAuthority, localAuthorityService(options.authorities));
+  server.addService(Inspection, inspectionService(options));
   const assertStillAuthorized = options.authorizer.recheck.bind(options.authorizer);
   server.addService(Node, nodeService({ ...options, assertStillAuthorized, agentOf: agentOfPeer }));
 }

@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { AgentStreams } from '../../ca/api/agent-streams.ts';
 import { nodeService } from '../../ca/api/node-watch.ts';
 import type { Registry } from '../../ca/registry/registry.ts';
 import { systemClock } from '../../core/clock.ts';
@@ -42,6 +43,7 @@ export async function serveWatches(options: WatchServerOptions): Promise<WatchSe
     registry,
     clock,
     log,
+    streams: new AgentStreams(clock),
     agentOf: (call) => ({ id: parseSpiffeId(call.metadata.get('agent') ?? ''), expiresAtMs }),
     assertStillAuthorized: (call) => {
       const agent = registry.agents.get(parseSpiffeId(call.metadata.get('agent') ?? ''));

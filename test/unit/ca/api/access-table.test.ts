@@ -3,6 +3,7 @@ import { ACCESS_TABLE } from '../../../../ca/api/access-table.ts';
 import { Health } from '../../../../proto/gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../../../../proto/gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ReflectionAlpha } from '../../../../proto/gen/grpc/reflection/v1alpha/reflection_pb.ts';
+import { Inspection } from '../../../../proto/gen/countersign/admin/v1/inspection_pb.ts';
 import { Node } from '../../../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Agent } from '../../../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
@@ -26,6 +27,7 @@ const SERVICES = [
   ServerReflection,
   ReflectionAlpha,
   Node,
+  Inspection,
 ];
 const METHODS = SERVICES.flatMap(({ typeName, methods }) => methods.map(({ name }) => `/${typeName}/${name}`));
 
