@@ -44,18 +44,20 @@ export class RestClient {
   /** One request. A body is sent as JSON, or as what `contentType` says. */
   async send(method: string, path: string, body?: unknown, contentType = 'application/json'): Promise<RestAnswer> {
     const { promise, resolve, reject } = Promise.withResolvers<RestAnswer>();
-    const headers = body === undefined ? {} : { 'content-type': contentType };
+    const text = body === undefined ? '' : JSON.stringify(body);
+    // Node frames the body of a DELETE only when it is told the length.
+    const headers = text === '' ? {} : { 'content-type': contentType, 'content-length': Buffer.byteLength(text) };
     const outgoing = request(new URL(path, this.#url), { method, agent: this.#agent, headers }, (incoming) => {
       const chunks: Buffer[] = [];
       incoming.on('data', (chunk: Buffer) => chunks.push(chunk)).on('error', reject);
       incoming.on('end', () => {
-        const text = Buffer.concat(chunks).toString();
+        const answer = Buffer.concat(chunks).toString();
         const isJson = incoming.headers['content-type']?.startsWith('application/json') ?? false;
         // The cast is sound: JSON.parse gives what is unknown.
-        resolve({ status: incoming.statusCode ?? 0, body: isJson ? (JSON.parse(text) as unknown) : text });
+        resolve({ status: incoming.statusCode ?? 0, body: isJson ? (JSON.parse(answer) as unknown) : answer });
       });
     });
-    outgoing.on('error', reject).end(body === undefined ? undefined : JSON.stringify(body));
+    outgoing.on('error', reject).end(text);
     return promise;
   }
 
