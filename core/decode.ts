@@ -150,6 +150,19 @@ export function map<T, U>(inner: Decoder<T>, convert: (value: T) => U): Decoder<
   };
 }
 
+/** Judges what `inner` read. The faults that `judge` gives are recorded with their paths below this one. */
+export function refine<T>(inner: Decoder<T>, judge: (value: T) => readonly Fault[]): Decoder<T> {
+  return {
+    read(input, path, faults) {
+      const value = inner.read(input, path, faults);
+      if (value === FAULTY) return FAULTY;
+      const found = judge(value);
+      for (const { path: below, message } of found) fault(faults, below === '' ? path : join(path, below), message);
+      return found.length > 0 ? FAULTY : value;
+    },
+  };
+}
+
 /** A duration such as `1h30m`. */
 export const duration: Decoder<Duration> = map(string(), (text) => parseDuration(text));
 

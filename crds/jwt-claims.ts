@@ -1,0 +1,47 @@
+import type { Decoder } from '../core/decode.ts';
+import { record, refine } from '../core/decode.ts';
+import type { Schema } from './schema/schema.ts';
+
+/** A value of JSON. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
+/** Custom claims of JWT-SVIDs. */
+export type JwtClaims = Readonly<Record<string, Json>>;
+
+/** The claims that nobody but the CA sets: those of RFC 7519 §4.1, and those that bind a token to a key or an actor. */
+export const REGISTERED_CLAIMS = ['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'cnf', 'act'] as const;
+
+const MAX_CLAIMS = 64;
+
+// What comes from JSON or YAML is JSON already.
+const json: Decoder<Json> = { read: (input) => input as Json };
+
+const registered: ReadonlySet<string> = new Set(REGISTERED_CLAIMS);
+
+function refused(claim: string): string {
+  return `the claim "${claim}" is the CA's to set`;
+}
+
+/** Custom claims: any JSON but the registered claims. */
+export const jwtClaims: Schema<JwtClaims> = {
+  openApi: {
+    type: 'object',
+    maxProperties: MAX_CLAIMS,
+    'x-kubernetes-preserve-unknown-fields': true,
+    // CEL sees declared properties only.
+    properties: Object.fromEntries(
+      REGISTERED_CLAIMS.map((claim) => [claim, { type: 'string', description: "Refused: the CA's to set." }]),
+    ),
+    'x-kubernetes-validations': REGISTERED_CLAIMS.map((claim) => ({
+      rule: `!has(self.${claim})`,
+      message: refused(claim),
+      fieldPath: `.${claim}`,
+    })),
+  },
+  decoder: refine(record(json), (claims) => [
+    ...Object.keys(claims)
+      .filter((claim) => registered.has(claim))
+      .map((claim) => ({ path: claim, message: refused(claim) })),
+    ...(Object.keys(claims).length > MAX_CLAIMS ? [{ path: '', message: `must not have more than ${MAX_CLAIMS} claims` }] : []),
+  ]),
+};
