@@ -1,6 +1,7 @@
 import type { CommandSpec } from './command.ts';
 import { AUTHORITY_COMMANDS } from './commands/authority.ts';
 import { BUNDLE_COMMANDS } from './commands/bundle.ts';
+import { CHECK_COMMANDS } from './commands/check.ts';
 import { ENTRY_COMMANDS } from './commands/entry.ts';
 import { FEDERATION_COMMANDS } from './commands/federation.ts';
 import { NODE_COMMANDS } from './commands/node.ts';
@@ -11,6 +12,7 @@ import { WORKLOAD_COMMANDS } from './commands/workload.ts';
 /** Every command of `countersign`, in the order in which help lists them. */
 export const COMMANDS: readonly CommandSpec[] = [
   ...PROCESS_COMMANDS,
+  ...CHECK_COMMANDS,
   ...NODE_COMMANDS,
   ...ENTRY_COMMANDS,
   ...BUNDLE_COMMANDS,

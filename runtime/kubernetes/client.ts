@@ -305,6 +305,17 @@ export class KubeClient implements Disposable {
     return this.#text({ method: 'GET', path, verb: 'get', resource: path }, options);
   }
 
+  /** As {@link raw}, with the time that whoever answered says it is, by the `date` header: wall time, to the second. */
+  rawDated(path: string, options: CallOptions = {}): Promise<{ readonly text: string; readonly dateMs: number | undefined }> {
+    const ask = { method: 'GET', path, verb: 'get', resource: path };
+    return this.#within(ask, options, async (signal) => {
+      const response = await this.#send(ask, signal);
+      const dateMs = Date.parse(response.headers.date ?? '');
+      const text = await readText(response, MAX_ANSWER_BYTES, signal);
+      return { text, dateMs: Number.isNaN(dateMs) ? undefined : dateMs };
+    });
+  }
+
   /** Closes every connection, watches included. */
   [Symbol.dispose](): void {
     this.#transport[Symbol.dispose]();

@@ -84,6 +84,20 @@ export const CSI_DRIVERS: ResourceType = {
   plural: 'csidrivers',
   namespaced: false,
 };
+export const CSI_NODES: ResourceType = {
+  group: 'storage.k8s.io',
+  version: 'v1',
+  kind: 'CSINode',
+  plural: 'csinodes',
+  namespaced: false,
+};
+export const STATEFUL_SETS: ResourceType = {
+  group: 'apps',
+  version: 'v1',
+  kind: 'StatefulSet',
+  plural: 'statefulsets',
+  namespaced: true,
+};
 export const DEPLOYMENTS: ResourceType = {
   group: 'apps',
   version: 'v1',
