@@ -26,5 +26,8 @@ export async function runAgent({ configFile, checkConfig, write }: AgentRunOptio
     return 0;
   }
   const log = createLogger({ level: config.log.level, name: 'agent' });
-  return runProcess({ log, start: (signal) => startAgent({ config, clock: systemClock, log }, signal) });
+  return runProcess({
+    log,
+    start: (signal) => startAgent({ config, clock: systemClock, log, environment: process.env }, signal),
+  });
 }

@@ -2,7 +2,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { CallEnd } from '../../runtime/grpc/call.ts';
 import type { CheckResult, Checks, HttpListener } from '../../runtime/http.ts';
 import type { ListenAddress } from '../../runtime/config-file.ts';
-import type { RpcMetrics } from '../../runtime/metrics.ts';
+import type { Histogram, RpcMetrics } from '../../runtime/metrics.ts';
 import type { NodeIdentity } from '../attest/node-identity.ts';
 import type { IdentityCache } from '../cache/identity-cache.ts';
 import type { JwtSvidCache } from '../cache/jwt-svid-cache.ts';
@@ -21,6 +21,8 @@ export interface ObservabilityOptions {
 export class Observability {
   readonly #options: ObservabilityOptions;
   #rpcs: RpcMetrics | undefined;
+  #attestationSeconds: Histogram<'attestor' | 'outcome'> | undefined;
+  #entryToSvidSeconds: Histogram | undefined;
 
   constructor(options: ObservabilityOptions) {
     this.#options = options;
@@ -32,12 +34,35 @@ export class Observability {
     this.#rpcs?.seconds.observe({ method }, durationMs / 1000);
   };
 
+  /** Times an attestor's answer about a caller. */
+  readonly onAttested = (attestor: string, durationMs: number, ok: boolean): void => {
+    this.#attestationSeconds?.observe({ attestor, outcome: ok ? 'ok' : 'failed' }, durationMs / 1000);
+  };
+
+  /** Times how long a new entry was without its X509-SVID. */
+  readonly onEntryServed = (durationMs: number): void => {
+    this.#entryToSvidSeconds?.observe(durationMs / 1000);
+  };
+
   /** Serves `/livez`, `/readyz` and `/metrics`. */
   async serve(address: ListenAddress): Promise<HttpListener> {
-    const { createMetrics, createRpcMetrics, gaugeOf } = await import('../../runtime/metrics.ts');
+    const { createMetrics, createRpcMetrics, gaugeOf, Histogram } = await import('../../runtime/metrics.ts');
     const { listenHttp } = await import('../../runtime/http.ts');
     const metrics = createMetrics();
     this.#rpcs = createRpcMetrics(metrics);
+    this.#attestationSeconds = new Histogram({
+      name: 'countersign_agent_attestation_seconds',
+      help: 'Time that a workload attestor took to answer about a caller, in seconds',
+      labelNames: ['attestor', 'outcome'],
+      buckets: [0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.25, 1, 5, 30],
+      registers: [metrics],
+    });
+    this.#entryToSvidSeconds = new Histogram({
+      name: 'countersign_agent_entry_to_svid_seconds',
+      help: 'Time from the arrival of a new entry to its X509-SVID being ready, in seconds',
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+      registers: [metrics],
+    });
     this.#describe((name, help, read) => gaugeOf(metrics, name, help, read));
     return listenHttp({ address, ready: this.checks, metrics });
   }

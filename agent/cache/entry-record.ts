@@ -20,6 +20,8 @@ export class EntryRecord {
   lifetime: Lifetime | undefined;
   /** Whether a signing was tried at least once since the entry came or changed: nobody waits for it any more. */
   attempted = false;
+  /** When the entry came, on monotonic time, until its first SVID is there; undefined where nobody measures that. */
+  awaitedSinceMs: number | undefined;
   /** Set when the present SVID must be replaced whatever its age: its authority is tainted, or the entry changed. */
   stale = false;
   /** When to ask again for what the CA refused to sign, on monotonic time. */

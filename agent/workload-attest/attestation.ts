@@ -5,7 +5,7 @@ import { PeerProcess } from '../../runtime/peer-credentials.ts';
 import type { WorkloadAttestor } from './attestor.ts';
 import { FailureLog } from './failure-log.ts';
 import { ProcessReader } from './process-image.ts';
-import { type AttestationContext, AttestedWorkload, type Workload } from './workload.ts';
+import { type AttestationContext, type AttestationObserver, AttestedWorkload, type Workload } from './workload.ts';
 
 export type { Workload } from './workload.ts';
 
@@ -14,6 +14,7 @@ export interface WorkloadAttestationOptions {
   readonly attestors: readonly WorkloadAttestor[];
   readonly clock: Clock;
   readonly log: Logger;
+  readonly observe?: AttestationObserver;
   /** Reads `/proc` unless given. */
   readonly reader?: ProcessReader;
 }
@@ -30,12 +31,13 @@ export class WorkloadAttestation implements Disposable {
   readonly #attestors: readonly WorkloadAttestor[];
   readonly #context: AttestationContext;
 
-  constructor({ attestors, clock, log, reader }: WorkloadAttestationOptions) {
+  constructor({ attestors, clock, log, reader, observe }: WorkloadAttestationOptions) {
     const withCgroups = attestors.some((each) => each.needsCgroups);
     this.#attestors = attestors;
     this.#context = {
       attestors,
       clock,
+      observe: observe ?? (() => {}),
       failures: new FailureLog(log, clock),
       reader: reader ?? new ProcessReader({ withCgroups }),
     };

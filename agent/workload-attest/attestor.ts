@@ -13,6 +13,8 @@ export interface WorkloadAttestor {
   readonly needsCgroups: boolean;
   /** How long an answer holds for a process whose image stays the same, in milliseconds. */
   readonly freshForMs: number;
+  /** How long a caller waits for its answer, in milliseconds; 5 s unless given. */
+  readonly timeoutMs?: number;
   attest(image: ProcessImage, signal: AbortSignal): readonly Selector[] | Promise<readonly Selector[]>;
   /** Ends connections that the attestor keeps. */
   close?(): void;

@@ -54,10 +54,15 @@ export function containersOf(path: string): readonly ContainerCgroup[] {
   let length = 0;
   for (const segment of path.split('/')) {
     length += segment.length + 1;
-    const [, id] = CONTAINER_SEGMENT.exec(segment) ?? [];
+    const id = containerIdOf(segment);
     if (id !== undefined) containers.push({ id, path: path.slice(0, length - 1) });
   }
   return containers;
+}
+
+/** The container that one segment of a path names, in the forms of {@link containersOf}; undefined when it names none. */
+export function containerIdOf(segment: string): string | undefined {
+  return CONTAINER_SEGMENT.exec(segment)?.[1];
 }
 
 const CONTAINER_SEGMENT = /^(?:(?:[\w.-]+:)?(?!.*conmon-)[\w.]+(?:-[\w.]+)*[-:])?([0-9a-f]{64})(?:\.scope)?$/;

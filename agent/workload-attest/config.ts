@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
-import type { Clock } from '../../core/clock.ts';
 import { boolean, type Decoded, type Decoder, integer, map, object, optional, string } from '../../core/decode.ts';
 import { IdentityError } from '../../core/errors.ts';
 import type { WorkloadAttestor } from './attestor.ts';
 import { createDockerAttestor } from './docker.ts';
+import { k8sAttestorConfig, openK8sAttestor, type K8sSurroundings } from './k8s/config.ts';
 import { createSystemdAttestor } from './systemd.ts';
 import { createUnixAttestor } from './unix.ts';
 
@@ -22,6 +22,7 @@ export function workloadAttestorsConfig(baseDir: string) {
           podmanSocketPathTemplate: optional(map(string(), (text) => parseTemplate(text, baseDir))),
         }),
       ),
+      k8s: optional(k8sAttestorConfig(baseDir)),
     }),
     requireOne,
   );
@@ -30,18 +31,24 @@ export function workloadAttestorsConfig(baseDir: string) {
 /** Which workload attestors run, and how. */
 export type WorkloadAttestorsConfig = Decoded<ReturnType<typeof workloadAttestorsConfig>>;
 
-/** The attestors of a configuration; called by `app.ts`. */
-export function createWorkloadAttestors(config: WorkloadAttestorsConfig, clock: Clock): readonly WorkloadAttestor[] {
+/**
+ * The attestors of a configuration; called by `app.ts`.
+ *
+ * @throws IdentityError `invalid_argument` where the environment lacks what the configuration needs
+ */
+export function createWorkloadAttestors(config: WorkloadAttestorsConfig, around: K8sSurroundings): readonly WorkloadAttestor[] {
+  const { clock } = around;
   const attestors: WorkloadAttestor[] = [];
   if (config.unix !== undefined) attestors.push(createUnixAttestor({ ...config.unix, clock }));
   if (config.systemd !== undefined) attestors.push(createSystemdAttestor({ ...config.systemd, clock }));
   if (config.docker !== undefined) attestors.push(createDockerAttestor({ ...config.docker, clock }));
+  if (config.k8s !== undefined) attestors.push(openK8sAttestor(config.k8s, around));
   return attestors;
 }
 
 function requireOne<T extends object>(config: T): T {
   if (Object.values(config).some((each) => each !== undefined)) return config;
-  throw new IdentityError('invalid_argument', 'name at least one of unix, systemd, docker, for example unix: {}');
+  throw new IdentityError('invalid_argument', 'name at least one of unix, systemd, docker, k8s, for example unix: {}');
 }
 
 /** A socket's path, also in the form `unix:///var/run/docker.sock` that SPIRE's configuration has. */

@@ -33,7 +33,12 @@ export interface AttestationContext {
   readonly clock: Clock;
   readonly failures: FailureLog;
   readonly reader: ProcessReader;
+  /** Told how long an attestor took, and whether it failed. */
+  readonly observe: AttestationObserver;
 }
+
+/** Is told of each attestor that was asked: its name, how long it took in milliseconds, and whether it answered. */
+export type AttestationObserver = (attestor: string, durationMs: number, ok: boolean) => void;
 
 /** A set of selectors, the image they are of, and until when they hold (monotonic). */
 interface Answer {
@@ -102,18 +107,30 @@ export class AttestedWorkload implements Workload {
   }
 
   #ask(image: ProcessImage): SelectorSet | Promise<SelectorSet> {
-    const timeout = new AbortController();
-    const findings = this.#context.attestors.map((attestor) => ask(attestor, image, timeout.signal));
+    const findings = this.#context.attestors.map((attestor) => this.#askOne(attestor, image));
     // What is found at once was found of what was just inspected.
     if (findings.every(isSettled)) return this.#conclude(image, findings);
-    const expire = (): void => timeout.abort(new IdentityError('deadline_exceeded', 'no answer within 5 s'));
-    const timer = this.#context.clock.setTimer(ATTESTOR_TIMEOUT_MS, expire);
     const selectors = this.#concludeLater(image, findings).finally(() => {
-      timer.cancel();
       if (this.#pending?.selectors === selectors) this.#pending = undefined;
     });
     this.#pending = { image, selectors };
     return selectors;
+  }
+
+  #askOne(attestor: WorkloadAttestor, image: ProcessImage): Finding | Promise<Finding> {
+    const { clock, observe } = this.#context;
+    const beganAtMs = clock.monotonicMs();
+    const observed = (finding: Finding): Finding => {
+      observe(attestor.name, clock.monotonicMs() - beganAtMs, finding.error === undefined);
+      return finding;
+    };
+    const timeout = new AbortController();
+    const finding = ask(attestor, image, timeout.signal);
+    if (isSettled(finding)) return observed(finding);
+    const { timeoutMs = ATTESTOR_TIMEOUT_MS } = attestor;
+    const expire = (): void => timeout.abort(new IdentityError('deadline_exceeded', `no answer within ${timeoutMs / 1000} s`));
+    const timer = clock.setTimer(timeoutMs, expire);
+    return finding.then(observed).finally(() => timer.cancel());
   }
 
   /** While an attestor waited, the process may have ended or become another program: what was found must still hold. */
