@@ -6,8 +6,10 @@ import { SpiffeWorkloadAPI } from '../proto/gen/spiffe/workload/workload_pb.ts';
 import { Debug } from '../proto/gen/spire/api/agent/debug/v1/debug_pb.ts';
 import { DelegatedIdentity } from '../proto/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity_pb.ts';
 import { Logger } from '../proto/gen/spire/api/agent/logger/v1/logger_pb.ts';
+import { loadBootstrapBundle } from '../runtime/bootstrap-bundle.ts';
 import { addHealth } from '../runtime/grpc/health.ts';
 import { addReflection } from '../runtime/grpc/reflection.ts';
+import { inClusterEnvironment } from '../runtime/kubernetes/access.ts';
 import { lockFolder } from '../runtime/folder-lock.ts';
 import { GrpcServer } from '../runtime/grpc/server.ts';
 import { listenUnix } from '../runtime/grpc/unix-listener.ts';
@@ -22,7 +24,6 @@ import { delegatedIdentity } from './api/delegated-identity.ts';
 import { diagnosis } from './api/diagnosis.ts';
 import { Observability } from './api/observability.ts';
 import { workloadApi } from './api/workload-api.ts';
-import { loadBootstrapBundle } from './attest/bootstrap.ts';
 import { createNodeAttestor } from './attest/node-attestors.ts';
 import { NodeIdentity } from './attest/node-identity.ts';
 import { StateFile } from './attest/state-file.ts';
@@ -43,6 +44,8 @@ export interface AgentOptions {
   readonly config: AgentConfig;
   readonly clock: Clock;
   readonly log: Log;
+  /** The process's environment: of it come the node's name and the API server's address in a pod. Empty unless given. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
 }
 
 /** An agent that runs. Disposing of it lets calls finish, then closes everything. */
@@ -119,16 +122,18 @@ function createParts(options: Assembly, resources: AsyncDisposableStack): Parts 
   return { node, cache, jwtSvids, witSvids, synchronizer, attestation, observability, serving, log };
 }
 
-function createNode({ config, clock, levels }: Assembly): NodeIdentity {
+function createNode({ config, clock, levels, environment = {} }: Assembly): NodeIdentity {
   const { trustDomain, dataDir, server } = config;
+  const log = levels.component('node');
+  const bootstrapping = { trustDomain, clock, log, inCluster: inClusterEnvironment(environment) };
   return new NodeIdentity({
     trustDomain,
     server,
     attestor: createNodeAttestor(config.attestor),
-    bootstrap: () => loadBootstrapBundle(config.bootstrap, trustDomain),
+    bootstrap: (signal) => loadBootstrapBundle(config.bootstrap, { ...bootstrapping, signal }),
     state: new StateFile({ dataDir, trustDomain, keepsKey: config.keys.kind === 'disk' }),
     clock,
-    log: levels.component('node'),
+    log,
   });
 }
 

@@ -6,6 +6,7 @@ import { IdentityError } from '../core/errors.ts';
 import type { ListenAddress } from '../runtime/config-file.ts';
 import { listenHttp, type Checks, type HttpListener } from '../runtime/http.ts';
 import { lockFolder } from '../runtime/folder-lock.ts';
+import type { InClusterEnvironment } from '../runtime/kubernetes/access.ts';
 import type { Logger } from '../runtime/log.ts';
 import { createMetrics, createRpcMetrics, type Registry as MetricsRegistry } from '../runtime/metrics.ts';
 import { AgentAccess } from './api/agent-access.ts';
@@ -26,6 +27,8 @@ import { openFileCredentials } from './http/file-credentials.ts';
 import { ownCredentials } from './http/public-credentials.ts';
 import { listenPublic } from './http/public-listener.ts';
 import { Issuer } from './issue/issuer.ts';
+import { AdminLogins } from './kubernetes/admin-logins.ts';
+import { KubeClients } from './kubernetes/clusters.ts';
 import { DiskKeyStore } from './keys/disk-key-store.ts';
 import type { KeyStore } from './keys/key-store.ts';
 import { MemoryKeyStore } from './keys/memory-key-store.ts';
@@ -42,6 +45,8 @@ export interface CaOptions {
   readonly config: CaConfig;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Where the API server of the CA's own pod is; undefined outside a cluster. */
+  readonly inCluster?: InClusterEnvironment | undefined;
 }
 
 /** A CA that serves. Disposing of it drains its connections, then closes everything. */
@@ -58,12 +63,13 @@ const DRAIN_MS = 5_000;
 const MAX_CONNECTION_AGE_MS = 30 * 60_000;
 
 /** Builds the CA and starts serving. @throws IdentityError that says what is wrong and what to do */
-export async function startCa({ config, clock, log }: CaOptions): Promise<Ca> {
+export async function startCa({ config, clock, log, inCluster }: CaOptions): Promise<Ca> {
   await using resources = new AsyncDisposableStack();
   const logLevels = new LogLevels(log);
   const state = await openState(resources, { config, clock, logLevels });
   const signing = await openSigning(resources, { config, clock, logLevels, state });
-  const api = await createApi(resources, { config, clock, logLevels, state, signing });
+  const kubernetes = resources.use(new KubeClients({ inCluster, clock, log: logLevels.component('kubernetes') }));
+  const api = await createApi(resources, { config, clock, logLevels, state, signing, kubernetes });
   const metrics = createMetrics();
   const ports = await listen(resources, { config, api, metrics });
   log.info({ trustDomain: config.trustDomain.name, ...ports }, 'ca serves');
@@ -173,14 +179,21 @@ function openKeys({ keys, dataDir }: CaConfig): KeyStore | Promise<KeyStore> {
 
 type Api = Omit<ApiOptions, 'serving'> & { readonly serving: Current<boolean> };
 
+interface ApiParts {
+  readonly state: State;
+  readonly signing: Signing;
+  readonly kubernetes: KubeClients;
+}
+
 async function createApi(
   resources: AsyncDisposableStack,
-  { config, clock, logLevels, state, signing }: Common & { state: State; signing: Signing },
+  { config, clock, logLevels, state, signing, kubernetes }: Common & ApiParts,
 ): Promise<Api> {
   const { trustDomain } = config;
   const { registry } = state.feed;
   const log = logLevels.component('api');
   const agents = new AgentAccess({ registry, store: state.store, clock, log });
+  const logins = new AdminLogins(trustDomain, await kubernetes.clusters(config.adminLogin?.clusters));
   return {
     trustDomain,
     clock,
@@ -189,9 +202,11 @@ async function createApi(
     registry,
     issuer: signing.issuer,
     authorities: signing.authorities,
-    authorizer: new Authorizer({ trustDomain, admins: config.admins, registry, agents, clock }),
+    x509SvidTtlSeconds: Math.floor(config.ttl.x509Svid.ms / 1000),
+    logins,
+    authorizer: new Authorizer({ trustDomain, admins: config.admins, logins, registry, agents, clock }),
     limits: new RpcLimits(clock, config.rateLimits),
-    attestors: await loadAttestors({ config: config.attestors, trustDomain, store: state.store, clock }),
+    attestors: await loadAttestors({ config: config.attestors, trustDomain, store: state.store, clock, kubernetes }),
     refresher: resources.use(await createRefresher({ config, clock, logLevels, state })),
     svid: signing.identity.svid,
     logLevels,

@@ -1,10 +1,19 @@
 import { array, boolean, duration, integer, literal, map, object, optional, string, type Decoder } from '../core/decode.ts';
 import { durationOfMs, type Duration } from '../core/duration.ts';
 import { IdentityError } from '../core/errors.ts';
+import type { BundleConfigMap } from '../runtime/bootstrap.ts';
 import { filePath, listenAddress, type ListenAddress } from '../runtime/config-file.ts';
 import { LOG_LEVELS, type LogLevel } from '../runtime/log.ts';
 import { parseSpiffeId, type SpiffeId } from '../spiffe/spiffe-id.ts';
 import { parseTrustDomain, type TrustDomain } from '../spiffe/trust-domain.ts';
+import {
+  adminLoginShape,
+  bundleConfigMapShape,
+  k8sPsatShape,
+  type Clusters,
+  type LoginClusterConfig,
+  type PsatClusterConfig,
+} from './kubernetes/config.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm } from './keys/key-store.ts';
 
 /** Where registration state lives. */
@@ -27,6 +36,7 @@ export interface X509PopConfig {
 export interface AttestorsConfig {
   readonly joinToken: Readonly<Record<string, never>> | undefined;
   readonly x509pop: X509PopConfig | undefined;
+  readonly k8sPsat: { readonly clusters: Clusters<PsatClusterConfig> } | undefined;
 }
 
 /** Certificate of the `public` listener; without files it serves the CA's own SVID. */
@@ -76,6 +86,10 @@ export interface CaConfig {
   readonly jwtIssuer: string | undefined;
   readonly upstream: UpstreamConfig | undefined;
   readonly attestors: AttestorsConfig;
+  /** Service accounts that may log in and administer the CA over TLS. */
+  readonly adminLogin: { readonly clusters: Clusters<LoginClusterConfig> } | undefined;
+  /** What the CA keeps current in a cluster. */
+  readonly kubernetes: { readonly bundleConfigMap: BundleConfigMap | undefined } | undefined;
   /** SPIFFE IDs that may administer the CA over TLS, besides those of entries with `admin`. */
   readonly admins: readonly SpiffeId[];
   /** Agents whose SVID ran out this long ago are forgotten; absent keeps them. */
@@ -123,7 +137,9 @@ export function caConfig(baseDir: string): Decoder<CaConfig> {
         disk: object({ certFile: filePath(baseDir), keyFile: filePath(baseDir), bundleFile: optional(filePath(baseDir)) }),
       }),
     ),
-    attestors: optional(attestorsShape(baseDir), { joinToken: {}, x509pop: undefined }),
+    attestors: optional(attestorsShape(baseDir), { joinToken: {}, x509pop: undefined, k8sPsat: undefined }),
+    adminLogin: optional(adminLoginShape(baseDir)),
+    kubernetes: optional(object({ bundleConfigMap: optional(bundleConfigMapShape(baseDir)) })),
     admins: optional(array(map(string(), (text) => parseSpiffeId(text))), []),
     pruneAgentsAfter: optional(duration),
     publicTls: optional(object({ certFile: filePath(baseDir), keyFile: filePath(baseDir) })),
@@ -203,6 +219,7 @@ function attestorsShape(baseDir: string): Decoder<AttestorsConfig> {
         ({ caFile, caFiles = [], maxIntermediates }) => ({ caFiles: oneSource(caFile, caFiles), maxIntermediates }),
       ),
     ),
+    k8sPsat: optional(k8sPsatShape(baseDir)),
   });
 }
 

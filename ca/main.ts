@@ -1,5 +1,6 @@
 import { systemClock } from '../core/clock.ts';
 import { loadConfigFile } from '../runtime/config-file.ts';
+import { inClusterEnvironment } from '../runtime/kubernetes/access.ts';
 import { runProcess } from '../runtime/lifecycle.ts';
 import { createLogger } from '../runtime/log.ts';
 import { notesOn, unreadableFiles } from './config-notes.ts';
@@ -25,7 +26,7 @@ export async function runCa({ configFile, checkConfig, write }: RunCaOptions): P
     log,
     start: async () => {
       const { startCa } = await import('./app.ts');
-      return startCa({ config, clock: systemClock, log });
+      return startCa({ config, clock: systemClock, log, inCluster: inClusterEnvironment(process.env) });
     },
   });
 }

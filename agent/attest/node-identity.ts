@@ -24,7 +24,7 @@ export interface NodeIdentityOptions {
   readonly server: ListenAddress;
   readonly attestor: NodeAttestor;
   /** The bundle to trust first; undefined trusts whoever answers (insecure bootstrap). Asked only when none is saved. */
-  readonly bootstrap: () => Promise<Bundle | undefined>;
+  readonly bootstrap: (signal: AbortSignal) => Promise<Bundle | undefined>;
   readonly state: StateFile;
   readonly clock: Clock;
   readonly log: Logger;
@@ -91,7 +91,7 @@ export class NodeIdentity implements AsyncDisposable {
       return;
     }
     // What was saved may be so old that the CA has other authorities by now, so the bootstrap bundle counts again as well.
-    const bootstrap = await this.#persistently(() => this.#options.bootstrap(), signal);
+    const bootstrap = await this.#persistently(() => this.#options.bootstrap(signal), signal);
     this.#bundle.set(
       saved === undefined || bootstrap === undefined ? (bootstrap ?? saved?.bundle) : merge(saved.bundle, bootstrap),
     );

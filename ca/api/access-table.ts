@@ -1,10 +1,11 @@
 /**
- * As what a caller may call a method: a process on the private socket, a configured or registered admin, an attested agent, a
- * registered downstream CA, or anyone at all.
+ * As what a caller may call a method: a process on the private socket, a configured, registered or logged-in admin, a
+ * controller that logged in, an attested agent, a registered downstream CA, or anyone at all.
  */
-export type Role = 'local' | 'admin' | 'agent' | 'downstream' | 'anyone';
+export type Role = 'local' | 'admin' | 'controller' | 'agent' | 'downstream' | 'anyone';
 
 const ADMINS: readonly Role[] = ['local', 'admin'];
+const CONTROLLERS: readonly Role[] = ['local', 'admin', 'controller'];
 const LOCAL: readonly Role[] = ['local'];
 const AGENT: readonly Role[] = ['agent'];
 const DOWNSTREAM: readonly Role[] = ['downstream'];
@@ -24,25 +25,26 @@ const svid: Rows = {
 
 const bundle: Rows = {
   GetBundle: ANYONE,
+  // Not for controllers: an authority of the own trust domain can sign for any ID.
   AppendBundle: ADMINS,
   PublishJWTAuthority: DOWNSTREAM,
   PublishWITAuthority: DOWNSTREAM,
-  CountBundles: ADMINS,
-  ListFederatedBundles: ADMINS,
-  GetFederatedBundle: ['local', 'admin', 'agent'],
-  BatchCreateFederatedBundle: ADMINS,
-  BatchUpdateFederatedBundle: ADMINS,
-  BatchSetFederatedBundle: ADMINS,
-  BatchDeleteFederatedBundle: ADMINS,
+  CountBundles: CONTROLLERS,
+  ListFederatedBundles: CONTROLLERS,
+  GetFederatedBundle: ['local', 'admin', 'controller', 'agent'],
+  BatchCreateFederatedBundle: CONTROLLERS,
+  BatchUpdateFederatedBundle: CONTROLLERS,
+  BatchSetFederatedBundle: CONTROLLERS,
+  BatchDeleteFederatedBundle: CONTROLLERS,
 };
 
 const entry: Rows = {
-  CountEntries: ADMINS,
-  ListEntries: ADMINS,
-  GetEntry: ADMINS,
-  BatchCreateEntry: ADMINS,
-  BatchUpdateEntry: ADMINS,
-  BatchDeleteEntry: ADMINS,
+  CountEntries: CONTROLLERS,
+  ListEntries: CONTROLLERS,
+  GetEntry: CONTROLLERS,
+  BatchCreateEntry: CONTROLLERS,
+  BatchUpdateEntry: CONTROLLERS,
+  BatchDeleteEntry: CONTROLLERS,
   GetAuthorizedEntries: AGENT,
   SyncAuthorizedEntries: AGENT,
 };
@@ -60,12 +62,12 @@ const agent: Rows = {
 };
 
 const trustDomain: Rows = {
-  ListFederationRelationships: ADMINS,
-  GetFederationRelationship: ADMINS,
-  BatchCreateFederationRelationship: ADMINS,
-  BatchUpdateFederationRelationship: ADMINS,
-  BatchDeleteFederationRelationship: ADMINS,
-  RefreshBundle: ADMINS,
+  ListFederationRelationships: CONTROLLERS,
+  GetFederationRelationship: CONTROLLERS,
+  BatchCreateFederationRelationship: CONTROLLERS,
+  BatchUpdateFederationRelationship: CONTROLLERS,
+  BatchDeleteFederationRelationship: CONTROLLERS,
+  RefreshBundle: CONTROLLERS,
 };
 
 const localAuthority: Rows = {
@@ -101,6 +103,7 @@ const services: Readonly<Record<string, Rows>> = {
   'grpc.reflection.v1.ServerReflection': { ServerReflectionInfo: LOCAL },
   'grpc.reflection.v1alpha.ServerReflection': { ServerReflectionInfo: LOCAL },
   'countersign.node.v1.Node': { Watch: AGENT },
+  'countersign.admin.v1.Admin': { Login: ANYONE, SignPublicKey: CONTROLLERS, WatchBundle: CONTROLLERS },
   'countersign.admin.v1.Inspection': { GetStatus: ADMINS },
 };
 

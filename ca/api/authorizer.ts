@@ -5,6 +5,8 @@ import type { Peer, X509Peer } from '../../runtime/peer.ts';
 import { DetailedError } from '../../runtime/wire-errors.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
+import type { AdminLogins } from '../kubernetes/admin-logins.ts';
+import type { AdminLoginConfig } from '../kubernetes/config.ts';
 import type { Entry } from '../model.ts';
 import type { Registry } from '../registry/registry.ts';
 import { ACCESS_TABLE, type Role } from './access-table.ts';
@@ -15,6 +17,7 @@ import { isAgentPath } from './id-conversion.ts';
 export interface AuthorizerOptions {
   readonly trustDomain: TrustDomain;
   readonly admins: readonly SpiffeId[];
+  readonly logins: AdminLogins;
   readonly registry: Registry;
   readonly agents: AgentAccess;
   readonly clock: Clock;
@@ -41,6 +44,7 @@ export class Authorizer {
     if (roles.has('anyone') || (peer.kind === 'local' && roles.has('local'))) return undefined;
     if (peer.kind !== 'x509') throw denied(method);
     if (roles.has('admin') && this.#isAdmin(peer.id)) return undefined;
+    if (roles.has('controller') && this.#loginOf(peer)?.role === 'controller') return undefined;
     if (roles.has('downstream') && this.downstreamEntry(peer.id) !== undefined) return undefined;
     if (!roles.has('agent')) throw denied(method);
     return this.#checkAgent(peer, method);
@@ -94,12 +98,35 @@ export class Authorizer {
     }
   }
 
+  /**
+   * Whether the caller may make, change, delete or sign for an entry. A controller may not where that would make somebody an
+   * admin or a downstream CA, unless its login says so: else whoever holds a controller holds the CA.
+   *
+   * @throws IdentityError `permission_denied`
+   */
+  checkEntry({ peer }: Call<Peer>, entry: Pick<Entry, 'spiffeId' | 'admin' | 'downstream'>): void {
+    const login = this.#loginOf(peer);
+    if (login?.role !== 'controller' || login.allowAdminIdentities) return;
+    const { spiffeId, admin, downstream } = entry;
+    if (!admin && !downstream && !this.#isAdmin(spiffeId) && this.downstreamEntry(spiffeId) === undefined) return;
+    throw new IdentityError(
+      'permission_denied',
+      `"${spiffeId.toString()}" is the identity of an admin or a downstream CA, which this controller may not touch; allowAdminIdentities of its login in adminLogin allows it`,
+    );
+  }
+
   /** The first entry that makes the ID one of a downstream CA. */
   downstreamEntry(id: SpiffeId): Entry | undefined {
     return this.#entriesOf(id).find(({ downstream }) => downstream);
   }
 
+  /** As what the peer logged in, as far as that is still configured. */
+  #loginOf(peer: Peer): AdminLoginConfig | undefined {
+    return peer.kind === 'x509' ? this.#options.logins.of(peer.id) : undefined;
+  }
+
   #isAdmin(id: SpiffeId): boolean {
+    if (this.#options.logins.of(id)?.role === 'admin') return true;
     return this.#admins.has(id.toString()) || this.#entriesOf(id).some(({ admin }) => admin);
   }
 

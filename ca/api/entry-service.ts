@@ -6,6 +6,7 @@ import type {
   BatchUpdateEntryRequest,
 } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
 import type { Entry as ProtoEntry, EntryMask } from '../../proto/gen/spire/api/types/entry_pb.ts';
+import type { Call } from '../../runtime/grpc/call.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import type { Entry, EntryChange, NewEntry } from '../model.ts';
@@ -43,9 +44,9 @@ export function entryService(context: EntryServiceOptions): ServiceHandlers<type
       if (entry === undefined) throw new IdentityError('not_found', 'entry not found');
       return entryToProto(entry, outputMask);
     },
-    batchCreateEntry: (request) => createEntries(context, request),
-    batchUpdateEntry: (request) => updateEntries(context, request),
-    batchDeleteEntry: (request) => deleteEntries(context, request),
+    batchCreateEntry: (request, call) => createEntries(context, request, guardOf(context, call)),
+    batchUpdateEntry: (request, call) => updateEntries(context, request, guardOf(context, call)),
+    batchDeleteEntry: (request, call) => deleteEntries(context, request, guardOf(context, call)),
     getAuthorizedEntries: ({ outputMask }, call) => ({
       entries: registry.authorizedEntries(callerId(call)).map((entry) => entryToProto(entry, outputMask)),
     }),
@@ -56,8 +57,15 @@ export function entryService(context: EntryServiceOptions): ServiceHandlers<type
   };
 }
 
-async function createEntries(context: ApiContext, { entries, outputMask }: BatchCreateEntryRequest) {
-  const read = entries.map((proto) => readNewEntry(context, proto));
+/** Refuses the entries that the caller may not touch. */
+type Guard = (entry: Pick<Entry, 'spiffeId' | 'admin' | 'downstream'>) => void;
+
+function guardOf({ authorizer }: EntryServiceOptions, call: Call<Peer>): Guard {
+  return (entry) => authorizer.checkEntry(call, entry);
+}
+
+async function createEntries(context: ApiContext, { entries, outputMask }: BatchCreateEntryRequest, guard: Guard) {
+  const read = entries.map((proto) => readNewEntry(context, proto, guard));
   const wanted = read.filter((item): item is NewEntry => !(item instanceof IdentityError));
   // Nothing to write must not cost a transaction.
   const made = wanted.length === 0 ? [] : await commit(context, (tx) => tx.createEntries(wanted));
@@ -66,8 +74,12 @@ async function createEntries(context: ApiContext, { entries, outputMask }: Batch
   return { results };
 }
 
-function readNewEntry(context: ApiContext, proto: ProtoEntry): NewEntry | IdentityError {
-  return orFailure(() => attempt('failed to convert entry', () => newEntryFromProto(proto, context.trustDomain)));
+function readNewEntry(context: ApiContext, proto: ProtoEntry, guard: Guard): NewEntry | IdentityError {
+  return orFailure(() => {
+    const entry = attempt('failed to convert entry', () => newEntryFromProto(proto, context.trustDomain));
+    guard(entry);
+    return entry;
+  });
 }
 
 /** What the store refused says first what was being done; what could not be read says so itself. */
@@ -83,13 +95,13 @@ function createResult(made: CreatedEntry | Error | undefined, mask: EntryMask | 
   return { status: made.kind === 'created' ? ITEM_OK : SIMILAR, entry: entryToProto(made.entry, mask) };
 }
 
-async function updateEntries(context: ApiContext, { entries, inputMask, outputMask }: BatchUpdateEntryRequest) {
+async function updateEntries(context: ApiContext, { entries, inputMask, outputMask }: BatchUpdateEntryRequest, guard: Guard) {
   const read = entries.map((proto) => readChange(context, proto, inputMask));
   const ids = read.flatMap((item) => (item instanceof IdentityError ? [] : [item.id]));
   const updates = await commit(context, async (tx) => {
     // In one round trip; each update then costs none.
     await tx.getEntries(ids);
-    return inOrder(read, (item) => update(tx, item));
+    return inOrder(read, (item) => update(tx, item, guard));
   });
   return {
     results: updates.map((entry) =>
@@ -109,11 +121,13 @@ function readChange(context: ApiContext, proto: ProtoEntry, mask: EntryMask | un
   });
 }
 
-async function update(tx: Mutation, read: IdentifiedChange | IdentityError): Promise<Entry> {
+async function update(tx: Mutation, read: IdentifiedChange | IdentityError, guard: Guard): Promise<Entry> {
   if (read instanceof IdentityError) throw read;
   const { id, change } = read;
   const present = await tx.getEntry(id);
   if (present === undefined) throw new IdentityError('not_found', 'failed to update entry: record not found');
+  guard(present);
+  guard({ ...present, ...change });
   try {
     checkStorable({ ...present, ...change });
     return await tx.updateEntry(id, change);
@@ -122,10 +136,10 @@ async function update(tx: Mutation, read: IdentifiedChange | IdentityError): Pro
   }
 }
 
-async function deleteEntries(context: ApiContext, { ids }: BatchDeleteEntryRequest) {
+async function deleteEntries(context: ApiContext, { ids }: BatchDeleteEntryRequest, guard: Guard) {
   const outcomes = await commit(context, async (tx) => {
     await tx.getEntries(ids);
-    return inOrder(ids, (id) => remove(tx, id));
+    return inOrder(ids, (id) => remove(tx, id, guard));
   });
   return {
     results: outcomes.map((outcome, index) => ({
@@ -135,8 +149,10 @@ async function deleteEntries(context: ApiContext, { ids }: BatchDeleteEntryReque
   };
 }
 
-async function remove(tx: Mutation, id: string): Promise<Entry> {
+async function remove(tx: Mutation, id: string, guard: Guard): Promise<Entry> {
   if (id === '') throw new IdentityError('invalid_argument', 'missing entry ID', { field: 'ids' });
+  const present = await tx.getEntry(id);
+  if (present !== undefined) guard(present);
   try {
     return await tx.deleteEntry(id);
   } catch (error) {

@@ -5,7 +5,7 @@ import { during } from './item-status.ts';
 import { RateLimiter } from './rate-limit.ts';
 
 /** The classes of calls that are limited, each with a budget of its own for each client address. */
-export type LimitClass = 'attestation' | 'x509Signing' | 'jwtSigning' | 'witSigning' | 'publishing' | 'status';
+export type LimitClass = 'attestation' | 'login' | 'x509Signing' | 'jwtSigning' | 'witSigning' | 'publishing' | 'status';
 
 // As in SPIRE; not configurable there either.
 const PUBLISHING_PER_SECOND = 500;
@@ -19,6 +19,8 @@ export class RpcLimits {
     const limiter = (perSecond: number): RateLimiter => new RateLimiter({ clock, perSecond });
     this.#limiters = {
       attestation: limiter(attestation),
+      // As costly as an attestation, and as open to anyone.
+      login: limiter(attestation),
       x509Signing: limiter(signing),
       jwtSigning: limiter(signing),
       witSigning: limiter(signing),
@@ -42,6 +44,7 @@ export class RpcLimits {
 
 const PHRASES: Readonly<Record<LimitClass, string>> = {
   attestation: 'attest agent',
+  login: 'login',
   x509Signing: 'certificate signing',
   jwtSigning: 'JWT signing request',
   witSigning: 'certificate signing',

@@ -1,5 +1,6 @@
 import type { Source } from '../../core/current.ts';
 import { Inspection } from '../../proto/gen/countersign/admin/v1/inspection_pb.ts';
+import { Admin } from '../../proto/gen/countersign/admin/v1/admin_pb.ts';
 import { Node } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
@@ -18,6 +19,8 @@ import type { NodeAttestor } from '../attest/node-attestor.ts';
 import type { Authorities } from '../authorities/authorities.ts';
 import type { ServerSvid } from '../issue/issuer.ts';
 import type { LogLevels } from '../log-levels.ts';
+import type { AdminLogins } from '../kubernetes/admin-logins.ts';
+import { adminService } from './admin-service.ts';
 import { agentService } from './agent-service.ts';
 import type { AgentStreams } from './agent-streams.ts';
 import type { ApiContext } from './api-context.ts';
@@ -39,6 +42,9 @@ export interface ApiOptions extends ApiContext {
   readonly authorizer: Authorizer;
   readonly limits: RpcLimits;
   readonly attestors: ReadonlyMap<string, NodeAttestor>;
+  readonly logins: AdminLogins;
+  /** Lifetime of an entry's SVID that does not name one. */
+  readonly x509SvidTtlSeconds: number;
   readonly refresher: FederationRefresher;
   readonly svid: Source<ServerSvid>;
   readonly logLevels: LogLevels;
@@ -53,6 +59,7 @@ export interface ApiOptions extends ApiContext {
 
 /** Adds what agents and remote admins may call, which the private socket has too. */
 export function addSharedServices(server: GrpcServer<Peer>, options: ApiOptions): void {
+  server.addService(Admin, adminService(options));
   server.addService(Agent, agentService(options));
   server.addService(Bundle, bundleService(options));
   server.addService(Entry, entryService(options));

@@ -1,5 +1,5 @@
 /** What was issued. */
-export type IssuedKind = 'x509-svid' | 'jwt-svid' | 'wit-svid' | 'agent-svid' | 'server-svid' | 'downstream-ca';
+export type IssuedKind = 'x509-svid' | 'jwt-svid' | 'wit-svid' | 'agent-svid' | 'server-svid' | 'admin-svid' | 'downstream-ca';
 
 /** One issued document: who asked, for what, and how to recognise it. No key, token or CSR is in it. */
 export interface AuditRecord {

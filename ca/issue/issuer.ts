@@ -7,6 +7,7 @@ import { issueDownstreamCa } from './downstream-ca.ts';
 import type { IssuerOptions } from './issuer-options.ts';
 import { expiryOf } from './lifetime.ts';
 import type {
+  AdminSvidRequest,
   IssuedToken,
   IssuedX509,
   JwtSvidRequest,
@@ -20,11 +21,12 @@ import type {
 import { signRecorded } from './sign-recorded.ts';
 import { SigningPool } from './signing-pool.ts';
 import { prepareJwt, prepareWit, signToken, type PreparedToken, type TokenTimes } from './token.ts';
-import { requireAgentId, requireWorkloadId } from './workload-id.ts';
+import { requireAgentId, requireLoginId, requireWorkloadId } from './workload-id.ts';
 import { X509Issuer, type X509Task } from './x509-issuer.ts';
 
 export type { IssuerOptions } from './issuer-options.ts';
 export type {
+  AdminSvidRequest,
   IssuedToken,
   IssuedX509,
   JwtSvidRequest,
@@ -97,6 +99,13 @@ export class Issuer implements AsyncDisposable {
   async issueAgentSvid(request: SubjectKey & Requester & { readonly spiffeId: SpiffeId }): Promise<IssuedX509> {
     requireAgentId(request.spiffeId, this.#options.trustDomain);
     return this.#x509.issue(fixedTask('agent-svid', request, this.#options.ttl.agentSvidMs));
+  }
+
+  /** For Login; the ID must lie below `/spire/admin/`. */
+  async issueAdminSvid(request: AdminSvidRequest): Promise<IssuedX509> {
+    requireLoginId(request.spiffeId, this.#options.trustDomain);
+    const { dnsNames, ttlSeconds } = request;
+    return this.#x509.issue({ ...fixedTask('admin-svid', request, this.#options.ttl.x509SvidMs), dnsNames, ttlSeconds });
   }
 
   /** The CA's own certificate, `/spire/server`, with a new key. */

@@ -22,6 +22,10 @@ export type X509SvidRequest = SubjectKey &
     readonly ttlSeconds?: number | undefined;
   };
 
+/** An X509-SVID for somebody who logged in. */
+export type AdminSvidRequest = SubjectKey &
+  Requester & { readonly spiffeId: SpiffeId; readonly dnsNames: readonly string[]; readonly ttlSeconds: number };
+
 /** An issued X509-SVID or CA certificate. */
 export interface IssuedX509 {
   readonly spiffeId: SpiffeId;

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { ACCESS_TABLE } from '../../../../ca/api/access-table.ts';
+import { ACCESS_TABLE, type Role } from '../../../../ca/api/access-table.ts';
 import { Health } from '../../../../proto/gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../../../../proto/gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ReflectionAlpha } from '../../../../proto/gen/grpc/reflection/v1alpha/reflection_pb.ts';
+import { Admin } from '../../../../proto/gen/countersign/admin/v1/admin_pb.ts';
 import { Inspection } from '../../../../proto/gen/countersign/admin/v1/inspection_pb.ts';
 import { Node } from '../../../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Agent } from '../../../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
@@ -27,6 +28,7 @@ const SERVICES = [
   ServerReflection,
   ReflectionAlpha,
   Node,
+  Admin,
   Inspection,
 ];
 const METHODS = SERVICES.flatMap(({ typeName, methods }) => methods.map(({ name }) => `/${typeName}/${name}`));
@@ -36,8 +38,30 @@ describe('the access table', () => {
     expect([...ACCESS_TABLE.keys()].toSorted()).toEqual(METHODS.toSorted());
   });
 
-  test('lets anyone call two methods only', () => {
-    const open = [...ACCESS_TABLE].filter(([, roles]) => roles.has('anyone')).map(([method]) => method);
-    expect(open).toEqual(['/spire.api.server.bundle.v1.Bundle/GetBundle', '/spire.api.server.agent.v1.Agent/AttestAgent']);
+  test('lets anyone call three methods only', () => {
+    expect(callableBy('anyone')).toEqual([
+      '/spire.api.server.bundle.v1.Bundle/GetBundle',
+      '/spire.api.server.agent.v1.Agent/AttestAgent',
+      '/countersign.admin.v1.Admin/Login',
+    ]);
+  });
+
+  test('lets a controller do no more than it needs', () => {
+    expect(callableBy('controller')).toEqual([
+      ...['CountBundles', 'ListFederatedBundles', 'GetFederatedBundle', 'BatchCreateFederatedBundle'].map(bundleMethod),
+      ...['BatchUpdateFederatedBundle', 'BatchSetFederatedBundle', 'BatchDeleteFederatedBundle'].map(bundleMethod),
+      ...['CountEntries', 'ListEntries', 'GetEntry', 'BatchCreateEntry', 'BatchUpdateEntry', 'BatchDeleteEntry'].map(
+        (name) => `/spire.api.server.entry.v1.Entry/${name}`,
+      ),
+      ...TrustDomain.methods.map(({ name }) => `/spire.api.server.trustdomain.v1.TrustDomain/${name}`),
+      '/countersign.admin.v1.Admin/SignPublicKey',
+      '/countersign.admin.v1.Admin/WatchBundle',
+    ]);
   });
 });
+
+const bundleMethod = (name: string): string => `/spire.api.server.bundle.v1.Bundle/${name}`;
+
+function callableBy(role: Role): readonly string[] {
+  return [...ACCESS_TABLE].filter(([, roles]) => roles.has(role)).map(([method]) => method);
+}

@@ -7,12 +7,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-import { loadBootstrapBundle } from '../../../../agent/attest/bootstrap.ts';
-import { formatBundleDocument } from '../../../../spiffe/bundle.ts';
-import { TestCa } from '../../../support/test-ca.ts';
+import { systemClock } from '../../../core/clock.ts';
+import { loadBootstrapBundle } from '../../../runtime/bootstrap-bundle.ts';
+import { createLogger } from '../../../runtime/log.ts';
+import { formatBundleDocument } from '../../../spiffe/bundle.ts';
+import { TestCa } from '../../support/test-ca.ts';
 
 const ca = TestCa.create();
 const document = formatBundleDocument(ca.bundle());
+const log = createLogger({ level: 'fatal', name: 'test' });
+const context = { trustDomain: ca.trustDomain, clock: systemClock, log };
 const sha256Hex = createHash('sha256').update(document).digest('hex');
 let folder = '';
 let plain: Server;
@@ -45,7 +49,7 @@ test.each([
 ])('reads a file of %s', async (_what, content) => {
   const file = join(folder, 'bundle');
   await writeFile(file, content());
-  expect(await isOurs(loadBootstrapBundle({ kind: 'file', file }, ca.trustDomain))).toBe(true);
+  expect(await isOurs(loadBootstrapBundle({ kind: 'file', file }, context))).toBe(true);
 });
 
 test.each([
@@ -55,38 +59,38 @@ test.each([
 ])('refuses a file with %s', async (_what, content) => {
   const file = join(folder, 'broken');
   await writeFile(file, content);
-  await expect(loadBootstrapBundle({ kind: 'file', file }, ca.trustDomain)).rejects.toMatchObject({
+  await expect(loadBootstrapBundle({ kind: 'file', file }, context)).rejects.toMatchObject({
     code: 'failed_precondition',
   });
 });
 
 test('says that a file is missing', async () => {
-  const missing = loadBootstrapBundle({ kind: 'file', file: join(folder, 'missing') }, ca.trustDomain);
+  const missing = loadBootstrapBundle({ kind: 'file', file: join(folder, 'missing') }, context);
   await expect(missing).rejects.toMatchObject({ code: 'failed_precondition' });
 });
 
 test('fetches a pinned document from a server whose certificate nobody knows', async () => {
   const url = urlOf(secure, 'https');
-  expect(await isOurs(loadBootstrapBundle({ kind: 'url', url, sha256Hex }, ca.trustDomain))).toBe(true);
+  expect(await isOurs(loadBootstrapBundle({ kind: 'url', url, sha256Hex }, context))).toBe(true);
   const overHttp = urlOf(plain, 'http');
-  expect(await isOurs(loadBootstrapBundle({ kind: 'url', url: overHttp, sha256Hex }, ca.trustDomain))).toBe(true);
+  expect(await isOurs(loadBootstrapBundle({ kind: 'url', url: overHttp, sha256Hex }, context))).toBe(true);
 });
 
 test('refuses a document with another digest', async () => {
-  const forged = loadBootstrapBundle({ kind: 'url', url: urlOf(secure, 'https'), sha256Hex: 'f'.repeat(64) }, ca.trustDomain);
+  const forged = loadBootstrapBundle({ kind: 'url', url: urlOf(secure, 'https'), sha256Hex: 'f'.repeat(64) }, context);
   await expect(forged).rejects.toMatchObject({ code: 'failed_precondition' });
 });
 
 test('without a pin, trusts public certificates only', async () => {
-  const unpinned = loadBootstrapBundle({ kind: 'url', url: urlOf(secure, 'https'), sha256Hex: undefined }, ca.trustDomain);
+  const unpinned = loadBootstrapBundle({ kind: 'url', url: urlOf(secure, 'https'), sha256Hex: undefined }, context);
   await expect(unpinned).rejects.toMatchObject({ code: 'unavailable' });
 });
 
 test('an HTTP error is no bundle', async () => {
-  const gone = loadBootstrapBundle({ kind: 'url', url: urlOf(secure, 'https', '/gone'), sha256Hex }, ca.trustDomain);
+  const gone = loadBootstrapBundle({ kind: 'url', url: urlOf(secure, 'https', '/gone'), sha256Hex }, context);
   await expect(gone).rejects.toMatchObject({ code: 'unavailable' });
 });
 
 test('insecure bootstrap has no bundle', async () => {
-  expect(await loadBootstrapBundle({ kind: 'insecure' }, ca.trustDomain)).toBeUndefined();
+  expect(await loadBootstrapBundle({ kind: 'insecure' }, context)).toBeUndefined();
 });

@@ -3,37 +3,46 @@ import { readFile } from 'node:fs/promises';
 import { request as requestHttp, type IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
 
-import { IdentityError } from '../../core/errors.ts';
-import { Bundle, parseBundleDocument, X509Authority } from '../../spiffe/bundle.ts';
-import { parsePemCertificates } from '../../spiffe/certificate.ts';
-import type { TrustDomain } from '../../spiffe/trust-domain.ts';
-import type { Bootstrap } from '../config.ts';
+import { IdentityError } from '../core/errors.ts';
+import { Bundle, parseBundleDocument, X509Authority } from '../spiffe/bundle.ts';
+import { parsePemCertificates } from '../spiffe/certificate.ts';
+import type { TrustDomain } from '../spiffe/trust-domain.ts';
+import type { Bootstrap, BootstrapContext } from './bootstrap.ts';
 
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 const FETCH_TIMEOUT_MS = 15_000;
 
 /**
- * The bundle that the agent trusts before it has heard from the CA; undefined when it is told to trust whoever answers.
+ * The bundle that a process trusts before it has heard from the CA; undefined when it is told to trust whoever answers. A
+ * ConfigMap is waited for until it holds one.
  *
  * @throws IdentityError `failed_precondition` when the file or document is missing, forged or not a bundle; `unavailable`
- *   when the URL cannot be reached
+ *   when the URL cannot be reached; `permission_denied` when the ConfigMap may not be read
  */
-export async function loadBootstrapBundle(bootstrap: Bootstrap, trustDomain: TrustDomain): Promise<Bundle | undefined> {
+export async function loadBootstrapBundle(bootstrap: Bootstrap, context: BootstrapContext): Promise<Bundle | undefined> {
   if (bootstrap.kind === 'insecure') return undefined;
+  const { text, source } = await readText(bootstrap, context);
+  try {
+    return parseBundle(text, context.trustDomain);
+  } catch (cause) {
+    const message = `${source} holds no bundle of ${context.trustDomain.name}: neither PEM nor SPIFFE JSON`;
+    throw new IdentityError('failed_precondition', message, { cause });
+  }
+}
+
+async function readText(
+  bootstrap: Exclude<Bootstrap, { kind: 'insecure' }>,
+  context: BootstrapContext,
+): Promise<{ readonly text: string; readonly source: string }> {
+  if (bootstrap.kind === 'configMap') {
+    // Loaded here: a process outside of a cluster never needs it.
+    const { awaitConfigMap } = await import('./bootstrap-config-map.ts');
+    const { namespace, name, key } = bootstrap;
+    return { text: await awaitConfigMap(bootstrap, context), source: `key ${key} of ConfigMap ${namespace}/${name}` };
+  }
   const isFile = bootstrap.kind === 'file';
   const document = isFile ? await readDocument(bootstrap.file) : await fetchDocument(bootstrap.url, bootstrap.sha256Hex);
-  const source = isFile ? bootstrap.file : bootstrap.url.href;
-  try {
-    return parseBundle(document.toString('utf8'), trustDomain);
-  } catch (cause) {
-    throw new IdentityError(
-      'failed_precondition',
-      `${source} holds no bundle of ${trustDomain.name}: neither PEM nor SPIFFE JSON`,
-      {
-        cause,
-      },
-    );
-  }
+  return { text: document.toString('utf8'), source: isFile ? bootstrap.file : bootstrap.url.href };
 }
 
 /** Reads a bundle from PEM certificates or from a SPIFFE bundle document. */

@@ -1,0 +1,122 @@
+import { array, boolean, literal, map, object, optional, record, string, type Decoder } from '../../core/decode.ts';
+import { IdentityError } from '../../core/errors.ts';
+import { BUNDLE_KEY, type BundleConfigMap } from '../../runtime/bootstrap.ts';
+import { filePath } from '../../runtime/config-file.ts';
+import { checkDnsName } from '../../spiffe/dns-name.ts';
+
+/** A cluster whose agents may attest with `k8s_psat`. */
+export interface PsatClusterConfig {
+  /** As `namespace:name`. */
+  readonly serviceAccounts: readonly string[];
+  /** Whom the token must be meant for; none: the API server itself. */
+  readonly audience: readonly string[];
+  readonly allowedNodeLabelKeys: readonly string[];
+  readonly allowedPodLabelKeys: readonly string[];
+  /** How to reach the API server; the CA's own cluster unless given. */
+  readonly kubeconfigFile: string | undefined;
+}
+
+/** As what a service account may log in. */
+export interface AdminLoginConfig {
+  readonly role: 'admin' | 'controller';
+  /** DNS names in its SVID: what it serves webhooks as. */
+  readonly dnsNames: readonly string[];
+  /** Whether a controller may make, change and sign for entries that make an admin or a downstream CA. */
+  readonly allowAdminIdentities: boolean;
+}
+
+/** A cluster whose service accounts may log in. */
+export interface LoginClusterConfig {
+  /** By `namespace:name`. */
+  readonly serviceAccounts: ReadonlyMap<string, AdminLoginConfig>;
+  readonly kubeconfigFile: string | undefined;
+}
+
+/** Clusters by name. */
+export type Clusters<T> = ReadonlyMap<string, T>;
+
+/** What a login's token must be meant for; never what a node attestor accepts. */
+export const LOGIN_AUDIENCE = 'countersign-admin';
+
+const DEFAULT_PSAT_AUDIENCE = ['spire-server'];
+// A namespace is a DNS label, the name of a service account a DNS subdomain (RFC 1123).
+const SERVICE_ACCOUNT = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?:[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?$/;
+// What a segment of a SPIFFE ID may hold.
+const CLUSTER_NAME = /^(?!\.{1,2}$)[\w.-]{1,64}$/;
+
+/** `attestors.k8sPsat` */
+export function k8sPsatShape(baseDir: string): Decoder<{ readonly clusters: Clusters<PsatClusterConfig> }> {
+  const keys = optional(array(string()), []);
+  const cluster = object({
+    serviceAccounts: map(array(map(string(), checkServiceAccount)), requireSome),
+    audience: map(optional(array(string()), DEFAULT_PSAT_AUDIENCE), refuseLoginAudience),
+    allowedNodeLabelKeys: keys,
+    allowedPodLabelKeys: keys,
+    kubeconfig: optional(filePath(baseDir)),
+  });
+  const named = map(cluster, ({ kubeconfig: kubeconfigFile, ...rest }): PsatClusterConfig => ({ ...rest, kubeconfigFile }));
+  return object({ clusters: clusters(named) });
+}
+
+/** `adminLogin` */
+export function adminLoginShape(baseDir: string): Decoder<{ readonly clusters: Clusters<LoginClusterConfig> }> {
+  const login: Decoder<AdminLoginConfig> = object({
+    role: literal('controller', 'admin'),
+    dnsNames: optional(array(map(string(), parseDnsName)), []),
+    allowAdminIdentities: optional(boolean, false),
+  });
+  const cluster = object({
+    serviceAccounts: map(record(login), (given) => {
+      Object.keys(given).forEach(checkServiceAccount);
+      return new Map(Object.entries(given));
+    }),
+    kubeconfig: optional(filePath(baseDir)),
+  });
+  const named = map(cluster, ({ serviceAccounts, kubeconfig: kubeconfigFile }) => ({ serviceAccounts, kubeconfigFile }));
+  return object({ clusters: clusters(named) });
+}
+
+/** `kubernetes.bundleConfigMap` */
+export function bundleConfigMapShape(baseDir: string): Decoder<BundleConfigMap> {
+  const shape = object({
+    namespace: string(),
+    name: string(),
+    key: optional(string(), BUNDLE_KEY),
+    kubeconfig: optional(filePath(baseDir)),
+  });
+  return map(shape, ({ kubeconfig: kubeconfigFile, ...rest }) => ({ ...rest, kubeconfigFile }));
+}
+
+function clusters<T>(cluster: Decoder<T>): Decoder<Clusters<T>> {
+  return map(record(cluster), (given) => {
+    const names = Object.keys(given);
+    if (names.length === 0) throw new IdentityError('invalid_argument', 'needs at least one cluster');
+    const faulty = names.find((name) => !CLUSTER_NAME.test(name));
+    if (faulty === undefined) return new Map(Object.entries(given));
+    throw new IdentityError(
+      'invalid_argument',
+      `${JSON.stringify(faulty)} is no cluster name: letters, digits, ".", "-" and "_", since it becomes part of SPIFFE IDs`,
+    );
+  });
+}
+
+function checkServiceAccount(text: string): string {
+  if (SERVICE_ACCOUNT.test(text)) return text;
+  throw new IdentityError('invalid_argument', `${JSON.stringify(text)} is no service account: write namespace:name`);
+}
+
+function requireSome(serviceAccounts: readonly string[]): readonly string[] {
+  if (serviceAccounts.length > 0) return serviceAccounts;
+  throw new IdentityError('invalid_argument', 'needs at least one service account, as namespace:name');
+}
+
+// A token that attests a node must never log an admin in, and the other way round.
+function refuseLoginAudience(audience: readonly string[]): readonly string[] {
+  if (!audience.includes(LOGIN_AUDIENCE)) return audience;
+  throw new IdentityError('invalid_argument', `"${LOGIN_AUDIENCE}" is for adminLogin; choose another audience for agents`);
+}
+
+function parseDnsName(name: string): string {
+  checkDnsName(name, 'dnsNames');
+  return name;
+}
