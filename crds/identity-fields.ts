@@ -13,7 +13,12 @@ const SPIFFE_ID = /^spiffe:\/\/[a-z0-9._-]{1,255}(\/([.]{0,2}[A-Za-z0-9_-][A-Za-
 
 /** A SPIFFE ID. */
 export const spiffeId: Schema<SpiffeId> = converted(
-  text({ maxLength: 2048, pattern: SPIFFE_ID, meaning: 'a SPIFFE ID, such as spiffe://example.org/payments/web' }),
+  text({
+    title: 'SPIFFE ID',
+    maxLength: 2048,
+    pattern: SPIFFE_ID,
+    meaning: 'a SPIFFE ID, such as spiffe://example.org/payments/web',
+  }),
   (value) => parseSpiffeId(value),
 );
 
@@ -26,7 +31,12 @@ export const spiffeIdWithPath: Schema<SpiffeId> = ruled(spiffeId, {
 
 /** Name of a trust domain. */
 export const trustDomain: Schema<TrustDomain> = converted(
-  text({ maxLength: 255, pattern: /^[a-z0-9._-]+$/, meaning: 'the name of a trust domain, such as example.org' }),
+  text({
+    title: 'trust domain',
+    maxLength: 255,
+    pattern: /^[a-z0-9._-]+$/,
+    meaning: 'the name of a trust domain, such as example.org',
+  }),
   (value) => parseTrustDomain(value),
 );
 
@@ -37,14 +47,19 @@ export const trustDomains = list(trustDomain, { maxItems: 64, kind: 'set' });
 export const lifetime = duration({ min: '10s', max: '8760h' });
 
 /** A template (Go's text/template). Only the webhook and the controller look into it. */
-export const template = text({ maxLength: 4096 });
+export const template = text({ title: 'template', maxLength: 4096 });
 
 /** Templates that give one text each. */
-export const templates = list(text({ maxLength: 2048 }), { maxItems: 64 });
+export const templates = list(text({ title: 'template', maxLength: 2048 }), { maxItems: 64 });
 
 /** Templates of selectors. */
 export const selectorTemplates = list(
-  text({ maxLength: 2048, pattern: /^[^:]+:|[{][{]/, meaning: 'a selector "type:value", such as k8s:container-name:app' }),
+  text({
+    title: 'template',
+    maxLength: 2048,
+    pattern: /^[^:]+:|[{][{]/,
+    meaning: 'a selector "type:value", such as k8s:container-name:app',
+  }),
   { maxItems: 64 },
 );
 

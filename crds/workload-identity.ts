@@ -9,7 +9,12 @@ import { object, optional, required } from './schema/collections.ts';
 import { boolean, text } from './schema/scalars.ts';
 import type { ValueOf } from './schema/schema.ts';
 
-const pathTemplate = text({ maxLength: 2048, pattern: /^[^/]/, meaning: 'a path without a slash in front, such as web/api' });
+const pathTemplate = text({
+  title: 'template',
+  maxLength: 2048,
+  pattern: /^[^/]/,
+  meaning: 'a path without a slash in front, such as web/api',
+});
 
 const spec = object({
   pathTemplate: required(

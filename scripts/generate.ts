@@ -1,9 +1,11 @@
-// Writes proto/gen/ from the .proto files beside it, and reports what of it is out of date.
+// Writes proto/gen/ from the .proto files beside it, and reports what of it is out of date. Run as a program, it writes the
+// files of the Kubernetes resources as well.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { writeResourceFiles } from './generate-crds.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const protoFolder = join(root, 'proto');
@@ -55,4 +57,7 @@ function readFiles(folder: string): Map<string, string> {
   return new Map(files.map((file) => [file.slice(folder.length + 1), readFileSync(file, 'utf8')]));
 }
 
-if (import.meta.main) generateInto(generatedFolder);
+if (import.meta.main) {
+  generateInto(generatedFolder);
+  writeResourceFiles();
+}

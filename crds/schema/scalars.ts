@@ -11,14 +11,17 @@ export interface TextOptions {
   readonly allowEmpty?: boolean;
   /** Must mean the same to RE2 and to JavaScript. */
   readonly pattern?: RegExp;
+  /** What it is in one or two words, such as `DNS name`. */
+  readonly title?: string;
   /** What the pattern stands for, such as `a DNS name`: both sides then say "must be a DNS name". */
   readonly meaning?: string;
 }
 
 /** Text; not empty unless `allowEmpty`. */
-export function text({ maxLength, allowEmpty = false, pattern, meaning }: TextOptions): Schema<string> {
+export function text({ title, maxLength, allowEmpty = false, pattern, meaning }: TextOptions): Schema<string> {
   const plain: Schema<string> = {
     openApi: {
+      ...(title === undefined ? {} : { title }),
       type: 'string',
       ...(allowEmpty ? {} : { minLength: 1 }),
       ...(maxLength === undefined ? {} : { maxLength }),
@@ -59,7 +62,12 @@ const DURATION = /^([0-9]{1,9}([.][0-9]{1,3})?(h|m|s))+$/;
 /** A duration in Go's syntax, such as `1h30m`, within bounds, both inclusive. */
 export function duration({ min, max }: { readonly min: string; readonly max: string }): Schema<Duration> {
   const [minMs, maxMs] = [parseDuration(min).ms, parseDuration(max).ms];
-  const words = text({ maxLength: 32, pattern: DURATION, meaning: 'a duration in hours, minutes and seconds, such as 1h30m' });
+  const words = text({
+    title: 'duration',
+    maxLength: 32,
+    pattern: DURATION,
+    meaning: 'a duration in hours, minutes and seconds, such as 1h30m',
+  });
   return ruled(
     converted(words, (value) => parseDuration(value)),
     {

@@ -10,6 +10,8 @@ export interface ValidationRule {
 
 /** The part of OpenAPI v3 that a structural schema of Kubernetes may have and that is used here. */
 export interface OpenApiSchema {
+  /** What a text is, in one or two words. */
+  readonly title?: string;
   readonly description?: string;
   readonly type?: 'object' | 'array' | 'string' | 'integer' | 'boolean';
   readonly format?: string;
