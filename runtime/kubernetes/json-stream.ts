@@ -85,13 +85,14 @@ export class ListSplitter {
       if (this.#inString) {
         this.#insideString(byte);
       } else if (byte === QUOTE) {
+        if (this.#betweenItems()) throw noList();
         this.#inString = true;
         if (this.#depth === 1) this.#key = '';
       } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
         if (this.#opensItems(byte)) {
           this.#envelope.add(chunk.subarray(start, at + 1));
           this.#inItems = true;
-        } else if (this.#inItems && this.#depth === ITEMS_DEPTH) {
+        } else if (this.#betweenItems()) {
           if (byte !== OPEN_BRACE) throw noList();
           start = at;
         }
@@ -105,7 +106,7 @@ export class ListSplitter {
           this.#inItems = false;
           start = at;
         }
-      } else if (this.#inItems && this.#depth === ITEMS_DEPTH && byte !== COMMA && byte > SPACE) {
+      } else if (this.#betweenItems() && byte !== COMMA && byte > SPACE) {
         throw noList();
       }
     }
@@ -124,6 +125,10 @@ export class ListSplitter {
     else if (byte === BACKSLASH) this.#escaped = true;
     else if (byte === QUOTE) this.#inString = false;
     else if (this.#depth === 1 && this.#key.length < MAX_KEY_CHARS) this.#key += String.fromCharCode(byte);
+  }
+
+  #betweenItems(): boolean {
+    return this.#inItems && this.#depth === ITEMS_DEPTH;
   }
 
   #opensItems(byte: number): boolean {
