@@ -16,20 +16,28 @@ export interface TestAgent {
   readonly connection: GrpcConnection;
 }
 
-/** What AttestAgent is asked with a join token. */
-export async function attestByToken(
-  connection: GrpcConnection,
-  token: string,
-  key: TestKey = createTestKey(),
-): Promise<X509SVID> {
+/** A proof without a challenge. */
+export interface Proof {
+  readonly type: string;
+  readonly payload: Uint8Array;
+  readonly key?: TestKey;
+}
+
+/** What AttestAgent gives for a proof. */
+export async function attestBy(connection: GrpcConnection, { type, payload, key = createTestKey() }: Proof): Promise<X509SVID> {
   async function* requests() {
-    const data = { type: 'join_token', payload: Buffer.from(token) };
-    yield { step: { case: 'params', value: { data, params: { csr: createTestCsr({ key, uris: [] }) } } } } as const;
+    const params = { csr: createTestCsr({ key, uris: [] }) };
+    yield { step: { case: 'params', value: { data: { type, payload }, params } } } as const;
   }
   for await (const { step } of connection.client(Agent).attestAgent(requests())) {
     if (step.case === 'result' && step.value.svid !== undefined) return step.value.svid;
   }
   throw new Error('the CA ended the stream without a result');
+}
+
+/** What AttestAgent gives for a join token. */
+export function attestByToken(connection: GrpcConnection, token: string, key: TestKey = createTestKey()): Promise<X509SVID> {
+  return attestBy(connection, { type: 'join_token', payload: Buffer.from(token), key });
 }
 
 /** Makes a token, attests with it and connects as the agent that it makes. */
