@@ -181,7 +181,10 @@ export class LeaderElection {
     if (this.#seen?.record.holder === identity && (await this.#write(this.#seen, startMs, call))) return true;
     const found = await readLease(client, this.#name, call);
     this.#see(found);
-    if (found !== undefined && found.record.holder !== identity && this.#isValid(found.record)) return false;
+    if (found !== undefined && found.record.holder !== identity) {
+      // Somebody else may have led meanwhile: this term is over, even if the lease could be had again.
+      if (this.#leading.value || this.#isValid(found.record)) return false;
+    }
     return this.#write(found, clock.monotonicMs(), call);
   }
 
