@@ -105,7 +105,8 @@ function createParts(options: Assembly, resources: AsyncDisposableStack): Parts 
   const issuer = createCaIssuer(node.connection);
   const cacheLog = levels.component('cache');
   const bundle = new Bundle({ trustDomain: config.trustDomain });
-  const cache = resources.use(new IdentityCache({ bundle, issuer, clock, log: cacheLog }));
+  const onEntryServed = (durationMs: number): void => observability.onEntryServed(durationMs);
+  const cache = resources.use(new IdentityCache({ bundle, issuer, clock, log: cacheLog, onEntryServed }));
   const jwtSvids = new JwtSvidCache({ issuer, clock, log: cacheLog });
   const witSvids = new WitSvidCache({ issuer, clock, log: cacheLog });
   resources.defer(withdrawTainted(cache.bundles, jwtSvids, witSvids));
@@ -116,10 +117,15 @@ function createParts(options: Assembly, resources: AsyncDisposableStack): Parts 
     serving.set(cache.ready);
   };
   const synchronizer = createSynchronizer(options, node, { apply, onConnected: () => cache.retrySigning() });
-  const attestors = createWorkloadAttestors(config.workloadAttestors, clock);
-  const attestation = resources.use(new WorkloadAttestation({ attestors, clock, log: levels.component('attestation') }));
   const observability = new Observability({ node, cache, jwtSvids, synchronizer, clock });
+  const attestation = resources.use(createAttestation(options, observability));
   return { node, cache, jwtSvids, witSvids, synchronizer, attestation, observability, serving, log };
+}
+
+function createAttestation({ config, clock, levels, environment = {} }: Assembly, { onAttested }: Observability): WorkloadAttestation {
+  const log = levels.component('attestation');
+  const attestors = createWorkloadAttestors(config.workloadAttestors, { clock, log, environment });
+  return new WorkloadAttestation({ attestors, clock, log, observe: onAttested });
 }
 
 function createNode({ config, clock, levels, environment = {} }: Assembly): NodeIdentity {
