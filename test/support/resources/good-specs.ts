@@ -1,0 +1,60 @@
+// A specification of each of our kinds in which every field is set.
+
+/** Specifications by kind, as JSON. */
+export const FULL_SPECS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  ClusterWorkloadIdentity: {
+    spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}',
+    podSelector: {
+      matchLabels: { 'app.kubernetes.io/name': 'web', tier: '' },
+      matchExpressions: [
+        { key: 'canary', operator: 'DoesNotExist' },
+        { key: 'example.org/stage', operator: 'In', values: ['test', 'production'] },
+      ],
+    },
+    namespaceSelector: { matchLabels: { team: 'payments' } },
+    dnsNameTemplates: ['{{ .PodMeta.Name }}.example.org'],
+    workloadSelectorTemplates: ['k8s:container-name:app', '{{ .PodMeta.Name }}'],
+    ttl: '30m',
+    jwtTtl: '1m30s',
+    federatesWith: ['partner.example', 'audit.example'],
+    admin: true,
+    downstream: true,
+    autoPopulateDNSNames: true,
+    fallback: false,
+    className: 'main',
+    hint: 'internal',
+    jwtClaims: { team: 'payments', nested: { list: [1, null, '{{ .PodMeta.Name }}'], on: true } },
+  },
+  WorkloadIdentity: {
+    pathTemplate: 'sa/{{ .PodSpec.ServiceAccountName }}',
+    podSelector: { matchLabels: { app: 'web' } },
+    autoPopulateDNSNames: true,
+    workloadSelectorTemplates: ['k8s:container-name:app'],
+    ttl: '1.5h',
+    jwtTtl: '10s',
+    className: 'main',
+    hint: 'internal',
+  },
+  StaticIdentity: {
+    spiffeID: 'spiffe://example.org/billing/database',
+    parentID: 'spiffe://example.org/spire/agent/x509pop/1234',
+    selectors: ['unix:uid:1000', 'unix:user:postgres'],
+    federatesWith: ['partner.example'],
+    x509SVIDTTL: '4h',
+    jwtSVIDTTL: '5m',
+    dnsNames: ['db.example.org', '*.db.example.org'],
+    hint: 'internal',
+    admin: true,
+    downstream: true,
+    storeSVID: true,
+    className: 'main',
+    jwtClaims: { team: 'payments' },
+  },
+  FederatedTrustDomain: {
+    trustDomain: 'partner.example',
+    bundleEndpointURL: 'https://partner.example:8443/bundle?v=1',
+    bundleEndpointProfile: { type: 'https_spiffe', endpointSPIFFEID: 'spiffe://partner.example/bundle' },
+    trustDomainBundle: '{"keys":[]}',
+    className: 'main',
+  },
+};
