@@ -41,6 +41,21 @@ export default defineConfig({
         },
       },
       { test: { ...common, name: 'fault', include: ['test/fault/**/*.test.ts'], testTimeout: 600_000, hookTimeout: 600_000 } },
+      {
+        test: {
+          ...common,
+          name: 'cluster',
+          include: ['test/cluster/**/*.test.ts'],
+          globalSetup: ['test/support/kubernetes/cluster-setup.ts'],
+          // One cluster, one file at a time, and after everything else: its own processes fill two cores.
+          maxWorkers: 1,
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+          testTimeout: 120_000,
+          hookTimeout: 600_000,
+          expect: { poll: { timeout: 60_000, interval: 250 } },
+        },
+      },
     ],
   },
 });
