@@ -1,3 +1,8 @@
+import { goType } from './go-type.ts';
+
+/** The Go type of the root. */
+export const DATA_TYPE = goType('*identitytemplate.Data');
+
 /** A Kubernetes object as its JSON says it; of a pod or a node only these two parts reach a template. */
 export interface ObjectParts {
   readonly metadata?: unknown;

@@ -1,5 +1,9 @@
-import { IdentityError } from '../../core/errors.ts';
-import type { TemplateData } from './pod-data.ts';
+import { Frame } from './frame.ts';
+import { parseStatements } from './parse-statements.ts';
+import { DATA_TYPE, type TemplateData } from './pod-data.ts';
+import { referencesOf } from './references.ts';
+import { Fault, TemplateError, type TemplateSource } from './template-error.ts';
+import { compileStatements } from './walk.ts';
 
 /** A parsed template, ready to render any number of times. */
 export interface Template {
@@ -14,13 +18,35 @@ export interface Template {
   render(data: TemplateData): string;
 }
 
+/** Longer than any template that a person writes. */
+const MAX_TEXT_LENGTH = 16_384;
+
 /**
  * Parses a Go `text/template`.
  *
  * @param field Which field of the resource holds it, for the error.
- * @throws {TemplateError} `invalid_argument`, with line and column, for what is not a template or uses what is not supported.
+ * @throws {TemplateError} `invalid_argument`, with line and column, for what is not a template, would fail wherever it is
+ *   reached, or uses what is not supported; `resource_exhausted` for what is too long or too deep.
  * @example parseTemplate('spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}', 'spec.spiffeIDTemplate').render(data)
  */
-export function parseTemplate(_text: string, field: string): Template {
-  throw new IdentityError('unimplemented', 'templates are not there yet', { field });
+export function parseTemplate(text: string, field: string): Template {
+  const source: TemplateSource = { text: text.toWellFormed(), field };
+  if (text.length > MAX_TEXT_LENGTH) {
+    throw new TemplateError('limit', `a template has ${MAX_TEXT_LENGTH} characters at most`, { source, at: 0 });
+  }
+  const statements = parseStatements(source);
+  const references = referencesOf(statements, source);
+  const walk = compileStatements(statements, source);
+  const render = ({ root }: TemplateData): string => {
+    const dot = { kind: 'pointer', type: DATA_TYPE, data: root } as const;
+    const frame = new Frame(dot);
+    try {
+      walk(frame, dot);
+    } catch (fault) {
+      if (fault instanceof Fault) throw new TemplateError(fault.failure, fault.message, { source, at: frame.at });
+      throw fault;
+    }
+    return frame.output;
+  };
+  return { text, references, render };
 }

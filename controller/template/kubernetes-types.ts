@@ -1,0 +1,790 @@
+/**
+ * The Go types that an identity template can reach, by `go run ./cmd/template-types` in test/go; `node scripts/template-types.ts`
+ * writes this file anew and a conformance test says whether it is current. `type NAME struct` is followed by its fields: Go name,
+ * JSON name (`.` when the field lies in the same JSON object), type. The last line names every method of these types.
+ */
+export const KUBERNETES_TYPES = `
+type identitytemplate.Data struct
+  TrustDomain TrustDomain string
+  ClusterName ClusterName string
+  ClusterDomain ClusterDomain string
+  PodMeta PodMeta *v1.ObjectMeta
+  PodSpec PodSpec *v1.PodSpec
+  NodeMeta NodeMeta *v1.ObjectMeta
+  NodeSpec NodeSpec *v1.NodeSpec
+type intstr.IntOrString opaque
+type resource.Quantity opaque
+type types.UID string
+type v1.AWSElasticBlockStoreVolumeSource struct
+  VolumeID volumeID string
+  FSType fsType string
+  Partition partition int32
+  ReadOnly readOnly bool
+type v1.Affinity struct
+  NodeAffinity nodeAffinity *v1.NodeAffinity
+  PodAffinity podAffinity *v1.PodAffinity
+  PodAntiAffinity podAntiAffinity *v1.PodAntiAffinity
+type v1.AppArmorProfile struct
+  Type type v1.AppArmorProfileType
+  LocalhostProfile localhostProfile *string
+type v1.AppArmorProfileType string
+type v1.AzureDataDiskCachingMode string
+type v1.AzureDataDiskKind string
+type v1.AzureDiskVolumeSource struct
+  DiskName diskName string
+  DataDiskURI diskURI string
+  CachingMode cachingMode *v1.AzureDataDiskCachingMode
+  FSType fsType *string
+  ReadOnly readOnly *bool
+  Kind kind *v1.AzureDataDiskKind
+type v1.AzureFileVolumeSource struct
+  SecretName secretName string
+  ShareName shareName string
+  ReadOnly readOnly bool
+type v1.CSIVolumeSource struct
+  Driver driver string
+  ReadOnly readOnly *bool
+  FSType fsType *string
+  VolumeAttributes volumeAttributes map[string]string
+  NodePublishSecretRef nodePublishSecretRef *v1.LocalObjectReference
+type v1.Capabilities struct
+  Add add []v1.Capability
+  Drop drop []v1.Capability
+type v1.Capability string
+type v1.CephFSVolumeSource struct
+  Monitors monitors []string
+  Path path string
+  User user string
+  SecretFile secretFile string
+  SecretRef secretRef *v1.LocalObjectReference
+  ReadOnly readOnly bool
+type v1.CinderVolumeSource struct
+  VolumeID volumeID string
+  FSType fsType string
+  ReadOnly readOnly bool
+  SecretRef secretRef *v1.LocalObjectReference
+type v1.ClusterTrustBundleProjection struct
+  Name name *string
+  SignerName signerName *string
+  LabelSelector labelSelector *v1.LabelSelector
+  Optional optional *bool
+  Path path string
+type v1.ConfigMapEnvSource struct
+  LocalObjectReference . v1.LocalObjectReference
+  Name name string
+  Optional optional *bool
+type v1.ConfigMapKeySelector struct
+  LocalObjectReference . v1.LocalObjectReference
+  Name name string
+  Key key string
+  Optional optional *bool
+type v1.ConfigMapNodeConfigSource struct
+  Namespace namespace string
+  Name name string
+  UID uid types.UID
+  ResourceVersion resourceVersion string
+  KubeletConfigKey kubeletConfigKey string
+type v1.ConfigMapProjection struct
+  LocalObjectReference . v1.LocalObjectReference
+  Name name string
+  Items items []v1.KeyToPath
+  Optional optional *bool
+type v1.ConfigMapVolumeSource struct
+  LocalObjectReference . v1.LocalObjectReference
+  Name name string
+  Items items []v1.KeyToPath
+  DefaultMode defaultMode *int32
+  Optional optional *bool
+type v1.Container struct
+  Name name string
+  Image image string
+  Command command []string
+  Args args []string
+  WorkingDir workingDir string
+  Ports ports []v1.ContainerPort
+  EnvFrom envFrom []v1.EnvFromSource
+  Env env []v1.EnvVar
+  Resources resources v1.ResourceRequirements
+  ResizePolicy resizePolicy []v1.ContainerResizePolicy
+  RestartPolicy restartPolicy *v1.ContainerRestartPolicy
+  RestartPolicyRules restartPolicyRules []v1.ContainerRestartRule
+  VolumeMounts volumeMounts []v1.VolumeMount
+  VolumeDevices volumeDevices []v1.VolumeDevice
+  LivenessProbe livenessProbe *v1.Probe
+  ReadinessProbe readinessProbe *v1.Probe
+  StartupProbe startupProbe *v1.Probe
+  Lifecycle lifecycle *v1.Lifecycle
+  TerminationMessagePath terminationMessagePath string
+  TerminationMessagePolicy terminationMessagePolicy v1.TerminationMessagePolicy
+  ImagePullPolicy imagePullPolicy v1.PullPolicy
+  SecurityContext securityContext *v1.SecurityContext
+  Stdin stdin bool
+  StdinOnce stdinOnce bool
+  TTY tty bool
+type v1.ContainerPort struct
+  Name name string
+  HostPort hostPort int32
+  ContainerPort containerPort int32
+  Protocol protocol v1.Protocol
+  HostIP hostIP string
+type v1.ContainerResizePolicy struct
+  ResourceName resourceName v1.ResourceName
+  RestartPolicy restartPolicy v1.ResourceResizeRestartPolicy
+type v1.ContainerRestartPolicy string
+type v1.ContainerRestartRule struct
+  Action action v1.ContainerRestartRuleAction
+  ExitCodes exitCodes *v1.ContainerRestartRuleOnExitCodes
+type v1.ContainerRestartRuleAction string
+type v1.ContainerRestartRuleOnExitCodes struct
+  Operator operator v1.ContainerRestartRuleOnExitCodesOperator
+  Values values []int32
+type v1.ContainerRestartRuleOnExitCodesOperator string
+type v1.DNSPolicy string
+type v1.DownwardAPIProjection struct
+  Items items []v1.DownwardAPIVolumeFile
+type v1.DownwardAPIVolumeFile struct
+  Path path string
+  FieldRef fieldRef *v1.ObjectFieldSelector
+  ResourceFieldRef resourceFieldRef *v1.ResourceFieldSelector
+  Mode mode *int32
+type v1.DownwardAPIVolumeSource struct
+  Items items []v1.DownwardAPIVolumeFile
+  DefaultMode defaultMode *int32
+type v1.EmptyDirVolumeSource struct
+  Medium medium v1.StorageMedium
+  SizeLimit sizeLimit *resource.Quantity
+type v1.EnvFromSource struct
+  Prefix prefix string
+  ConfigMapRef configMapRef *v1.ConfigMapEnvSource
+  SecretRef secretRef *v1.SecretEnvSource
+type v1.EnvVar struct
+  Name name string
+  Value value string
+  ValueFrom valueFrom *v1.EnvVarSource
+type v1.EnvVarSource struct
+  FieldRef fieldRef *v1.ObjectFieldSelector
+  ResourceFieldRef resourceFieldRef *v1.ResourceFieldSelector
+  ConfigMapKeyRef configMapKeyRef *v1.ConfigMapKeySelector
+  SecretKeyRef secretKeyRef *v1.SecretKeySelector
+  FileKeyRef fileKeyRef *v1.FileKeySelector
+type v1.EphemeralContainer struct
+  EphemeralContainerCommon . v1.EphemeralContainerCommon
+  Name name string
+  Image image string
+  Command command []string
+  Args args []string
+  WorkingDir workingDir string
+  Ports ports []v1.ContainerPort
+  EnvFrom envFrom []v1.EnvFromSource
+  Env env []v1.EnvVar
+  Resources resources v1.ResourceRequirements
+  ResizePolicy resizePolicy []v1.ContainerResizePolicy
+  RestartPolicy restartPolicy *v1.ContainerRestartPolicy
+  RestartPolicyRules restartPolicyRules []v1.ContainerRestartRule
+  VolumeMounts volumeMounts []v1.VolumeMount
+  VolumeDevices volumeDevices []v1.VolumeDevice
+  LivenessProbe livenessProbe *v1.Probe
+  ReadinessProbe readinessProbe *v1.Probe
+  StartupProbe startupProbe *v1.Probe
+  Lifecycle lifecycle *v1.Lifecycle
+  TerminationMessagePath terminationMessagePath string
+  TerminationMessagePolicy terminationMessagePolicy v1.TerminationMessagePolicy
+  ImagePullPolicy imagePullPolicy v1.PullPolicy
+  SecurityContext securityContext *v1.SecurityContext
+  Stdin stdin bool
+  StdinOnce stdinOnce bool
+  TTY tty bool
+  TargetContainerName targetContainerName string
+type v1.EphemeralContainerCommon struct
+  Name name string
+  Image image string
+  Command command []string
+  Args args []string
+  WorkingDir workingDir string
+  Ports ports []v1.ContainerPort
+  EnvFrom envFrom []v1.EnvFromSource
+  Env env []v1.EnvVar
+  Resources resources v1.ResourceRequirements
+  ResizePolicy resizePolicy []v1.ContainerResizePolicy
+  RestartPolicy restartPolicy *v1.ContainerRestartPolicy
+  RestartPolicyRules restartPolicyRules []v1.ContainerRestartRule
+  VolumeMounts volumeMounts []v1.VolumeMount
+  VolumeDevices volumeDevices []v1.VolumeDevice
+  LivenessProbe livenessProbe *v1.Probe
+  ReadinessProbe readinessProbe *v1.Probe
+  StartupProbe startupProbe *v1.Probe
+  Lifecycle lifecycle *v1.Lifecycle
+  TerminationMessagePath terminationMessagePath string
+  TerminationMessagePolicy terminationMessagePolicy v1.TerminationMessagePolicy
+  ImagePullPolicy imagePullPolicy v1.PullPolicy
+  SecurityContext securityContext *v1.SecurityContext
+  Stdin stdin bool
+  StdinOnce stdinOnce bool
+  TTY tty bool
+type v1.EphemeralVolumeSource struct
+  VolumeClaimTemplate volumeClaimTemplate *v1.PersistentVolumeClaimTemplate
+type v1.ExecAction struct
+  Command command []string
+type v1.FCVolumeSource struct
+  TargetWWNs targetWWNs []string
+  Lun lun *int32
+  FSType fsType string
+  ReadOnly readOnly bool
+  WWIDs wwids []string
+type v1.FieldsV1 opaque
+type v1.FileKeySelector struct
+  VolumeName volumeName string
+  Path path string
+  Key key string
+  Optional optional *bool
+type v1.FlexVolumeSource struct
+  Driver driver string
+  FSType fsType string
+  SecretRef secretRef *v1.LocalObjectReference
+  ReadOnly readOnly bool
+  Options options map[string]string
+type v1.FlockerVolumeSource struct
+  DatasetName datasetName string
+  DatasetUUID datasetUUID string
+type v1.GCEPersistentDiskVolumeSource struct
+  PDName pdName string
+  FSType fsType string
+  Partition partition int32
+  ReadOnly readOnly bool
+type v1.GRPCAction struct
+  Port port int32
+  Service service *string
+type v1.GitRepoVolumeSource struct
+  Repository repository string
+  Revision revision string
+  Directory directory string
+type v1.GlusterfsVolumeSource struct
+  EndpointsName endpoints string
+  Path path string
+  ReadOnly readOnly bool
+type v1.HTTPGetAction struct
+  Path path string
+  Port port intstr.IntOrString
+  Host host string
+  Scheme scheme v1.URIScheme
+  HTTPHeaders httpHeaders []v1.HTTPHeader
+type v1.HTTPHeader struct
+  Name name string
+  Value value string
+type v1.HostAlias struct
+  IP ip string
+  Hostnames hostnames []string
+type v1.HostPathType string
+type v1.HostPathVolumeSource struct
+  Path path string
+  Type type *v1.HostPathType
+type v1.ISCSIVolumeSource struct
+  TargetPortal targetPortal string
+  IQN iqn string
+  Lun lun int32
+  ISCSIInterface iscsiInterface string
+  FSType fsType string
+  ReadOnly readOnly bool
+  Portals portals []string
+  DiscoveryCHAPAuth chapAuthDiscovery bool
+  SessionCHAPAuth chapAuthSession bool
+  SecretRef secretRef *v1.LocalObjectReference
+  InitiatorName initiatorName *string
+type v1.ImageVolumeSource struct
+  Reference reference string
+  PullPolicy pullPolicy v1.PullPolicy
+type v1.KeyToPath struct
+  Key key string
+  Path path string
+  Mode mode *int32
+type v1.LabelSelector struct
+  MatchLabels matchLabels map[string]string
+  MatchExpressions matchExpressions []v1.LabelSelectorRequirement
+type v1.LabelSelectorOperator string
+type v1.LabelSelectorRequirement struct
+  Key key string
+  Operator operator v1.LabelSelectorOperator
+  Values values []string
+type v1.Lifecycle struct
+  PostStart postStart *v1.LifecycleHandler
+  PreStop preStop *v1.LifecycleHandler
+  StopSignal stopSignal *v1.Signal
+type v1.LifecycleHandler struct
+  Exec exec *v1.ExecAction
+  HTTPGet httpGet *v1.HTTPGetAction
+  TCPSocket tcpSocket *v1.TCPSocketAction
+  Sleep sleep *v1.SleepAction
+type v1.LocalObjectReference struct
+  Name name string
+type v1.ManagedFieldsEntry struct
+  Manager manager string
+  Operation operation v1.ManagedFieldsOperationType
+  APIVersion apiVersion string
+  Time time *v1.Time
+  FieldsType fieldsType string
+  FieldsV1 fieldsV1 *v1.FieldsV1
+  Subresource subresource string
+type v1.ManagedFieldsOperationType string
+type v1.MountPropagationMode string
+type v1.NFSVolumeSource struct
+  Server server string
+  Path path string
+  ReadOnly readOnly bool
+type v1.NodeAffinity struct
+  RequiredDuringSchedulingIgnoredDuringExecution requiredDuringSchedulingIgnoredDuringExecution *v1.NodeSelector
+  PreferredDuringSchedulingIgnoredDuringExecution preferredDuringSchedulingIgnoredDuringExecution []v1.PreferredSchedulingTerm
+type v1.NodeConfigSource struct
+  ConfigMap configMap *v1.ConfigMapNodeConfigSource
+type v1.NodeInclusionPolicy string
+type v1.NodeSelector struct
+  NodeSelectorTerms nodeSelectorTerms []v1.NodeSelectorTerm
+type v1.NodeSelectorOperator string
+type v1.NodeSelectorRequirement struct
+  Key key string
+  Operator operator v1.NodeSelectorOperator
+  Values values []string
+type v1.NodeSelectorTerm struct
+  MatchExpressions matchExpressions []v1.NodeSelectorRequirement
+  MatchFields matchFields []v1.NodeSelectorRequirement
+type v1.NodeSpec struct
+  PodCIDR podCIDR string
+  PodCIDRs podCIDRs []string
+  ProviderID providerID string
+  Unschedulable unschedulable bool
+  Taints taints []v1.Taint
+  ConfigSource configSource *v1.NodeConfigSource
+  DoNotUseExternalID externalID string
+type v1.OSName string
+type v1.ObjectFieldSelector struct
+  APIVersion apiVersion string
+  FieldPath fieldPath string
+type v1.ObjectMeta struct
+  Name name string
+  GenerateName generateName string
+  Namespace namespace string
+  SelfLink selfLink string
+  UID uid types.UID
+  ResourceVersion resourceVersion string
+  Generation generation int64
+  CreationTimestamp creationTimestamp v1.Time
+  DeletionTimestamp deletionTimestamp *v1.Time
+  DeletionGracePeriodSeconds deletionGracePeriodSeconds *int64
+  Labels labels map[string]string
+  Annotations annotations map[string]string
+  OwnerReferences ownerReferences []v1.OwnerReference
+  Finalizers finalizers []string
+  ManagedFields managedFields []v1.ManagedFieldsEntry
+type v1.OwnerReference struct
+  APIVersion apiVersion string
+  Kind kind string
+  Name name string
+  UID uid types.UID
+  Controller controller *bool
+  BlockOwnerDeletion blockOwnerDeletion *bool
+type v1.PersistentVolumeAccessMode string
+type v1.PersistentVolumeClaimSpec struct
+  AccessModes accessModes []v1.PersistentVolumeAccessMode
+  Selector selector *v1.LabelSelector
+  Resources resources v1.VolumeResourceRequirements
+  VolumeName volumeName string
+  StorageClassName storageClassName *string
+  VolumeMode volumeMode *v1.PersistentVolumeMode
+  DataSource dataSource *v1.TypedLocalObjectReference
+  DataSourceRef dataSourceRef *v1.TypedObjectReference
+  VolumeAttributesClassName volumeAttributesClassName *string
+type v1.PersistentVolumeClaimTemplate struct
+  ObjectMeta metadata v1.ObjectMeta
+  Name name string
+  GenerateName generateName string
+  Namespace namespace string
+  SelfLink selfLink string
+  UID uid types.UID
+  ResourceVersion resourceVersion string
+  Generation generation int64
+  CreationTimestamp creationTimestamp v1.Time
+  DeletionTimestamp deletionTimestamp *v1.Time
+  DeletionGracePeriodSeconds deletionGracePeriodSeconds *int64
+  Labels labels map[string]string
+  Annotations annotations map[string]string
+  OwnerReferences ownerReferences []v1.OwnerReference
+  Finalizers finalizers []string
+  ManagedFields managedFields []v1.ManagedFieldsEntry
+  Spec spec v1.PersistentVolumeClaimSpec
+type v1.PersistentVolumeClaimVolumeSource struct
+  ClaimName claimName string
+  ReadOnly readOnly bool
+type v1.PersistentVolumeMode string
+type v1.PhotonPersistentDiskVolumeSource struct
+  PdID pdID string
+  FSType fsType string
+type v1.PodAffinity struct
+  RequiredDuringSchedulingIgnoredDuringExecution requiredDuringSchedulingIgnoredDuringExecution []v1.PodAffinityTerm
+  PreferredDuringSchedulingIgnoredDuringExecution preferredDuringSchedulingIgnoredDuringExecution []v1.WeightedPodAffinityTerm
+type v1.PodAffinityTerm struct
+  LabelSelector labelSelector *v1.LabelSelector
+  Namespaces namespaces []string
+  TopologyKey topologyKey string
+  NamespaceSelector namespaceSelector *v1.LabelSelector
+  MatchLabelKeys matchLabelKeys []string
+  MismatchLabelKeys mismatchLabelKeys []string
+type v1.PodAntiAffinity struct
+  RequiredDuringSchedulingIgnoredDuringExecution requiredDuringSchedulingIgnoredDuringExecution []v1.PodAffinityTerm
+  PreferredDuringSchedulingIgnoredDuringExecution preferredDuringSchedulingIgnoredDuringExecution []v1.WeightedPodAffinityTerm
+type v1.PodCertificateProjection struct
+  SignerName signerName string
+  KeyType keyType string
+  MaxExpirationSeconds maxExpirationSeconds *int32
+  CredentialBundlePath credentialBundlePath string
+  KeyPath keyPath string
+  CertificateChainPath certificateChainPath string
+  UserAnnotations userAnnotations map[string]string
+type v1.PodConditionType string
+type v1.PodDNSConfig struct
+  Nameservers nameservers []string
+  Searches searches []string
+  Options options []v1.PodDNSConfigOption
+type v1.PodDNSConfigOption struct
+  Name name string
+  Value value *string
+type v1.PodFSGroupChangePolicy string
+type v1.PodOS struct
+  Name name v1.OSName
+type v1.PodReadinessGate struct
+  ConditionType conditionType v1.PodConditionType
+type v1.PodResourceClaim struct
+  Name name string
+  ResourceClaimName resourceClaimName *string
+  ResourceClaimTemplateName resourceClaimTemplateName *string
+type v1.PodSELinuxChangePolicy string
+type v1.PodSchedulingGate struct
+  Name name string
+type v1.PodSchedulingGroup struct
+  PodGroupName podGroupName *string
+type v1.PodSecurityContext struct
+  SELinuxOptions seLinuxOptions *v1.SELinuxOptions
+  WindowsOptions windowsOptions *v1.WindowsSecurityContextOptions
+  RunAsUser runAsUser *int64
+  RunAsGroup runAsGroup *int64
+  RunAsNonRoot runAsNonRoot *bool
+  SupplementalGroups supplementalGroups []int64
+  SupplementalGroupsPolicy supplementalGroupsPolicy *v1.SupplementalGroupsPolicy
+  FSGroup fsGroup *int64
+  Sysctls sysctls []v1.Sysctl
+  FSGroupChangePolicy fsGroupChangePolicy *v1.PodFSGroupChangePolicy
+  SeccompProfile seccompProfile *v1.SeccompProfile
+  AppArmorProfile appArmorProfile *v1.AppArmorProfile
+  SELinuxChangePolicy seLinuxChangePolicy *v1.PodSELinuxChangePolicy
+type v1.PodSpec struct
+  Volumes volumes []v1.Volume
+  InitContainers initContainers []v1.Container
+  Containers containers []v1.Container
+  EphemeralContainers ephemeralContainers []v1.EphemeralContainer
+  RestartPolicy restartPolicy v1.RestartPolicy
+  TerminationGracePeriodSeconds terminationGracePeriodSeconds *int64
+  ActiveDeadlineSeconds activeDeadlineSeconds *int64
+  DNSPolicy dnsPolicy v1.DNSPolicy
+  NodeSelector nodeSelector map[string]string
+  ServiceAccountName serviceAccountName string
+  DeprecatedServiceAccount serviceAccount string
+  AutomountServiceAccountToken automountServiceAccountToken *bool
+  NodeName nodeName string
+  HostNetwork hostNetwork bool
+  HostPID hostPID bool
+  HostIPC hostIPC bool
+  ShareProcessNamespace shareProcessNamespace *bool
+  SecurityContext securityContext *v1.PodSecurityContext
+  ImagePullSecrets imagePullSecrets []v1.LocalObjectReference
+  Hostname hostname string
+  Subdomain subdomain string
+  Affinity affinity *v1.Affinity
+  SchedulerName schedulerName string
+  Tolerations tolerations []v1.Toleration
+  HostAliases hostAliases []v1.HostAlias
+  PriorityClassName priorityClassName string
+  Priority priority *int32
+  DNSConfig dnsConfig *v1.PodDNSConfig
+  ReadinessGates readinessGates []v1.PodReadinessGate
+  RuntimeClassName runtimeClassName *string
+  EnableServiceLinks enableServiceLinks *bool
+  PreemptionPolicy preemptionPolicy *v1.PreemptionPolicy
+  Overhead overhead v1.ResourceList
+  TopologySpreadConstraints topologySpreadConstraints []v1.TopologySpreadConstraint
+  SetHostnameAsFQDN setHostnameAsFQDN *bool
+  OS os *v1.PodOS
+  HostUsers hostUsers *bool
+  SchedulingGates schedulingGates []v1.PodSchedulingGate
+  ResourceClaims resourceClaims []v1.PodResourceClaim
+  Resources resources *v1.ResourceRequirements
+  HostnameOverride hostnameOverride *string
+  SchedulingGroup schedulingGroup *v1.PodSchedulingGroup
+type v1.PortworxVolumeSource struct
+  VolumeID volumeID string
+  FSType fsType string
+  ReadOnly readOnly bool
+type v1.PreemptionPolicy string
+type v1.PreferredSchedulingTerm struct
+  Weight weight int32
+  Preference preference v1.NodeSelectorTerm
+type v1.Probe struct
+  ProbeHandler . v1.ProbeHandler
+  Exec exec *v1.ExecAction
+  HTTPGet httpGet *v1.HTTPGetAction
+  TCPSocket tcpSocket *v1.TCPSocketAction
+  GRPC grpc *v1.GRPCAction
+  InitialDelaySeconds initialDelaySeconds int32
+  TimeoutSeconds timeoutSeconds int32
+  PeriodSeconds periodSeconds int32
+  SuccessThreshold successThreshold int32
+  FailureThreshold failureThreshold int32
+  TerminationGracePeriodSeconds terminationGracePeriodSeconds *int64
+type v1.ProbeHandler struct
+  Exec exec *v1.ExecAction
+  HTTPGet httpGet *v1.HTTPGetAction
+  TCPSocket tcpSocket *v1.TCPSocketAction
+  GRPC grpc *v1.GRPCAction
+type v1.ProcMountType string
+type v1.ProjectedVolumeSource struct
+  Sources sources []v1.VolumeProjection
+  DefaultMode defaultMode *int32
+type v1.Protocol string
+type v1.PullPolicy string
+type v1.QuobyteVolumeSource struct
+  Registry registry string
+  Volume volume string
+  ReadOnly readOnly bool
+  User user string
+  Group group string
+  Tenant tenant string
+type v1.RBDVolumeSource struct
+  CephMonitors monitors []string
+  RBDImage image string
+  FSType fsType string
+  RBDPool pool string
+  RadosUser user string
+  Keyring keyring string
+  SecretRef secretRef *v1.LocalObjectReference
+  ReadOnly readOnly bool
+type v1.RecursiveReadOnlyMode string
+type v1.ResourceClaim struct
+  Name name string
+  Request request string
+type v1.ResourceFieldSelector struct
+  ContainerName containerName string
+  Resource resource string
+  Divisor divisor resource.Quantity
+type v1.ResourceList map[v1.ResourceName]resource.Quantity
+type v1.ResourceName string
+type v1.ResourceRequirements struct
+  Limits limits v1.ResourceList
+  Requests requests v1.ResourceList
+  Claims claims []v1.ResourceClaim
+type v1.ResourceResizeRestartPolicy string
+type v1.RestartPolicy string
+type v1.SELinuxOptions struct
+  User user string
+  Role role string
+  Type type string
+  Level level string
+type v1.ScaleIOVolumeSource struct
+  Gateway gateway string
+  System system string
+  SecretRef secretRef *v1.LocalObjectReference
+  SSLEnabled sslEnabled bool
+  ProtectionDomain protectionDomain string
+  StoragePool storagePool string
+  StorageMode storageMode string
+  VolumeName volumeName string
+  FSType fsType string
+  ReadOnly readOnly bool
+type v1.SeccompProfile struct
+  Type type v1.SeccompProfileType
+  LocalhostProfile localhostProfile *string
+type v1.SeccompProfileType string
+type v1.SecretEnvSource struct
+  LocalObjectReference . v1.LocalObjectReference
+  Name name string
+  Optional optional *bool
+type v1.SecretKeySelector struct
+  LocalObjectReference . v1.LocalObjectReference
+  Name name string
+  Key key string
+  Optional optional *bool
+type v1.SecretProjection struct
+  LocalObjectReference . v1.LocalObjectReference
+  Name name string
+  Items items []v1.KeyToPath
+  Optional optional *bool
+type v1.SecretVolumeSource struct
+  SecretName secretName string
+  Items items []v1.KeyToPath
+  DefaultMode defaultMode *int32
+  Optional optional *bool
+type v1.SecurityContext struct
+  Capabilities capabilities *v1.Capabilities
+  Privileged privileged *bool
+  SELinuxOptions seLinuxOptions *v1.SELinuxOptions
+  WindowsOptions windowsOptions *v1.WindowsSecurityContextOptions
+  RunAsUser runAsUser *int64
+  RunAsGroup runAsGroup *int64
+  RunAsNonRoot runAsNonRoot *bool
+  ReadOnlyRootFilesystem readOnlyRootFilesystem *bool
+  AllowPrivilegeEscalation allowPrivilegeEscalation *bool
+  ProcMount procMount *v1.ProcMountType
+  SeccompProfile seccompProfile *v1.SeccompProfile
+  AppArmorProfile appArmorProfile *v1.AppArmorProfile
+type v1.ServiceAccountTokenProjection struct
+  Audience audience string
+  ExpirationSeconds expirationSeconds *int64
+  Path path string
+type v1.Signal string
+type v1.SleepAction struct
+  Seconds seconds int64
+type v1.StorageMedium string
+type v1.StorageOSVolumeSource struct
+  VolumeName volumeName string
+  VolumeNamespace volumeNamespace string
+  FSType fsType string
+  ReadOnly readOnly bool
+  SecretRef secretRef *v1.LocalObjectReference
+type v1.SupplementalGroupsPolicy string
+type v1.Sysctl struct
+  Name name string
+  Value value string
+type v1.TCPSocketAction struct
+  Port port intstr.IntOrString
+  Host host string
+type v1.Taint struct
+  Key key string
+  Value value string
+  Effect effect v1.TaintEffect
+  TimeAdded timeAdded *v1.Time
+type v1.TaintEffect string
+type v1.TerminationMessagePolicy string
+type v1.Time opaque
+type v1.Toleration struct
+  Key key string
+  Operator operator v1.TolerationOperator
+  Value value string
+  Effect effect v1.TaintEffect
+  TolerationSeconds tolerationSeconds *int64
+type v1.TolerationOperator string
+type v1.TopologySpreadConstraint struct
+  MaxSkew maxSkew int32
+  TopologyKey topologyKey string
+  WhenUnsatisfiable whenUnsatisfiable v1.UnsatisfiableConstraintAction
+  LabelSelector labelSelector *v1.LabelSelector
+  MinDomains minDomains *int32
+  NodeAffinityPolicy nodeAffinityPolicy *v1.NodeInclusionPolicy
+  NodeTaintsPolicy nodeTaintsPolicy *v1.NodeInclusionPolicy
+  MatchLabelKeys matchLabelKeys []string
+type v1.TypedLocalObjectReference struct
+  APIGroup apiGroup *string
+  Kind kind string
+  Name name string
+type v1.TypedObjectReference struct
+  APIGroup apiGroup *string
+  Kind kind string
+  Name name string
+  Namespace namespace *string
+type v1.URIScheme string
+type v1.UnsatisfiableConstraintAction string
+type v1.Volume struct
+  Name name string
+  VolumeSource . v1.VolumeSource
+  HostPath hostPath *v1.HostPathVolumeSource
+  EmptyDir emptyDir *v1.EmptyDirVolumeSource
+  GCEPersistentDisk gcePersistentDisk *v1.GCEPersistentDiskVolumeSource
+  AWSElasticBlockStore awsElasticBlockStore *v1.AWSElasticBlockStoreVolumeSource
+  GitRepo gitRepo *v1.GitRepoVolumeSource
+  Secret secret *v1.SecretVolumeSource
+  NFS nfs *v1.NFSVolumeSource
+  ISCSI iscsi *v1.ISCSIVolumeSource
+  Glusterfs glusterfs *v1.GlusterfsVolumeSource
+  PersistentVolumeClaim persistentVolumeClaim *v1.PersistentVolumeClaimVolumeSource
+  RBD rbd *v1.RBDVolumeSource
+  FlexVolume flexVolume *v1.FlexVolumeSource
+  Cinder cinder *v1.CinderVolumeSource
+  CephFS cephfs *v1.CephFSVolumeSource
+  Flocker flocker *v1.FlockerVolumeSource
+  DownwardAPI downwardAPI *v1.DownwardAPIVolumeSource
+  FC fc *v1.FCVolumeSource
+  AzureFile azureFile *v1.AzureFileVolumeSource
+  ConfigMap configMap *v1.ConfigMapVolumeSource
+  VsphereVolume vsphereVolume *v1.VsphereVirtualDiskVolumeSource
+  Quobyte quobyte *v1.QuobyteVolumeSource
+  AzureDisk azureDisk *v1.AzureDiskVolumeSource
+  PhotonPersistentDisk photonPersistentDisk *v1.PhotonPersistentDiskVolumeSource
+  Projected projected *v1.ProjectedVolumeSource
+  PortworxVolume portworxVolume *v1.PortworxVolumeSource
+  ScaleIO scaleIO *v1.ScaleIOVolumeSource
+  StorageOS storageos *v1.StorageOSVolumeSource
+  CSI csi *v1.CSIVolumeSource
+  Ephemeral ephemeral *v1.EphemeralVolumeSource
+  Image image *v1.ImageVolumeSource
+type v1.VolumeDevice struct
+  Name name string
+  DevicePath devicePath string
+type v1.VolumeMount struct
+  Name name string
+  ReadOnly readOnly bool
+  RecursiveReadOnly recursiveReadOnly *v1.RecursiveReadOnlyMode
+  MountPath mountPath string
+  SubPath subPath string
+  MountPropagation mountPropagation *v1.MountPropagationMode
+  SubPathExpr subPathExpr string
+type v1.VolumeProjection struct
+  Secret secret *v1.SecretProjection
+  DownwardAPI downwardAPI *v1.DownwardAPIProjection
+  ConfigMap configMap *v1.ConfigMapProjection
+  ServiceAccountToken serviceAccountToken *v1.ServiceAccountTokenProjection
+  ClusterTrustBundle clusterTrustBundle *v1.ClusterTrustBundleProjection
+  PodCertificate podCertificate *v1.PodCertificateProjection
+type v1.VolumeResourceRequirements struct
+  Limits limits v1.ResourceList
+  Requests requests v1.ResourceList
+type v1.VolumeSource struct
+  HostPath hostPath *v1.HostPathVolumeSource
+  EmptyDir emptyDir *v1.EmptyDirVolumeSource
+  GCEPersistentDisk gcePersistentDisk *v1.GCEPersistentDiskVolumeSource
+  AWSElasticBlockStore awsElasticBlockStore *v1.AWSElasticBlockStoreVolumeSource
+  GitRepo gitRepo *v1.GitRepoVolumeSource
+  Secret secret *v1.SecretVolumeSource
+  NFS nfs *v1.NFSVolumeSource
+  ISCSI iscsi *v1.ISCSIVolumeSource
+  Glusterfs glusterfs *v1.GlusterfsVolumeSource
+  PersistentVolumeClaim persistentVolumeClaim *v1.PersistentVolumeClaimVolumeSource
+  RBD rbd *v1.RBDVolumeSource
+  FlexVolume flexVolume *v1.FlexVolumeSource
+  Cinder cinder *v1.CinderVolumeSource
+  CephFS cephfs *v1.CephFSVolumeSource
+  Flocker flocker *v1.FlockerVolumeSource
+  DownwardAPI downwardAPI *v1.DownwardAPIVolumeSource
+  FC fc *v1.FCVolumeSource
+  AzureFile azureFile *v1.AzureFileVolumeSource
+  ConfigMap configMap *v1.ConfigMapVolumeSource
+  VsphereVolume vsphereVolume *v1.VsphereVirtualDiskVolumeSource
+  Quobyte quobyte *v1.QuobyteVolumeSource
+  AzureDisk azureDisk *v1.AzureDiskVolumeSource
+  PhotonPersistentDisk photonPersistentDisk *v1.PhotonPersistentDiskVolumeSource
+  Projected projected *v1.ProjectedVolumeSource
+  PortworxVolume portworxVolume *v1.PortworxVolumeSource
+  ScaleIO scaleIO *v1.ScaleIOVolumeSource
+  StorageOS storageos *v1.StorageOSVolumeSource
+  CSI csi *v1.CSIVolumeSource
+  Ephemeral ephemeral *v1.EphemeralVolumeSource
+  Image image *v1.ImageVolumeSource
+type v1.VsphereVirtualDiskVolumeSource struct
+  VolumePath volumePath string
+  FSType fsType string
+  StoragePolicyName storagePolicyName string
+  StoragePolicyID storagePolicyID string
+type v1.WeightedPodAffinityTerm struct
+  Weight weight int32
+  PodAffinityTerm podAffinityTerm v1.PodAffinityTerm
+type v1.WindowsSecurityContextOptions struct
+  GMSACredentialSpecName gmsaCredentialSpecName *string
+  GMSACredentialSpec gmsaCredentialSpec *string
+  RunAsUserName runAsUserName *string
+  HostProcess hostProcess *bool
+methods Add AddDate After AppendBinary AppendFormat AppendText AsApproximateFloat64 AsCanonicalBytes AsDec AsFloat64Slow AsInt64 AsScale Before CanonicalizeBytes Clock Cmp CmpInt64 Compare Cpu Date Day DeepCopy DeepCopyInto Equal Format GetAnnotations GetCreationTimestamp GetDeletionGracePeriodSeconds GetDeletionTimestamp GetFinalizers GetGenerateName GetGeneration GetLabels GetManagedFields GetName GetNamespace GetObjectMeta GetOwnerReferences GetRawBytes GetRawReader GetRawString GetResourceVersion GetSelfLink GetUID GoString GobDecode GobEncode Hour ISOWeek In IntValue IsDST IsZero Local Location Marshal MarshalBinary MarshalCBOR MarshalJSON MarshalQueryParameter MarshalText MarshalTo MarshalToSizedBuffer MatchTaint MatchToleration Memory MilliValue Minute Month Mul Name Nanosecond Neg OpenAPIModelName OpenAPISchemaFormat OpenAPISchemaType OpenAPIV3OneOfTypes Pods ProtoTime RandFill Reset Rfc3339Copy Round RoundUp ScaledValue Second Set SetAnnotations SetCreationTimestamp SetDeletionGracePeriodSeconds SetDeletionTimestamp SetFinalizers SetGenerateName SetGeneration SetLabels SetManagedFields SetMilli SetName SetNamespace SetOwnerReferences SetRawBytes SetRawString SetResourceVersion SetScaled SetSelfLink SetUID Sign Size Storage StorageEphemeral String Sub SwaggerDoc ToDec ToString ToUnstructured ToleratesTaint Truncate UTC Unix UnixMicro UnixMilli UnixNano Unmarshal UnmarshalBinary UnmarshalCBOR UnmarshalJSON UnmarshalQueryParameter UnmarshalText Value Weekday Year YearDay Zone ZoneBounds
+`;
