@@ -29,8 +29,6 @@ export interface PodRecord {
   /** All its containers have ended for good (phase Succeeded or Failed). */
   readonly finished: boolean;
   readonly createdAtMs: number;
-  /** When the scheduler bound it; undefined where the object does not say. */
-  readonly scheduledAtMs: number | undefined;
   /** The part of the object that the live templates read: JSON under `metadata` and `spec`. */
   readonly object: TrimmedObject;
 }

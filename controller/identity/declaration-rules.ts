@@ -1,5 +1,4 @@
 import { IdentityError } from '../../core/errors.ts';
-import type { IdentityDeclaration } from '../../crds/identity-declaration.ts';
 import type { IdentitySettings } from './settings.ts';
 
 /**
@@ -8,7 +7,7 @@ import type { IdentitySettings } from './settings.ts';
  * @throws IdentityError `permission_denied`
  */
 export function checkDeclaration(
-  { kind, admin, downstream }: Pick<IdentityDeclaration, 'kind' | 'admin' | 'downstream'>,
+  { kind, admin, downstream }: { readonly kind: string; readonly admin: boolean; readonly downstream: boolean },
   { allowAdminIdentities }: Pick<IdentitySettings, 'allowAdminIdentities'>,
 ): void {
   if ((!admin && !downstream) || allowAdminIdentities) return;

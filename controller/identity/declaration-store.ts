@@ -1,4 +1,4 @@
-import type { IdentityDeclaration } from '../../crds/identity-declaration.ts';
+import type { ResourceMeta } from '../../crds/resource-meta.ts';
 import { indexLabelOf, matches } from '../../crds/label-selector.ts';
 import type { NamespaceRecord, ObjectRef } from '../ports.ts';
 import type { CompiledDeclaration } from './compiled-declaration.ts';
@@ -24,7 +24,7 @@ export function declarationKey({ kind, namespace, name }: Pick<ObjectRef, 'kind'
 }
 
 /** Who the object behind a declaration is, and its rank. */
-export function precedenceOf({ kind, meta }: Pick<IdentityDeclaration, 'kind' | 'meta'>): Precedence {
+export function precedenceOf({ kind, meta }: { readonly kind: string; readonly meta: ResourceMeta }): Precedence {
   const { namespace, name, uid, createdAtMs, deleting } = meta;
   return { kind, namespace, name, uid, createdAtMs, deleting };
 }

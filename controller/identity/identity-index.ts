@@ -150,23 +150,18 @@ export class IdentityIndex {
     );
   }
 
-  /** Up to `limit` problems of the pods that a declaration selects. */
-  problemsOf(key: string, limit: number): readonly Problem[] {
-    const pods = this.#declarations.get(key)?.pods ?? this.#staticProblem(key);
-    return Iterator.from(pods)
+  /** Up to `limit` problems, of one reason, of the pods that a declaration selects. */
+  problemsOf(key: string, limit: number, reason: 'RenderFailed' | 'Masked'): readonly Problem[] {
+    return Iterator.from(this.#declarations.get(key)?.pods ?? [])
       .flatMap((pod) => pod.outcomes)
       .filter((outcome) => outcome.declaration.key === key)
       .flatMap((outcome) => {
-        if (outcome.kind === 'failure') return [outcome.problem];
-        const masked = outcome.kind === 'entry' ? this.#maskedBy(outcome.claim) : undefined;
-        return masked === undefined ? [] : [masked];
+        const problem =
+          outcome.kind === 'failure' ? outcome.problem : outcome.kind === 'entry' ? this.#maskedBy(outcome.claim) : undefined;
+        return problem?.reason === reason ? [problem] : [];
       })
       .take(limit)
       .toArray();
-  }
-
-  #staticProblem(_key: string): readonly PodState[] {
-    return [];
   }
 
   /** Which other object's entry masks that of a static declaration; undefined when none does. */

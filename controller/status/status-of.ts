@@ -1,0 +1,162 @@
+import type { Condition, ResourceStatus } from '../../crds/resource-status.ts';
+import type { DeclaredObject } from '../declared-objects.ts';
+import type { FederationIndex } from '../federation/federation-index.ts';
+import type { FederationReconciler } from '../federation/federation-reconciler.ts';
+import type { EntryReconciler } from '../entries/entry-reconciler.ts';
+import type { DeclarationStats, IdentityIndex } from '../identity/identity-index.ts';
+import type { JsonObject, Problem } from '../ports.ts';
+
+/** What a status is made from. */
+export interface StatusInputs {
+  readonly index: IdentityIndex;
+  readonly entries: Pick<EntryReconciler, 'failuresOf' | 'outage'>;
+  readonly federation: Pick<FederationIndex, 'trustDomainOf' | 'maskedBy'>;
+  readonly relationships: Pick<FederationReconciler, 'failureOf' | 'isInForce'>;
+  /** RFC 3339. */
+  readonly now: () => string;
+}
+
+/** Whether something holds, and why. */
+interface Verdict {
+  readonly status: 'True' | 'False' | 'Unknown';
+  readonly reason: string;
+  readonly message: string;
+}
+
+const OWN_GROUP = 'countersign.dev';
+/** How many pods a message names. */
+const NAMED = 3;
+
+/** The status of an object as it is now; undefined for a kind that has none. */
+export function statusOf(object: DeclaredObject, inputs: StatusInputs): JsonObject | undefined {
+  const { kind } = object.ref;
+  if (kind === 'ClusterFederatedTrustDomain') return undefined;
+  const counts = { ...statsOf(object, inputs), ...staticOf(object, inputs) };
+  if (object.type.group !== OWN_GROUP) return counts;
+  const status: ResourceStatus = {
+    observedGeneration: object.generation,
+    conditions: [
+      condition(object, 'Accepted', acceptedOf(object), inputs),
+      condition(object, 'Ready', readyOf(object, inputs), inputs),
+    ],
+  };
+  return { ...status, ...counts };
+}
+
+function statsOf({ key, ref }: DeclaredObject, { index, entries }: StatusInputs): JsonObject {
+  if (!['ClusterWorkloadIdentity', 'WorkloadIdentity', 'ClusterSPIFFEID'].includes(ref.kind)) return {};
+  const { podsWaiting: _, ...stats } = index.stats(key) ?? NOTHING;
+  return { stats: { ...stats, entryFailures: entries.failuresOf(key).length } };
+}
+
+const NOTHING: DeclarationStats = {
+  namespacesSelected: 0,
+  namespacesIgnored: 0,
+  podsSelected: 0,
+  podEntryRenderFailures: 0,
+  entriesMasked: 0,
+  entriesToSet: 0,
+  podsWaiting: 0,
+};
+
+function staticOf({ key, ref, fault }: DeclaredObject, { index, entries }: StatusInputs): JsonObject {
+  if (ref.kind !== 'StaticIdentity' && ref.kind !== 'ClusterStaticEntry') return {};
+  const counts = index.staticCounts(key);
+  const isSet = counts?.entriesToSet === 1 && entries.failuresOf(key).length === 0 && entries.outage.value === undefined;
+  return { rendered: fault === undefined, masked: counts?.entriesMasked === 1, set: isSet };
+}
+
+function acceptedOf({ fault }: DeclaredObject): Verdict {
+  if (fault === undefined) return { status: 'True', reason: 'Valid', message: 'the specification is in order' };
+  return { status: 'False', ...fault };
+}
+
+function readyOf(object: DeclaredObject, inputs: StatusInputs): Verdict {
+  const { key, fault } = object;
+  if (fault !== undefined) {
+    const message = `${fault.message}; what was declared before, if anything, stays in force`;
+    return { status: 'False', reason: fault.reason, message };
+  }
+  const outage = inputs.entries.outage.value;
+  if (outage !== undefined) {
+    return {
+      status: 'Unknown',
+      reason: 'CaUnavailable',
+      message: `the CA does not take changes at the moment: ${outage.message}`,
+    };
+  }
+  const trustDomain = inputs.federation.trustDomainOf(key);
+  if (trustDomain !== undefined) return federatedOf(key, trustDomain, inputs);
+  return inputs.index.staticCounts(key) === undefined ? identitiesOf(key, inputs) : staticReadyOf(key, inputs);
+}
+
+function federatedOf(key: string, trustDomain: string, { federation, relationships }: StatusInputs): Verdict {
+  const problem = federation.maskedBy(key) ?? relationships.failureOf(trustDomain);
+  if (problem !== undefined) return { status: 'False', ...problem };
+  if (relationships.isInForce(trustDomain)) {
+    return { status: 'True', reason: 'InForce', message: `the CA federates with ${trustDomain}` };
+  }
+  return { status: 'Unknown', reason: 'Reconciling', message: 'the CA is being told' };
+}
+
+function staticReadyOf(key: string, { index, entries }: StatusInputs): Verdict {
+  const problem = index.staticMaskedBy(key) ?? entries.failuresOf(key)[0];
+  if (problem !== undefined) return { status: 'False', reason: problem.reason, message: problem.message };
+  return { status: 'True', reason: 'InForce', message: 'the entry is at the CA' };
+}
+
+function identitiesOf(key: string, { index, entries }: StatusInputs): Verdict {
+  const stats = index.stats(key) ?? NOTHING;
+  const failures = entries.failuresOf(key);
+  if (failures.length > 0) return bad('EntryRefused', `the CA refused ${count(failures.length, 'entry', 'entries')}`, failures);
+  if (stats.podEntryRenderFailures > 0) {
+    const failed = index.problemsOf(key, NAMED, 'RenderFailed');
+    return bad('RenderFailed', `${count(stats.podEntryRenderFailures, 'pod')} got no entry`, failed);
+  }
+  if (stats.entriesMasked > 0) {
+    return bad('Masked', `${count(stats.entriesMasked, 'entry', 'entries')} masked`, index.problemsOf(key, NAMED, 'Masked'));
+  }
+  if (stats.podsSelected === 0) {
+    const message =
+      stats.namespacesSelected === 0
+        ? 'it selects no namespace'
+        : 'it selects no pod (that it is responsible for) in its namespaces';
+    return { status: 'True', reason: 'NothingSelected', message };
+  }
+  const waiting = stats.podsWaiting === 0 ? '' : `; ${count(stats.podsWaiting, 'pod')} not on a node yet`;
+  return { status: 'True', reason: 'InForce', message: `${count(stats.entriesToSet, 'entry', 'entries')} in force${waiting}` };
+}
+
+function bad(reason: string, what: string, problems: readonly Problem[]): Verdict {
+  const named = problems.slice(0, NAMED).map(({ pod, message }) => (pod === undefined ? message : `pod ${pod}: ${message}`));
+  return { status: 'False', reason, message: [what, ...named].join('; ') };
+}
+
+function count(number: number, one: string, many = `${one}s`): string {
+  return `${number} ${number === 1 ? one : many}`;
+}
+
+function condition(object: DeclaredObject, type: string, { status, reason, message }: Verdict, { now }: StatusInputs): Condition {
+  const before = conditionsOf(object.status).find((each) => each['type'] === type);
+  const since =
+    before?.['status'] === status && typeof before['lastTransitionTime'] === 'string' ? before['lastTransitionTime'] : now();
+  return { type, status, observedGeneration: object.generation, lastTransitionTime: since, reason, message };
+}
+
+function conditionsOf(status: unknown): readonly JsonObject[] {
+  if (typeof status !== 'object' || status === null || !('conditions' in status) || !Array.isArray(status.conditions)) return [];
+  return status.conditions.filter((each) => typeof each === 'object' && each !== null);
+}
+
+/** Whether both statuses say the same, the time of a condition's last change left out. */
+export function sameStatus(one: unknown, other: unknown): boolean {
+  return comparable(one) === comparable(other);
+}
+
+function comparable(status: unknown): string {
+  return JSON.stringify(status, (key, value: unknown) => {
+    if (key === 'lastTransitionTime') return undefined;
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+    return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
+}

@@ -1,0 +1,120 @@
+import { Backoff } from '../../core/backoff.ts';
+import { sleep, type Clock } from '../../core/clock.ts';
+import { isIdentityError } from '../../core/errors.ts';
+import type { Logger } from '../../runtime/log.ts';
+import type { DeclaredObject, DeclaredObjects } from '../declared-objects.ts';
+import type { JsonObject } from '../ports.ts';
+import { sameStatus, statusOf, type StatusInputs } from './status-of.ts';
+
+/** Where statuses go: into the objects at the API server, or to a terminal. */
+export interface StatusSink {
+  write(object: DeclaredObject, status: JsonObject, signal: AbortSignal): Promise<void>;
+}
+
+/** What {@link StatusWriter} needs. */
+export interface StatusWriterOptions extends StatusInputs {
+  readonly declared: DeclaredObjects;
+  readonly sink: StatusSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Whether entries are still being written: statuses then wait a little, so as not to be written twice. */
+  readonly isBusy: () => boolean;
+}
+
+const COALESCE_MS = 250;
+const MAX_WAITS = 20;
+const BACKOFF = { initialMs: 500, maxMs: 30_000 };
+const IN_FLIGHT = 8;
+
+/** Writes the status of each declaring object when it changed, and at no other time. */
+export class StatusWriter {
+  readonly #options: StatusWriterOptions;
+  readonly #dirty = new Set<string>();
+  readonly #backoff = new Backoff(BACKOFF);
+  /** What was written last, because the watch may not have shown it yet. */
+  readonly #written = new Map<string, JsonObject>();
+  #wake: () => void = () => {};
+
+  constructor(options: StatusWriterOptions) {
+    this.#options = options;
+  }
+
+  /** Has the status of this object looked at again. */
+  mark(key: string): void {
+    this.#dirty.add(key);
+    this.#wake();
+  }
+
+  markAll(): void {
+    for (const key of this.#options.declared.keys()) this.mark(key);
+  }
+
+  /** Writes statuses until the signal aborts. To be run by one process at a time. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    this.#written.clear();
+    this.markAll();
+    signal.addEventListener('abort', () => this.#wake(), { once: true });
+    while (!signal.aborted) {
+      await this.#changes(signal);
+      for (let waits = 0; waits < MAX_WAITS && !signal.aborted; waits += 1) {
+        await sleep(clock, COALESCE_MS, signal).catch(() => {});
+        if (!this.#options.isBusy()) break;
+      }
+      if (!signal.aborted) await this.#flush(signal);
+    }
+  }
+
+  async #changes(signal: AbortSignal): Promise<void> {
+    if (this.#dirty.size > 0) return;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      if (signal.aborted) resolve();
+    });
+  }
+
+  async #flush(signal: AbortSignal): Promise<void> {
+    const keys = [...this.#dirty];
+    this.#dirty.clear();
+    let hasFailed = false;
+    const work = async (): Promise<void> => {
+      for (let key = keys.pop(); key !== undefined && !signal.aborted; key = keys.pop()) {
+        if (!(await this.#write(key, signal))) hasFailed = true;
+      }
+    };
+    await Promise.all(Array.from({ length: IN_FLIGHT }, work));
+    if (!hasFailed) return this.#backoff.reset();
+    await sleep(this.#options.clock, this.#backoff.nextMs(), signal).catch(() => {});
+  }
+
+  /** @returns whether there is nothing left to write */
+  async #write(key: string, signal: AbortSignal): Promise<boolean> {
+    const { declared, sink, log } = this.#options;
+    const object = declared.get(key);
+    if (object === undefined) this.#written.delete(key);
+    if (object === undefined || !object.isOurs) return true;
+    const status = statusOf({ ...object, status: this.#written.get(key) ?? object.status }, this.#options);
+    if (status === undefined || this.#isThere(key, object, status)) return true;
+    try {
+      await sink.write(object, status, signal);
+      this.#written.set(key, status);
+      return true;
+    } catch (error) {
+      if (signal.aborted || isIdentityError(error, 'not_found')) return true;
+      if (!isIdentityError(error)) throw error;
+      log.warn({ err: error, kind: object.ref.kind, name: object.ref.name }, 'status not written');
+      this.#dirty.add(key);
+      return false;
+    }
+  }
+
+  #isThere(key: string, object: DeclaredObject, status: JsonObject): boolean {
+    if (!sameStatus(object.status, status)) {
+      // Somebody else's write, or our own that the watch has not shown yet.
+      const written = this.#written.get(key);
+      return written !== undefined && sameStatus(written, status);
+    }
+    this.#written.delete(key);
+    return true;
+  }
+}
