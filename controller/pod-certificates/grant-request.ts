@@ -14,6 +14,7 @@ export interface GrantOptions {
   readonly client: LiveObjects;
   readonly entries: PodEntries;
   readonly sign: SignSvid;
+  readonly signerName: string;
   readonly clock: Clock;
 }
 
@@ -29,12 +30,12 @@ export async function grantRequest(
   options: GrantOptions,
   { attempt, signal }: { readonly attempt: number; readonly signal: AbortSignal },
 ): Promise<RequestStatus> {
-  const { client, entries, clock } = options;
+  const { client, entries, signerName, clock } = options;
   const publicKeySpki = subjectKeyOf(request);
   const id = requestedId(request);
   // A request that waits has been compared with the live objects once; the next time is when it could be granted.
   if (attempt > 0) requireEntry(entries.entriesOfPod(request.podUid), request);
-  const pod = await readLivePod(client, request, { signal });
+  const pod = await readLivePod(client, request, { signal, signerName });
   const { entryId } = chooseEntry(entries.entriesOfPod(request.podUid), pod, id);
   const maxLifetimeSeconds = request.maxExpirationSeconds;
   const order = { entryId, publicKeySpki, maxLifetimeSeconds, minLifetimeSeconds: MIN_LIFETIME_SECONDS };

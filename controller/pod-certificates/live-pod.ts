@@ -18,15 +18,21 @@ export interface LivePod {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** What a request is compared with besides its own words. */
+export interface LivePodOptions extends CallOptions {
+  /** The pod must have a volume that asks this signer. */
+  readonly signerName: string;
+}
+
 const MIRROR = 'kubernetes.io/config.mirror';
 
 /**
  * Reads the pod, its service account and its node from the API server, not from a cache, and checks that they are the ones that
- * the request speaks of: the same UIDs, the pod on that node and of that account.
+ * the request speaks of: the same UIDs, the pod on that node, of that account and with a volume for the certificate.
  *
  * @throws RequestRefused `Denied` when they do not agree; IdentityError when the API server cannot be asked
  */
-export async function readLivePod(client: LiveObjects, request: CertificateRequest, options: CallOptions): Promise<LivePod> {
+export async function readLivePod(client: LiveObjects, request: CertificateRequest, options: LivePodOptions): Promise<LivePod> {
   const { namespace, podName, serviceAccountName, nodeName } = request;
   const [pod, account, node] = await Promise.all([
     client.find(PODS, { namespace, name: podName }, options),
@@ -43,7 +49,21 @@ export async function readLivePod(client: LiveObjects, request: CertificateReque
   if (Object.hasOwn(annotations, MIRROR)) {
     throw mismatch(`pod ${namespace}/${podName} is a static pod: its object is the kubelet's own, so that nobody vouches for it`);
   }
+  if (!hasVolumeOf(spec, options.signerName)) {
+    throw mismatch(`pod ${namespace}/${podName} has no podCertificate volume of signer ${options.signerName}`);
+  }
   return { namespace, name: podName, uid: request.podUid, nodeName, serviceAccount: serviceAccountName, labels };
+}
+
+function hasVolumeOf(spec: Readonly<Record<string, unknown>>, signerName: string): boolean {
+  const sources = recordsIn(spec['volumes']).flatMap(({ projected }) =>
+    isRecord(projected) ? recordsIn(projected['sources']) : [],
+  );
+  return sources.some(({ podCertificate }) => isRecord(podCertificate) && podCertificate['signerName'] === signerName);
+}
+
+function recordsIn(list: unknown): readonly Readonly<Record<string, unknown>>[] {
+  return Array.isArray(list) ? list.filter(isRecord) : [];
 }
 
 function requireUid(object: KubeObject | undefined, uid: string, what: string): void {
