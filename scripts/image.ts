@@ -20,8 +20,13 @@ const NON_ROOT = 65_532;
  * @throws Error when `dist/` was not built
  */
 export function createImageRoot(folder: string): void {
-  copyNode(folder);
+  createBaseRoot(folder);
   copyApplication(join(folder, APPLICATION));
+}
+
+/** Writes what any program on Node needs below a folder: everything but Countersign itself. */
+export function createBaseRoot(folder: string): void {
+  copyNode(folder);
   writeAccounts(join(folder, 'etc'));
   mkdirSync(join(folder, 'tmp'), { recursive: true });
   chmodSync(join(folder, 'tmp'), 0o1777);
@@ -51,7 +56,8 @@ function copyApplication(folder: string): void {
   copyFileSync(join(root, 'package.json'), join(folder, 'package.json'));
   copyFileSync(join(root, 'LICENSE'), join(folder, 'LICENSE'));
   for (const name of ['koffi', `@koromix/koffi-linux-${process.arch}`]) {
-    cpSync(join(root, 'node_modules', name), join(folder, 'node_modules', name), { recursive: true });
+    // A package may be a link to where it is kept.
+    cpSync(realpathSync(join(root, 'node_modules', name)), join(folder, 'node_modules', name), { recursive: true });
   }
 }
 

@@ -1,5 +1,5 @@
 // A real kube-apiserver with its etcd, for one test file: no node, no controller manager, so objects stay as they are written.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -135,15 +135,17 @@ export class TestApiServer implements AsyncDisposable {
     await this.kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], yaml);
   }
 
-  /** Applies a file or a folder. */
-  async applyFile(path: string): Promise<void> {
-    await this.kubectl(['apply', '--server-side', '--force-conflicts', '-f', path]);
+  /** Applies a file or a folder. @returns the names of its objects, such as `service/web` */
+  async applyFile(path: string): Promise<string[]> {
+    const where = existsSync(join(path, 'kustomization.yaml')) ? '-k' : '-f';
+    const names = await this.kubectl(['apply', '--server-side', '--force-conflicts', '-o', 'name', where, path]);
+    return names.trim().split('\n');
   }
 
   /** Applies CustomResourceDefinitions and waits until the API serves them. */
   async applyCrds(path: string): Promise<void> {
-    await this.applyFile(path);
-    await this.kubectl(['wait', '--for=condition=Established', '--timeout=30s', '-f', path]);
+    const names = await this.applyFile(path);
+    await this.kubectl(['wait', '--for=condition=Established', '--timeout=30s', ...names]);
   }
 
   /** Resident memory of the API server, in MiB. */

@@ -14,6 +14,7 @@ import { cacheFolder } from '../toolchain.ts';
 import { clusterMissing } from './cluster-missing.ts';
 import { clusterFolder, runningCluster, startCluster, stopCluster } from './cluster.ts';
 import type { Cluster } from './cluster.ts';
+import { buildProductImage, buildWorkloadImage } from './image.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -34,10 +35,18 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   }
   const folder = mkdtempSync(join(tmpdir(), 'countersign-cluster-'));
   let lease: Promise<Lease> | undefined;
-  const server = createServer((_request, response) => {
+  const known = new Map<string, Promise<unknown>>();
+  const answer = async (path: string): Promise<unknown> => {
     lease ??= takeCluster();
-    lease.then(
-      ({ cluster }) => response.end(JSON.stringify(cluster.state)),
+    const { cluster } = await lease;
+    if (path === '/cluster') return cluster.state;
+    const answered = known.get(path) ?? loadImage(cluster, path);
+    known.set(path, answered);
+    return answered;
+  };
+  const server = createServer((incoming, response) => {
+    answer(incoming.url ?? '').then(
+      (value) => response.end(JSON.stringify(value)),
       (error: unknown) => response.writeHead(500).end(error instanceof Error ? `${error.message}: ${String(error.cause)}` : ''),
     );
   });
@@ -49,6 +58,11 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     rmSync(folder, { recursive: true });
     await (await lease?.catch(() => undefined))?.release();
   };
+}
+
+/** Builds an image of this checkout and makes it known to the node. @returns its reference */
+async function loadImage(cluster: Cluster, path: string): Promise<string> {
+  return cluster.loadImage(path === '/product' ? buildProductImage() : await buildWorkloadImage());
 }
 
 interface Lease {

@@ -13,6 +13,8 @@ export interface ImageContent {
   readonly environment?: Readonly<Record<string, string>>;
   readonly user?: string;
   readonly workingFolder?: string;
+  /** A further name that manifests use, such as `countersign:0.1.0`. */
+  readonly alias?: string;
 }
 
 /** An image, ready to be loaded. */
@@ -42,7 +44,8 @@ export function createDockerArchive(image: ImageContent): ImageArchive {
   });
   const digest = sha256(Buffer.from(config));
   const reference = `${image.repository}:${digest.slice(0, 16)}`;
-  const manifest = JSON.stringify([{ Config: `${digest}.json`, RepoTags: [reference], Layers: ['layer.tar'] }]);
+  const names = image.alias === undefined ? [reference] : [reference, image.alias];
+  const manifest = JSON.stringify([{ Config: `${digest}.json`, RepoTags: names, Layers: ['layer.tar'] }]);
   const archive = createTar([
     { path: 'manifest.json', content: Buffer.from(manifest) },
     { path: `${digest}.json`, content: Buffer.from(config) },
