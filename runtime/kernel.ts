@@ -79,13 +79,22 @@ interface Libc {
   readonly close: Koffi.KoffiFunc<(fd: number) => number>;
 }
 
-function loadLibc(): Libc {
+/**
+ * The C library of this process, to declare functions of.
+ *
+ * @throws IdentityError `failed_precondition` on another system than Linux
+ */
+export function loadLibrary(): { readonly koffi: typeof Koffi; readonly library: Koffi.LibraryHandle } {
   if (process.platform !== 'linux') {
-    throw new IdentityError('failed_precondition', `workloads are attested by Linux calls, this is ${process.platform}`);
+    throw new IdentityError('failed_precondition', `this works by Linux calls, and the system is ${process.platform}`);
   }
   // Loaded here and not at the top: it costs 20 ms and 6 MB, which a process without a public socket need not pay.
   const koffi: typeof Koffi = createRequire(import.meta.url)('koffi');
-  const library = koffi.load(null);
+  return { koffi, library: koffi.load(null) };
+}
+
+function loadLibc(): Libc {
+  const { koffi, library } = loadLibrary();
   // koffi types every function as (...any) => any: the declarations below are what `Libc` says about them.
   return {
     errno: () => koffi.errno(),

@@ -27,6 +27,13 @@ export const PROCESS_COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import('../run/process.ts')).runAgentProcess,
   },
   {
+    path: ['csi', 'run'],
+    summary: "Run the CSI driver, which mounts the agent's socket into pods",
+    options: CONFIG,
+    examples: ['countersign csi run --config csi.yaml', 'countersign csi run --config csi.yaml --check-config'],
+    load: async () => (await import('../run/process.ts')).runCsiProcess,
+  },
+  {
     path: ['ca', 'healthcheck'],
     summary: 'Ask the CA whether it serves',
     options: { ...CA_OPTIONS, ...WAIT },

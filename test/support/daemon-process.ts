@@ -9,7 +9,7 @@ const COMMAND = join(import.meta.dirname, '../../cli/main.ts');
 
 /** How a {@link DaemonProcess} is started. */
 export interface DaemonOptions {
-  readonly kind: 'ca' | 'agent';
+  readonly kind: 'ca' | 'agent' | 'csi';
   /** Where its configuration is written to; relative paths in it start from there. */
   readonly folder: string;
   /** YAML. */
@@ -20,7 +20,7 @@ export interface DaemonOptions {
   readonly wrapper?: readonly string[];
 }
 
-/** A running `countersign ca|agent run`. Its log lines are kept. */
+/** A running `countersign ca|agent|csi run`. Its log lines are kept. */
 export class DaemonProcess implements AsyncDisposable {
   readonly lines: string[] = [];
   readonly #child: ChildProcess;
