@@ -195,6 +195,8 @@ export class PodCertificateRig implements AsyncDisposable {
   async ask(pod: TestObject, options: RequestOptions = {}): Promise<KubeObject> {
     const { key = createTestKey(), maxExpirationSeconds, annotations, signerName = SIGNER, client = this.#kubelet } = options;
     const account = await this.server.api.expect('GET', '/api/v1/namespaces/payments/serviceaccounts/web');
+    const given = options.spec?.['podUID'];
+    const podUid = typeof given === 'string' ? given : pod.metadata.uid;
     const spec = {
       signerName,
       podName: pod.metadata.name,
@@ -205,7 +207,7 @@ export class PodCertificateRig implements AsyncDisposable {
       nodeUID: this.node.metadata.uid,
       maxExpirationSeconds,
       unverifiedUserAnnotations: annotations,
-      ...this.#proof(String(options.spec?.['podUID'] ?? pod.metadata.uid), key),
+      ...this.#proof(podUid ?? '', key),
       ...options.spec,
     };
     const metadata = { generateName: 'req-', namespace: 'payments' };
