@@ -150,14 +150,15 @@ export function map<T, U>(inner: Decoder<T>, convert: (value: T) => U): Decoder<
   };
 }
 
-/** Judges what `inner` read. The faults that `judge` gives are recorded with their paths below this one. */
+/** Judges what `inner` read. The faults that `judge` gives are recorded with their paths below this one, such as `a.b` or `[2]`. */
 export function refine<T>(inner: Decoder<T>, judge: (value: T) => readonly Fault[]): Decoder<T> {
   return {
     read(input, path, faults) {
       const value = inner.read(input, path, faults);
       if (value === FAULTY) return FAULTY;
       const found = judge(value);
-      for (const { path: below, message } of found) fault(faults, below === '' ? path : join(path, below), message);
+      for (const { path: below, message } of found)
+        fault(faults, /^(?:\[|$)/.test(below) ? path + below : join(path, below), message);
       return found.length > 0 ? FAULTY : value;
     },
   };

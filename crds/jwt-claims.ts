@@ -1,5 +1,5 @@
 import type { Decoder } from '../core/decode.ts';
-import { record, refine } from '../core/decode.ts';
+import { map, record, refine } from '../core/decode.ts';
 import type { Schema } from './schema/schema.ts';
 
 /** A value of JSON. */
@@ -22,6 +22,11 @@ function refused(claim: string): string {
   return `the claim "${claim}" is the CA's to set`;
 }
 
+// The API server takes a null for an absent field wherever its schema names the field.
+function withoutAbsent(claims: JwtClaims): JwtClaims {
+  return Object.fromEntries(Object.entries(claims).filter(([claim, value]) => value !== null || !registered.has(claim)));
+}
+
 /** Custom claims: any JSON but the registered claims. */
 export const jwtClaims: Schema<JwtClaims> = {
   openApi: {
@@ -38,7 +43,7 @@ export const jwtClaims: Schema<JwtClaims> = {
       fieldPath: `.${claim}`,
     })),
   },
-  decoder: refine(record(json), (claims) => [
+  decoder: refine(map(record(json), withoutAbsent), (claims) => [
     ...Object.keys(claims)
       .filter((claim) => registered.has(claim))
       .map((claim) => ({ path: claim, message: refused(claim) })),

@@ -83,6 +83,18 @@ const keysAreLabels: Rule<Labels> = {
   holds: (labels) => Object.keys(labels).every((key) => key.length <= MAX_KEY_LENGTH && LABEL_KEY.test(key)),
 };
 
+// The API server takes a null out before it judges anything, and `team:` with nothing behind it would select everything.
+const noNulls: Rule<Labels> = {
+  cel: 'self.all(key, dyn(self[key]) != null)',
+  message: 'each label needs a value; write "" for an empty one',
+  holds: () => true,
+};
+
+// Only so that the API server gets to see it: the parser refuses it as well.
+function nullable<T>({ openApi, decoder }: Schema<T>): Schema<T> {
+  return { openApi: { ...openApi, nullable: true }, decoder };
+}
+
 /** Bounds of a selector, which the API server needs to estimate what checking it costs. */
 interface Limits {
   readonly labels?: number;
@@ -98,7 +110,8 @@ function selectorWithin({ labels, requirements, values }: Limits): Schema<LabelS
     operator: required('How the label is compared with the values.', word('In', 'NotIn', 'Exists', 'DoesNotExist')),
     values: optional('For `In` and `NotIn`: the values.', list(value, atMost(values)), []),
   });
-  const matchLabels = ruled(map(value, labels === undefined ? {} : { maxProperties: labels }), keysAreLabels);
+  const written = map(nullable(value), labels === undefined ? {} : { maxProperties: labels });
+  const matchLabels = ruled(written, noNulls, keysAreLabels);
   const selector = object({
     matchLabels: optional('Labels that must be there with these values.', matchLabels, {}),
     matchExpressions: optional(

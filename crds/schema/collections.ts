@@ -82,14 +82,19 @@ export function list<T>(item: Schema<T>, options: ListOptions = {}): Schema<read
       ...(keyedBy === undefined ? {} : { 'x-kubernetes-list-map-keys': [keyedBy] }),
       items: item.openApi,
     },
-    decoder: bounded(decoders.array(item.decoder), (value) => {
-      if (value.length < minItems) return `must have at least ${minItems} of them`;
-      if (value.length > maxItems) return `must not have more than ${maxItems} of them`;
-      return kind === 'set' && new Set(value.map((item) => JSON.stringify(item))).size < value.length
-        ? 'must not name the same thing twice'
-        : undefined;
-    }),
+    decoder: decoders.refine(decoders.array(item.decoder), (values) => [
+      ...(values.length < minItems ? [{ path: '', message: `must have at least ${minItems} of them` }] : []),
+      ...(values.length > maxItems ? [{ path: '', message: `must not have more than ${maxItems} of them` }] : []),
+      ...(kind === 'set' ? repeated(values) : []),
+    ]),
   };
+}
+
+function repeated(values: readonly unknown[]): decoders.Fault[] {
+  const texts = values.map((value) => JSON.stringify(value));
+  return texts.flatMap((text, index) =>
+    texts.indexOf(text) < index ? [{ path: `[${index}]`, message: 'is there already' }] : [],
+  );
 }
 
 /** A mapping from any key to values of one kind. */
@@ -100,15 +105,8 @@ export function map<T>(value: Schema<T>, { maxProperties = Infinity } = {}): Sch
       ...(maxProperties === Infinity ? {} : { maxProperties }),
       additionalProperties: value.openApi,
     },
-    decoder: bounded(decoders.record(value.decoder), (entries) =>
-      Object.keys(entries).length > maxProperties ? `must not have more than ${maxProperties} keys` : undefined,
+    decoder: decoders.refine(decoders.record(value.decoder), (entries) =>
+      Object.keys(entries).length > maxProperties ? [{ path: '', message: `must not have more than ${maxProperties} keys` }] : [],
     ),
   };
-}
-
-function bounded<T>(inner: Decoder<T>, faultOf: (value: T) => string | undefined): Decoder<T> {
-  return decoders.refine(inner, (value) => {
-    const message = faultOf(value);
-    return message === undefined ? [] : [{ path: '', message }];
-  });
 }

@@ -15,6 +15,7 @@ export interface OpenApiSchema {
   readonly description?: string;
   readonly type?: 'object' | 'array' | 'string' | 'integer' | 'boolean';
   readonly format?: string;
+  readonly nullable?: true;
   readonly default?: string | boolean | number;
   readonly enum?: readonly string[];
   readonly pattern?: string;

@@ -42,6 +42,7 @@ function selectors(kind: string, field: string): BadSpec[] {
     { kind, set: `${field}.matchExpressions`, to: many(33, (n) => `l${n}`).map((key) => ({ key, operator: 'Exists' })) },
     { ...labels({ a: 'b c' }), named: `${field}.matchLabels.a` },
     { ...labels({ a: 1 }), named: `${field}.matchLabels.a` },
+    { ...labels({ a: null }), named: `${field}.matchLabels` },
     labels({ 'a b': 'c' }),
     labels({ '/a': 'c' }),
     labels({ 'A.b/c': 'd' }),
@@ -73,7 +74,7 @@ function trustDomains(kind: string): BadSpec[] {
   return [
     ...bad.map((to) => ({ kind, set: 'federatesWith', to: [to], named: 'federatesWith[0]' })),
     { kind, set: 'federatesWith', to: many(65, (n) => `d${n}`) },
-    { kind, set: 'federatesWith', to: ['a', 'b', 'a'] },
+    { kind, set: 'federatesWith', to: ['a', 'b', 'a'], named: 'federatesWith[2]' },
     { kind, set: 'federatesWith', to: 'a' },
   ];
 }
@@ -183,7 +184,7 @@ export const BAD_SPECS: readonly BadSpec[] = [
   })),
   { kind: STATIC, set: 'selectors', to: [] },
   { kind: STATIC, set: 'selectors', to: undefined },
-  { kind: STATIC, set: 'selectors', to: ['a:b', 'a:c', 'a:b'] },
+  { kind: STATIC, set: 'selectors', to: ['a:b', 'a:c', 'a:b'], named: 'selectors[2]' },
   { kind: STATIC, set: 'selectors', to: many(65, (n) => `a:${n}`) },
   ...lifetimes(STATIC, 'x509SVIDTTL'),
   ...lifetimes(STATIC, 'jwtSVIDTTL'),
@@ -194,7 +195,7 @@ export const BAD_SPECS: readonly BadSpec[] = [
     to: [to],
     named: 'dnsNames[0]',
   })),
-  { kind: STATIC, set: 'dnsNames', to: ['a', 'a'] },
+  { kind: STATIC, set: 'dnsNames', to: ['a', 'a'], named: 'dnsNames[1]' },
   ...truths(STATIC, ['admin', 'downstream', 'storeSVID']),
   ...claims(STATIC),
   ...hints(STATIC),

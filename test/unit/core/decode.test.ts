@@ -12,6 +12,7 @@ import {
   oneOf,
   optional,
   record,
+  refine,
   string,
 } from '../../../core/decode.ts';
 import { IdentityError } from '../../../core/errors.ts';
@@ -131,5 +132,22 @@ describe('decoding', () => {
     expect(faultsOf(() => decode(object({ x: upper }), { x: 'bad' }))).toEqual(['x: is bad']);
     expect(faultsOf(() => decode(object({ x: upper }), { x: 7 }))).toEqual(['x: expected text, found a number']);
     expect(() => decode(upper, 'bug')).toThrow(TypeError);
+  });
+
+  test('judges what was read, with a fault for each thing that is wrong', () => {
+    const pair = refine(object({ a: integer(), b: optional(integer()) }), ({ a, b }) => [
+      ...(a === b ? [{ path: 'b', message: 'is the same as a' }] : []),
+      ...(a < 0 ? [{ path: '', message: 'is too small' }] : []),
+      ...(a > 9 ? [{ path: '[0]', message: 'is too big' }] : []),
+    ]);
+    const pairs = map(array(pair), (all) => all.length);
+    expect(decode(pairs, [{ a: 1 }, { a: 2, b: 1 }])).toBe(2);
+    expect(faultsOf(() => decode(pairs, [{ a: 1, b: 1 }, { a: -1, b: -1 }, { a: 10 }, { a: 'x' }]))).toEqual([
+      '[0].b: is the same as a',
+      '[1].b: is the same as a',
+      '[1]: is too small',
+      '[2][0]: is too big',
+      '[3].a: expected a whole number, found a string',
+    ]);
   });
 });
