@@ -1,5 +1,6 @@
 // A real one-node Kubernetes on this machine, for trying things and for the cluster tests:
 //   node scripts/cluster.ts up | down | status
+//   node scripts/cluster.ts load              builds the images of this checkout and makes them known to the node
 //   node scripts/cluster.ts kubectl ARGS…
 //   node scripts/cluster.ts node COMMAND…     runs a command on the node
 // It needs root, Go on the first run, and Debian's containerd and friends, which it installs. `up` again is harmless.
@@ -8,6 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { clusterMissing } from '../test/support/kubernetes/cluster-missing.ts';
 import { runningCluster, startCluster, stopCluster } from '../test/support/kubernetes/cluster.ts';
 import type { Cluster } from '../test/support/kubernetes/cluster.ts';
+import { buildProductImage, buildWorkloadImage } from '../test/support/kubernetes/image.ts';
 import { inNode } from '../test/support/kubernetes/node-namespaces.ts';
 
 const [command = 'status', ...args] = process.argv.slice(2);
@@ -22,6 +24,9 @@ switch (command) {
   case 'status':
     hand(['kubectl', '--kubeconfig', existing().state.kubeconfigFile, 'get', 'nodes,pods', '-A', '-o', 'wide']);
     break;
+  case 'load':
+    for (const image of [buildProductImage(), await buildWorkloadImage()]) console.log(await existing().loadImage(image));
+    break;
   case 'kubectl':
     hand(['kubectl', '--kubeconfig', existing().state.kubeconfigFile, ...args]);
     break;
@@ -29,7 +34,7 @@ switch (command) {
     hand(inNode(existing().state.pid ?? 0, args));
     break;
   default:
-    fail(`unknown command "${command}": use up, down, status, kubectl or node`);
+    fail(`unknown command "${command}": use up, down, status, load, kubectl or node`);
 }
 
 async function up(): Promise<void> {

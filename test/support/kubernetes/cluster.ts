@@ -20,6 +20,15 @@ export interface ClusterState {
   readonly pid?: number;
   /** Holds its files and logs. */
   readonly folder?: string;
+  /** Those of the machine before the cluster was made, as {@link machineSettings} reads them. */
+  readonly settingsBefore?: readonly string[];
+}
+
+/** The settings of the whole machine that a kubelet would change. */
+export function machineSettings(): string[] {
+  return ['vm/overcommit_memory', 'kernel/panic', 'kernel/panic_on_oops'].map((name) =>
+    readFileSync(`/proc/sys/${name}`, 'utf8'),
+  );
 }
 
 /** A cluster that a test uses. */
@@ -102,8 +111,9 @@ export async function startCluster({ endsWithUs }: { readonly endsWithUs: boolea
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const kubeconfigFile = await writeClusterFiles(folder, pause.reference);
+  const settingsBefore = machineSettings();
   const pid = await startNode({ folder, binaries, endsWithUs });
-  const cluster = new Cluster({ kubeconfigFile, pid, folder });
+  const cluster = new Cluster({ kubeconfigFile, pid, folder, settingsBefore });
   try {
     await until('containerd', () => cluster.onNode(['ctr', 'version']));
     for (const image of [pause, dns]) await cluster.loadImage(image);
