@@ -1,6 +1,6 @@
 import { IdentityError } from '../../core/errors.ts';
 import type { NodeAttestor } from './node-attestor.ts';
-import { readSecret } from './secret-file.ts';
+import { readSecret } from '../../runtime/secret-file.ts';
 
 /** Attests with the join token that a file holds. The token works once; after that the agent renews its SVID. */
 export function createJoinToken(file: string): NodeAttestor {

@@ -1,6 +1,6 @@
 import { IdentityError } from '../../core/errors.ts';
 import type { NodeAttestor } from './node-attestor.ts';
-import { readSecret } from './secret-file.ts';
+import { readSecret } from '../../runtime/secret-file.ts';
 
 /** Where the agent's token is, and for which cluster. */
 export interface K8sPsatOptions {

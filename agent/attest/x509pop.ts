@@ -4,7 +4,7 @@ import { decode, map, object, optional, string } from '../../core/decode.ts';
 import { IdentityError } from '../../core/errors.ts';
 import { parsePemCertificates } from '../../spiffe/certificate.ts';
 import type { NodeAttestor } from './node-attestor.ts';
-import { readSecret } from './secret-file.ts';
+import { readSecret } from '../../runtime/secret-file.ts';
 
 /** Where the node's certificate and key are. */
 export interface X509PopFiles {

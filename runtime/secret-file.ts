@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 
-import { IdentityError } from '../../core/errors.ts';
+import { IdentityError } from '../core/errors.ts';
 
 /** Reads a file that must be there; its content is never in the error. */
 export async function readSecret(file: string, what: string): Promise<string> {

@@ -1,0 +1,273 @@
+// Logging in to the CA with a service-account token, what that allows, and the session that keeps it up.
+import { X509Certificate } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { ACCESS_TABLE } from '../../ca/api/access-table.ts';
+import { systemClock } from '../../core/clock.ts';
+import { Admin, Role } from '../../proto/gen/countersign/admin/v1/admin_pb.ts';
+import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
+import { Entry } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import { LocalAuthority } from '../../proto/gen/spire/api/server/localauthority/v1/localauthority_pb.ts';
+import { openAdminSession, type AdminSession, type LoginTarget } from '../../runtime/admin-session.ts';
+import { createLogger } from '../../runtime/log.ts';
+import { encodePem } from '../../spiffe/certificate.ts';
+import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
+import { verifyX509Svid } from '../../spiffe/x509-svid.ts';
+import { clusterMissing, ClusterOfPods, SYSTEM } from '../support/cluster-of-pods.ts';
+import { callRpc, REMOTE_RPCS } from '../support/every-rpc.ts';
+import { Forwarder } from '../support/forwarder.ts';
+import { deletePod } from '../support/kubernetes/stand-in-node.ts';
+import { failureOf } from '../support/rpc-failure.ts';
+import { RunningCa } from '../support/running-ca.ts';
+import { attestBy } from '../support/test-agent.ts';
+import { createTestCsr } from '../support/test-csr.ts';
+import { createTestKey } from '../support/test-keys.ts';
+
+const AUDIENCE = 'countersign-admin';
+const DNS_NAME = `countersign-controller.${SYSTEM}.svc`;
+const trustDomain = parseTrustDomain('example.org');
+const log = createLogger({ level: 'fatal', name: 'test' });
+const own = (path: string) => ({ trustDomain: 'example.org', path });
+const base = { parentId: own('/node'), selectors: [{ type: 'a', value: 'b' }] };
+
+describe.skipIf(clusterMissing !== undefined)('admin login (needs go, or KUBEBUILDER_ASSETS)', () => {
+  const resources = new AsyncDisposableStack();
+  let cluster: ClusterOfPods;
+  let folder = '';
+  let ca: RunningCa;
+  let controller: AdminSession;
+
+  const yamlWith = (login: string): string => {
+    const psat = `k8sPsat: { clusters: { main: { serviceAccounts: ["${SYSTEM}:agent"], kubeconfig: ${cluster.kubeconfig} } } }`;
+    const logins = `serviceAccounts: { "${SYSTEM}:controller": ${login} }, kubeconfig: ${cluster.kubeconfig}`;
+    return `attestors: { joinToken: {}, ${psat} }\nadmins: ["spiffe://example.org/ops"]\nadminLogin: { clusters: { main: { ${logins} } } }`;
+  };
+  const startCa = (login = `{ role: controller, dnsNames: [${DNS_NAME}] }`): Promise<RunningCa> =>
+    RunningCa.start({ yaml: yamlWith(login) });
+  /** A target for a session of a new pod, trusting the CA's bundle of now. */
+  const targetAt = async (at: RunningCa, port = at.ca.grpcPort): Promise<LoginTarget> => {
+    const { token, name } = await cluster.pod({ serviceAccount: 'controller', audience: AUDIENCE });
+    const tokenFile = join(folder, name);
+    writeFileSync(tokenFile, token);
+    const file = join(folder, `${name}.pem`);
+    await writeBundle(at, file);
+    return { kind: 'login', address: { kind: 'tcp', host: '127.0.0.1', port }, tokenFile, bootstrap: { kind: 'file', file } };
+  };
+  const open = (target: LoginTarget): Promise<AdminSession> =>
+    openAdminSession({ ca: target, trustDomain, clock: systemClock, log });
+  const login = (token: string, name = '') =>
+    ca
+      .remote()
+      .client(Admin)
+      .login({ token, csr: createTestCsr({ uris: [] }), cluster: name });
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'login-'));
+    resources.defer(() => rmSync(folder, { recursive: true, force: true }));
+    cluster = resources.use(await ClusterOfPods.start());
+    ca = resources.use(await startCa());
+    controller = resources.use(await open(await targetAt(ca)));
+  });
+  afterAll(() => resources[Symbol.asyncDispose]());
+
+  test('gives an SVID of 15 minutes below /spire/ with the DNS names of the configuration', () => {
+    const credentials = controller.credentials.value;
+    expect(credentials?.spiffeId.toString()).toBe(`spiffe://example.org/spire/admin/main/${SYSTEM}/controller`);
+    const certificate = new X509Certificate(credentials?.chainDer[0] ?? '');
+    expect(certificate.subjectAltName).toContain(`DNS:${DNS_NAME}`);
+    const lastsMs = certificate.validToDate.getTime() - certificate.validFromDate.getTime();
+    expect(lastsMs).toBeGreaterThan(14 * 60_000);
+    expect(lastsMs).toBeLessThanOrEqual(15 * 60_000 + 11_000);
+    expect(credentials && certificate.checkPrivateKey(credentials.privateKey)).toBe(true);
+    const audit = readFileSync(join(ca.folder, 'data', 'audit.jsonl'), 'utf8');
+    expect(audit).toMatch(/"kind":"admin-svid".*"caller":"login of pod main\//);
+  });
+
+  test('tells the role and the bundle', async () => {
+    const { token } = await cluster.pod({ serviceAccount: 'controller', audience: AUDIENCE });
+    const { role, bundle, dnsNames } = await login(token, 'main');
+    expect({ role, dnsNames }).toEqual({ role: Role.CONTROLLER, dnsNames: [DNS_NAME] });
+    expect(bundle?.x509Authorities).toHaveLength(1);
+  });
+
+  test('keeps the tokens of agents and of admins apart', async () => {
+    const agent = await cluster.pod({ serviceAccount: 'agent' });
+    expect(await failureOf(login(agent.token))).toMatchObject({ code: 'permission_denied' });
+    const admin = await cluster.pod({ serviceAccount: 'agent', audience: AUDIENCE });
+    expect(await failureOf(login(admin.token))).toMatchObject({ code: 'permission_denied' });
+    const payload = Buffer.from(JSON.stringify({ cluster: 'main', token: admin.token }));
+    expect(await failureOf(attestBy(ca.remote(), { type: 'k8s_psat', payload }))).toMatchObject({ code: 'permission_denied' });
+  });
+
+  test('refuses a token of a pod that is gone, an unknown cluster, garbage and a CSR that proves nothing', async () => {
+    const { name, token } = await cluster.pod({ serviceAccount: 'controller', audience: AUDIENCE });
+    expect(await failureOf(login(token, 'other'))).toMatchObject({ code: 'failed_precondition' });
+    expect(await failureOf(login('x'))).toMatchObject({ code: 'invalid_argument' });
+    const forged = ca
+      .remote()
+      .client(Admin)
+      .login({ token, csr: new Uint8Array(10) });
+    expect(await failureOf(forged)).toMatchObject({ code: 'invalid_argument' });
+    await deletePod(cluster.server, SYSTEM, name);
+    expect(await failureOf(login(token))).toMatchObject({ code: 'permission_denied' });
+  });
+
+  test('lets a controller call what the table says, and nothing else', async () => {
+    for (const rpc of REMOTE_RPCS) {
+      const roles = ACCESS_TABLE.get(`/${rpc.path}`);
+      const { message } = await failureOf(callRpc(controller.connection, rpc));
+      const isDenied = message === `authorization denied for method /${rpc.path}`;
+      expect([rpc.path, isDenied]).toEqual([rpc.path, !roles?.has('controller') && !roles?.has('anyone')]);
+    }
+  });
+
+  test('keeps a controller from making itself an admin', async () => {
+    const entries = controller.connection.client(Entry);
+    const { results: made } = await ca.local(Entry).batchCreateEntry({
+      entries: [
+        { ...base, id: 'admin', spiffeId: own('/admin'), admin: true },
+        { ...base, id: 'plain', spiffeId: own('/plain') },
+      ],
+    });
+    expect(made.map(({ status }) => status?.code)).toEqual([0, 0]);
+    const other = { ...base, parentId: own('/other') };
+    const created = await entries.batchCreateEntry({
+      entries: [
+        { ...base, spiffeId: own('/mine') },
+        { ...base, spiffeId: own('/evil'), admin: true },
+        { ...base, spiffeId: own('/evil-too'), downstream: true },
+        { ...other, spiffeId: own('/admin') },
+        { ...other, spiffeId: own('/ops') },
+      ],
+    });
+    expect(created.results.map(({ status }) => status?.code)).toEqual([0, 7, 7, 7, 7]);
+    const updated = await entries.batchUpdateEntry({
+      entries: [
+        { id: 'plain', hint: 'x' },
+        { id: 'admin', hint: 'x' },
+      ],
+      inputMask: { hint: true },
+    });
+    expect(updated.results.map(({ status }) => status?.code)).toEqual([0, 7]);
+    const promoted = await entries.batchUpdateEntry({ entries: [{ id: 'plain', admin: true }], inputMask: { admin: true } });
+    expect(promoted.results[0]?.status?.code).toBe(7);
+    const renamed = await entries.batchUpdateEntry({
+      entries: [{ id: 'plain', spiffeId: own('/ops') }],
+      inputMask: { spiffeId: true },
+    });
+    expect(renamed.results[0]?.status?.code).toBe(7);
+    expect((await entries.batchDeleteEntry({ ids: ['admin'] })).results[0]?.status?.code).toBe(7);
+    const { spki: publicKey } = createTestKey();
+    const signed = controller.connection.client(Admin).signPublicKey({ entryId: 'admin', publicKey });
+    expect(await failureOf(signed)).toMatchObject({ code: 'permission_denied' });
+  });
+
+  test('lets a controller do so where its login says it may, and an admin everything', async () => {
+    for (const given of ['{ role: controller, allowAdminIdentities: true }', '{ role: admin }']) {
+      await using trusting = await startCa(given);
+      await using session = await open(await targetAt(trusting));
+      const entry = { ...base, spiffeId: own('/admin'), admin: true };
+      const { results } = await session.connection.client(Entry).batchCreateEntry({ entries: [entry] });
+      expect(results[0]?.status?.code).toBe(0);
+      const { code } = await failureOf(session.connection.client(LocalAuthority).getX509AuthorityState({}));
+      expect(code).toBe(given.includes('admin }') ? 'ok' : 'permission_denied');
+    }
+  });
+
+  describe('SignPublicKey', () => {
+    const sign = (request: object) => controller.connection.client(Admin).signPublicKey({ entryId: 'pod', ...request });
+    const key = createTestKey();
+
+    beforeAll(async () => {
+      const entry = { ...base, id: 'pod', spiffeId: own('/pod'), dnsNames: ['pod.example.org'], x509SvidTtl: 3600, hint: 'main' };
+      await ca.local(Entry).batchCreateEntry({ entries: [entry] });
+    });
+
+    test('certifies the key for the entry, and writes down who asked', async () => {
+      const { svid, notBefore, dnsNames } = await sign({ publicKey: key.spki, minTtlSeconds: 3600 });
+      const bundles = { bundleOf: () => controller.bundle.value };
+      const verified = verifyX509Svid(svid?.certChain ?? [], bundles, systemClock.nowMs());
+      expect(verified.id.toString()).toBe('spiffe://example.org/pod');
+      expect({ hint: svid?.hint, dnsNames }).toEqual({ hint: 'main', dnsNames: ['pod.example.org'] });
+      const certificate = new X509Certificate(svid?.certChain[0] ?? '');
+      expect(certificate.publicKey.equals(key.publicKey)).toBe(true);
+      expect(certificate.validFromDate.getTime()).toBe(Number(notBefore) * 1000);
+      expect(certificate.validToDate.getTime()).toBe(Number(svid?.expiresAt) * 1000);
+      expect(Number(svid?.expiresAt) - Number(notBefore)).toBeGreaterThanOrEqual(3600);
+      const audit = readFileSync(join(ca.folder, 'data', 'audit.jsonl'), 'utf8');
+      expect(audit).toMatch(
+        /"spiffeId":"spiffe:\/\/example.org\/pod","caller":"spiffe:\/\/example.org\/spire\/admin\/main\/[^"]*","entryId":"pod"/,
+      );
+    });
+
+    test('keeps within the lifetimes that are asked for', async () => {
+      const { svid } = await sign({ publicKey: key.spki, maxTtlSeconds: 600 });
+      expect(Number(svid?.expiresAt) * 1000 - systemClock.nowMs()).toBeLessThanOrEqual(600_000);
+      const { svid: long } = await sign({ publicKey: key.spki, maxTtlSeconds: 86_400 });
+      expect(Number(long?.expiresAt) * 1000 - systemClock.nowMs()).toBeLessThanOrEqual(3_600_000);
+      expect(await failureOf(sign({ publicKey: key.spki, minTtlSeconds: 3601 }))).toMatchObject({ code: 'failed_precondition' });
+      expect(await failureOf(sign({ publicKey: key.spki, maxTtlSeconds: 60, minTtlSeconds: 61 }))).toMatchObject({
+        code: 'invalid_argument',
+      });
+    });
+
+    test('refuses what it cannot certify', async () => {
+      expect(await failureOf(sign({ entryId: 'none', publicKey: key.spki }))).toMatchObject({ code: 'not_found' });
+      expect(await failureOf(sign({ entryId: '', publicKey: key.spki }))).toMatchObject({ code: 'invalid_argument' });
+      expect(await failureOf(sign({}))).toMatchObject({ code: 'invalid_argument' });
+      expect(await failureOf(sign({ publicKey: new Uint8Array([1, 2, 3]) }))).toMatchObject({ code: 'invalid_argument' });
+    });
+
+    test('certifies every kind of key that pod certificates may have', async () => {
+      for (const kind of ['P-256', 'P-384', 'RSA-2048', 'Ed25519'] as const) {
+        const { svid } = await sign({ publicKey: createTestKey(kind).spki });
+        expect(svid?.certChain.length).toBeGreaterThan(0);
+      }
+    });
+  });
+
+  describe('the session', () => {
+    test('hears of a new authority at once', async () => {
+      const before = controller.bundle.value.x509Authorities.length;
+      await ca.local(LocalAuthority).prepareX509Authority({});
+      await expect.poll(() => controller.bundle.value.x509Authorities.length).toBe(before + 1);
+    });
+
+    test('survives a CA that comes back with other authorities, once the bootstrap tells them', async () => {
+      const first = await startCa();
+      await using forwarder = await Forwarder.start(first.ca.grpcPort);
+      const target = await targetAt(first, forwarder.port);
+      await using session = await open(target);
+      const credentials = session.credentials.value;
+      forwarder.target = undefined;
+      await first[Symbol.asyncDispose]();
+      await expect.poll(() => session.outage.value?.code).toBe('unavailable');
+      await using second = await startCa();
+      if (target.bootstrap.kind === 'file') await writeBundle(second, target.bootstrap.file);
+      forwarder.target = second.ca.grpcPort;
+      await expect
+        .poll(() => session.credentials.value !== credentials && session.outage.value === undefined, { timeout: 60_000 })
+        .toBe(true);
+      expect(await failureOf(session.connection.client(Entry).countEntries({}))).toMatchObject({ code: 'ok' });
+      expect(session.bundle.value.x509Authorities).toHaveLength(1);
+    });
+
+    test('does not open where the CA refuses the token, or there is none', async () => {
+      const target = await targetAt(ca);
+      expect(await failureOf(open({ ...target, tokenFile: join(folder, 'missing') }))).toMatchObject({
+        code: 'failed_precondition',
+      });
+      const stranger = await cluster.pod({ serviceAccount: 'stranger', audience: AUDIENCE });
+      writeFileSync(target.tokenFile, stranger.token);
+      expect(await failureOf(open(target))).toMatchObject({ code: 'permission_denied' });
+    });
+  });
+});
+
+async function writeBundle(ca: RunningCa, file: string): Promise<void> {
+  const { x509Authorities } = await ca.local(Bundle).getBundle({});
+  writeFileSync(file, x509Authorities.map(({ asn1 }) => encodePem('CERTIFICATE', asn1)).join(''));
+}
