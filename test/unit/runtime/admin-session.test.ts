@@ -1,5 +1,6 @@
 // Sessions over the private socket; test/integration/admin-login.test.ts has those that log in.
 import { X509Certificate } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { openAdminSession, type AdminSession, type SocketTarget } from '../../../runtime/admin-session.ts';
 import { createLogger } from '../../../runtime/log.ts';
@@ -49,9 +50,15 @@ describe('a session over the private socket', () => {
     const first = session.credentials.value;
     const certificate = new X509Certificate(first?.chainDer[0] ?? '');
     expect(certificate.subjectAltName).toBe('DNS:webhook.system.svc, URI:spiffe://example.org/webhook');
-    clock.advance(26 * 60_000);
+    const pass = async (minutes: number): Promise<void> => {
+      for (let minute = 0; minute < minutes; minute += 1) {
+        clock.advance(60_000);
+        await setImmediate();
+      }
+    };
+    await pass(26);
     expect(session.credentials.value).toBe(first);
-    clock.advance(8 * 60_000);
+    await pass(8);
     await expect.poll(() => session.credentials.value !== first).toBe(true);
     expect(session.credentials.value?.privateKeyPem).not.toBe(first?.privateKeyPem);
   });
