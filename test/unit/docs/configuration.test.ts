@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { describe, expect, test } from 'vitest';
 import { agentConfig } from '../../../agent/config.ts';
+import { csiConfig } from '../../../agent/csi/config.ts';
 import { caConfig } from '../../../ca/config.ts';
 import { decode, DecodeError, type Decoder } from '../../../core/decode.ts';
 
@@ -100,6 +101,7 @@ const SCHEMAS: readonly Documented[] = [
     },
     context: {},
   },
+  { heading: 'csi.yaml', schema: csiConfig('/base'), minimal: { socketFolder: '/run/sockets' }, context: {} },
 ];
 
 describe.each(SCHEMAS)('the table of $heading', ({ heading, schema, minimal, context }) => {
