@@ -1,6 +1,6 @@
 // `npm run bench`: every figure of speed and size, each beside its limit or its peer from the same run.
 // `npm run bench -- rates storm` runs some sections; `--seconds N` is the length of each measured
-// load, `--rounds N` how often it is measured, `--only TEXT` picks rows.
+// load, `--rounds N` how often it is measured, `--only TEXT` picks rows; `--pods N` is the size of the cluster.
 // SPIRE runs beside ours when SPIRE_BIN names the folder of its binaries.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,9 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { systemClock } from '../../core/clock.ts';
+import { kubernetesMissing } from '../support/kubernetes/binaries.ts';
 import { spireBinaries } from '../support/spire.ts';
+import { measureKubernetes } from './kubernetes/measure.ts';
 import { measureLargeStore } from './large-store.ts';
 import { measurePopulation } from './population.ts';
 import { measureRates } from './rates.ts';
@@ -24,6 +26,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string', default: '3' },
     rounds: { type: 'string', default: '3' },
     only: { type: 'string', default: '' },
+    pods: { type: 'string', default: '30000' },
     'skip-build': { type: 'boolean', default: false },
   },
 });
@@ -36,6 +39,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<Figure[]>>> = {
   population: () => measurePopulation(stacks, folder),
   large: () => measureLargeStore(folder),
   storm: () => measureStorm(folder),
+  kubernetes: measureCluster,
 };
 
 process.exitCode = await main();
@@ -45,7 +49,7 @@ async function main(): Promise<number> {
   const unknown = wanted.find((name) => !(name in SECTIONS));
   if (unknown !== undefined || !(Number(values.seconds) > 0 && Number(values.rounds) > 0)) {
     process.stderr.write(
-      `usage: npm run bench -- [--seconds N] [--rounds N] [--only TEXT] [--skip-build] [${Object.keys(SECTIONS).join('|')}]...\n`,
+      `usage: npm run bench -- [--seconds N] [--rounds N] [--only TEXT] [--pods N] [--skip-build] [${Object.keys(SECTIONS).join('|')}]...\n`,
     );
     return 2;
   }
@@ -61,6 +65,13 @@ async function main(): Promise<number> {
     if (figures.length > 0) report(figures);
   }
   return 0;
+}
+
+async function measureCluster(): Promise<Figure[]> {
+  const missing = kubernetesMissing();
+  if (missing === undefined) return measureKubernetes(folder, Number(values.pods));
+  process.stderr.write(`  skipped: ${missing}\n`);
+  return [];
 }
 
 function build(): void {

@@ -42,20 +42,26 @@ export interface CaOptions {
   readonly port?: number;
   /** Keys that outlive a restart, or not. */
   readonly keys?: 'memory' | 'disk';
+  /** Where it serves its metrics; any free port unless given. */
+  readonly httpPort?: number;
+  /** Further lines of its configuration. */
+  readonly settings?: readonly string[];
 }
 
 /** Starts our CA on its folder; a second time, on what the first left there. */
-export async function startCa(folder: string, { port, keys = 'memory' }: CaOptions = {}): Promise<Server> {
+export async function startCa(folder: string, options: CaOptions = {}): Promise<Server> {
+  const { port, keys = 'memory', httpPort = 0, settings = [] } = options;
   mkdirSync(folder, { recursive: true });
   const address = `127.0.0.1:${port ?? (await freePort())}`;
   const socket = join(folder, 'ca.sock');
   const config = [
     'trustDomain: example.org',
     'dataDir: ./data',
-    `listen: { grpc: "${address}", admin: "unix:./ca.sock", http: "127.0.0.1:0" }`,
+    `listen: { grpc: "${address}", admin: "unix:./ca.sock", http: "127.0.0.1:${httpPort}" }`,
     `keys: { kind: ${keys} }`,
     'rateLimits: { attestation: 0, signing: 0 }',
     'log: { level: warn }',
+    ...settings,
   ].join('\n');
   const daemon = await startDaemon('ca', folder, { config, socket });
   const dispose = (): PromiseLike<void> => daemon[Symbol.asyncDispose]();
