@@ -8,6 +8,7 @@ import { precedenceOf } from './identity/declaration-store.ts';
 import type { IdentityIndex } from './identity/identity-index.ts';
 import { isOurClass, type IdentitySettings } from './identity/settings.ts';
 import { staticEntry } from './identity/static-entry.ts';
+import type { PodLatency } from './pod-latency.ts';
 import type { Problem } from './ports.ts';
 import type { ObjectKind } from './sources/object-kind.ts';
 import { endpointsRecord, namespaceRecord, nodeRecord, podRecord, serviceRecord } from './sources/records.ts';
@@ -20,16 +21,16 @@ export interface FeedTargets {
   readonly settings: IdentitySettings;
   /** Called after each event. */
   readonly onEvent: () => void;
-  /** Called for each pod that is on a node. */
-  readonly onPod?: (uid: string) => void;
+  readonly latency: Pick<PodLatency, 'placed' | 'removed'>;
 }
 
 /** Every kind that the controller follows, each going where it belongs. */
 export function feedKinds(targets: FeedTargets): readonly ObjectKind[] {
-  return [...clusterKinds(targets), ...RESOURCE_KINDS.map((kind) => declaringKind(kind, targets))];
+  // What is declared comes first: it says how much of pods and nodes is kept.
+  return [...RESOURCE_KINDS.map((kind) => declaringKind(kind, targets)), ...clusterKinds(targets)];
 }
 
-function clusterKinds({ index, onEvent, onPod }: FeedTargets): readonly ObjectKind[] {
+function clusterKinds({ index, onEvent, latency }: FeedTargets): readonly ObjectKind[] {
   const kind = <T>(type: ResourceType, read: (object: KubeObject) => T, sink: Sink<T>): ObjectKind => ({
     type,
     optional: false,
@@ -61,10 +62,14 @@ function clusterKinds({ index, onEvent, onPod }: FeedTargets): readonly ObjectKi
     }),
     kind(PODS, (object) => podRecord(object, index.needs.pod), {
       put: (key, it) => {
-        if (it.nodeName !== undefined && !it.finished) onPod?.(it.uid);
+        const before = index.pod(key);
+        if (it.nodeName !== undefined && !(before?.uid === it.uid && before.nodeName !== undefined)) latency.placed(key);
         index.putPod(key, it);
       },
-      remove: (key) => index.removePod(key),
+      remove: (key) => {
+        latency.removed(key);
+        index.removePod(key);
+      },
     }),
   ];
 }
@@ -121,24 +126,20 @@ function declare(
 
 /** @returns whether it is of our class */
 function apply(kind: ResourceKind, object: KubeObject, { index, federation, settings }: FeedTargets): boolean {
-  switch (kind.declares) {
-    case 'identities': {
-      const declaration = kind.parse(object);
-      if (isOurClass(declaration.className, settings)) index.putDeclaration(declaration);
-      return isOurClass(declaration.className, settings);
-    }
-    case 'entry': {
-      const declaration = kind.parse(object);
-      if (isOurClass(declaration.className, settings))
-        index.putStatic(precedenceOf(declaration), staticEntry(declaration, settings));
-      return isOurClass(declaration.className, settings);
-    }
-    case 'federation': {
-      const declaration = kind.parse(object);
-      if (isOurClass(declaration.className, settings)) federation.put(declaration);
-      return isOurClass(declaration.className, settings);
-    }
+  if (kind.declares === 'identities') {
+    const declaration = kind.parse(object);
+    if (!isOurClass(declaration.className, settings)) return false;
+    index.putDeclaration(declaration);
+  } else if (kind.declares === 'entry') {
+    const declaration = kind.parse(object);
+    if (!isOurClass(declaration.className, settings)) return false;
+    index.putStatic(precedenceOf(declaration), staticEntry(declaration, settings));
+  } else {
+    const declaration = kind.parse(object);
+    if (!isOurClass(declaration.className, settings)) return false;
+    federation.put(declaration);
   }
+  return true;
 }
 
 function withdraw({ declares }: ResourceKind, key: string, { index, federation }: FeedTargets): void {

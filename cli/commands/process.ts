@@ -34,6 +34,29 @@ export const PROCESS_COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import('../run/process.ts')).runCsiProcess,
   },
   {
+    path: ['controller', 'run'],
+    summary: 'Run the controller, which turns identity resources into entries',
+    options: {
+      ...CONFIG,
+      resources: { value: 'DIR', summary: 'read resources from the YAML files in this folder instead of the API server' },
+      plan: { summary: 'print what would be created, changed and deleted, and stop: exit code 2 when there is something' },
+      output: { value: 'FORMAT', summary: 'how a plan is printed: text (default) or json' },
+    },
+    examples: [
+      'countersign controller run --config controller.yaml',
+      'countersign controller run --config controller.yaml --resources ./identities',
+      'countersign controller run --config controller.yaml --resources ./identities --plan',
+    ],
+    load: async () => (await import('../run/process.ts')).runControllerProcess,
+  },
+  {
+    path: ['controller', 'healthcheck'],
+    summary: 'Ask the controller whether it is ready',
+    options: { config: { value: 'FILE', summary: 'its configuration file, to read listen.http from', required: true }, ...WAIT },
+    examples: ['countersign controller healthcheck --config controller.yaml'],
+    load: async () => (await import('../run/controller-healthcheck.ts')).healthcheckController,
+  },
+  {
     path: ['ca', 'healthcheck'],
     summary: 'Ask the CA whether it serves',
     options: { ...CA_OPTIONS, ...WAIT },

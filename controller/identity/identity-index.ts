@@ -22,7 +22,7 @@ import {
 import { checkDeclaration } from './declaration-rules.ts';
 import { fieldsFingerprint } from './entry-key.ts';
 import { PodStore, type Outcome, type PodState } from './pod-store.ts';
-import type { Precedence } from './precedence.ts';
+import { comparePrecedence, type Precedence } from './precedence.ts';
 import { renderParentId, renderPodEntry } from './render-entry.ts';
 import { ServiceStore } from './service-store.ts';
 import { isOurClass, type IdentitySettings } from './settings.ts';
@@ -334,7 +334,7 @@ export class IdentityIndex {
 
   // How it works.
 
-  /** The pods that a declaration would select; for {@link import('./preview.ts')}, too. */
+  /** The pods that a declaration would select. */
   *podsSelectedBy(state: DeclarationState): Generator<PodState> {
     for (const namespace of this.#namespaces.values()) {
       if (selectsNamespace(state, namespace)) state.namespaces.add(namespace.name);
@@ -354,16 +354,37 @@ export class IdentityIndex {
     if (this.#isIgnored(namespace)) return [];
     const declarations = this.#declarations.selecting(namespace, labels);
     const isFallback = (state: DeclarationState): boolean => state.compiled.declaration.fallback;
-    const outcomes = declarations.filter((state) => !isFallback(state)).map((state) => this.outcomeOf(pod, state));
+    const outcomes = declarations.filter((state) => !isFallback(state)).map((state) => this.#outcomeOf(pod, state));
     const isIdentified = outcomes.some(({ kind }) => kind === 'entry');
     for (const declaration of declarations.filter(isFallback)) {
-      outcomes.push(isIdentified ? { kind: 'yielded', declaration } : this.outcomeOf(pod, declaration));
+      outcomes.push(isIdentified ? { kind: 'yielded', declaration } : this.#outcomeOf(pod, declaration));
     }
     return outcomes;
   }
 
-  /** What a declaration would make of a pod. */
-  outcomeOf(pod: PodState, declaration: DeclarationState): Outcome {
+  /**
+   * What a declaration would make of a pod, given the whole pod and node where what is kept of them is too little.
+   *
+   * @returns undefined when it cannot be said: the pod is not on a node, or more of it must be given
+   */
+  previewOf(declaration: DeclarationState, pod: PodRecord, node: NodeRecord | undefined): Outcome | undefined {
+    const known = pod.nodeName === undefined ? undefined : this.#nodes.get(pod.nodeName);
+    const on = node ?? known?.record;
+    const { needs } = declaration.compiled;
+    if (on === undefined || !covers(pod.object.trim, needs.pod) || !covers(on.object.trim, needs.node)) return undefined;
+    if (known?.parentId === undefined) return undefined;
+    const state: PodState = { key: `${pod.namespace}/${pod.name}`, record: pod, outcomes: [] };
+    return this.#render(state, { declaration, node: on, parentId: known.parentId });
+  }
+
+  /** The object that declares an entry already and is older; undefined when none is. */
+  rivalOf(claim: Claim): Precedence | undefined {
+    const winner = this.#slots.winner(claim.entry.key)?.declarer;
+    if (winner === undefined || winner.key === claim.declarer.key) return undefined;
+    return comparePrecedence(winner.precedence, claim.declarer.precedence) < 0 ? winner.precedence : undefined;
+  }
+
+  #outcomeOf(pod: PodState, declaration: DeclarationState): Outcome {
     const { record } = pod;
     const waiting = (reason: string, message: string): Outcome => {
       return { kind: 'waiting', declaration, problem: { reason, message, pod: pod.key } };

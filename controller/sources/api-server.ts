@@ -32,22 +32,20 @@ export class ApiServerSource implements ResourceSource {
   }
 
   async follow(kinds: readonly ObjectKind[], signal: AbortSignal): Promise<void> {
-    await Promise.all(
-      kinds.map((kind) => (kind.optional ? this.#followOptional(kind, signal) : this.#watch(kind, signal).synced)),
-    );
+    // What is declared says how much of the others is kept, so it is read first.
+    await Promise.all(kinds.filter(({ optional }) => optional).map((kind) => this.#followOptional(kind, signal)));
+    await Promise.all(kinds.filter(({ optional }) => !optional).map((kind) => this.#watch(kind, signal).synced));
   }
 
   reload(plurals: readonly string[]): void {
     for (const plural of plurals) this.#watches.get(plural)?.restart();
   }
 
-  async read(type: ResourceType, name: ObjectName): Promise<KubeObject | undefined> {
-    try {
-      return await this.#options.client.get(type, name);
-    } catch (error) {
-      if (isIdentityError(error, 'not_found')) return undefined;
-      throw error;
-    }
+  async read(type: ResourceType, { namespace, name }: ObjectName): Promise<KubeObject | undefined> {
+    // By a list, for which the permission is there anyway.
+    const selection = { fieldSelector: `metadata.name=${name}`, ...(namespace === undefined ? {} : { namespace }) };
+    for await (const page of this.#options.client.list(type, selection)) for (const object of page.items) return object;
+    return undefined;
   }
 
   #watch({ type, read, remove }: ObjectKind, signal: AbortSignal): ResourceWatch {
@@ -109,7 +107,7 @@ export class ApiServerSource implements ResourceSource {
         this.#watches.delete(idOf(kind.type));
         this.#report();
         log.info({ kind: kind.type.kind, group: kind.type.group }, 'kind is no longer served');
-        for (const key of [...keys]) kind.remove(key);
+        for (const key of keys) kind.remove(key);
       }
       if (served === false) first();
       await sleep(clock, discoveryMs, signal).catch(() => {});

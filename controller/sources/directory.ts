@@ -102,7 +102,10 @@ export class DirectorySource implements ResourceSource {
     const next = this.#place(complaints);
     // What is gone goes first, so that a name that moved from one kind to another is free.
     for (const [id, { kind }] of this.#present) if (!next.has(id)) kind.remove(keyOf(id));
-    for (const [id, placed] of next) {
+    // In the order of the kinds: what is declared says how much of the others is kept.
+    const order = new Map(this.#kinds.map((kind, index) => [kind, index]));
+    const rank = ({ kind }: Placed): number => order.get(kind) ?? 0;
+    for (const [id, placed] of [...next].sort(([, one], [, other]) => rank(one) - rank(other))) {
       if (this.#present.get(id)?.text !== placed.text) placed.kind.read(placed.object)(keyOf(id));
     }
     this.#present = next;
@@ -154,7 +157,7 @@ export class DirectorySource implements ResourceSource {
           complaints.push(`${file}: ${object.kind ?? 'an object'} of ${object.apiVersion ?? 'no version'} is not used here`);
           continue;
         }
-        const id = idOf(kind.type, objectKey(withoutNamespace(kind.type, object)));
+        const id = idOf(kind.type, placeOf(kind.type, object));
         if (placed.has(id))
           complaints.push(`${file}: ${kind.type.kind} ${keyOf(id)} is there a second time; the first one holds`);
         else placed.set(id, { kind, object, text: JSON.stringify(object) });
@@ -167,7 +170,8 @@ export class DirectorySource implements ResourceSource {
   #withNamespaces(placed: Map<string, Placed>): Map<string, Placed> {
     const kind = this.#kinds.find(({ type }) => type.plural === 'namespaces');
     if (kind === undefined) return placed;
-    for (const { object } of [...placed.values()]) {
+    // What is added meanwhile is a Namespace, which is in none.
+    for (const { object } of placed.values()) {
       const name = object.metadata.namespace ?? '';
       const id = idOf(kind.type, name);
       if (name === '' || placed.has(id)) continue;
@@ -184,10 +188,9 @@ export class DirectorySource implements ResourceSource {
   }
 }
 
-function withoutNamespace({ namespaced }: ResourceType, object: KubeObject): KubeObject {
-  if (namespaced) return object;
-  const { namespace: _, ...metadata } = object.metadata;
-  return { ...object, metadata };
+/** The key of an object; what a file says of the namespace of something that has none does not matter. */
+function placeOf({ namespaced }: ResourceType, object: KubeObject): string {
+  return namespaced ? objectKey(object) : (object.metadata.name ?? '');
 }
 
 function idOf({ group, kind }: ResourceType, key: string): string {

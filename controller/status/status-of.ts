@@ -45,8 +45,18 @@ export function statusOf(object: DeclaredObject, inputs: StatusInputs): JsonObje
 
 function statsOf({ key, ref }: DeclaredObject, { index, entries }: StatusInputs): JsonObject {
   if (!['ClusterWorkloadIdentity', 'WorkloadIdentity', 'ClusterSPIFFEID'].includes(ref.kind)) return {};
-  const { podsWaiting: _, ...stats } = index.stats(key) ?? NOTHING;
-  return { stats: { ...stats, entryFailures: entries.failuresOf(key).length } };
+  const stats = index.stats(key) ?? NOTHING;
+  return {
+    stats: {
+      namespacesSelected: stats.namespacesSelected,
+      namespacesIgnored: stats.namespacesIgnored,
+      podsSelected: stats.podsSelected,
+      podEntryRenderFailures: stats.podEntryRenderFailures,
+      entriesMasked: stats.entriesMasked,
+      entriesToSet: stats.entriesToSet,
+      entryFailures: entries.failuresOf(key).length,
+    },
+  };
 }
 
 const NOTHING: DeclarationStats = {

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { agentConfig } from '../../../agent/config.ts';
 import { csiConfig } from '../../../agent/csi/config.ts';
 import { caConfig } from '../../../ca/config.ts';
+import { controllerConfig } from '../../../controller/config.ts';
 import { decode, DecodeError, type Decoder } from '../../../core/decode.ts';
 
 const GUIDE = readFileSync(join(import.meta.dirname, '../../../docs/configuration.md'), 'utf8');
@@ -102,6 +103,12 @@ const SCHEMAS: readonly Documented[] = [
     context: {},
   },
   { heading: 'csi.yaml', schema: csiConfig('/base'), minimal: { socketFolder: '/run/sockets' }, context: {} },
+  {
+    heading: 'controller.yaml',
+    schema: controllerConfig('/base'),
+    minimal: { trustDomain: 'example.org', ca: { socket: 'unix:./a.sock' } },
+    context: {},
+  },
 ];
 
 describe.each(SCHEMAS)('the table of $heading', ({ heading, schema, minimal, context }) => {

@@ -1,0 +1,48 @@
+import { Counter, gaugeOf, Histogram, type Registry } from '../runtime/metrics.ts';
+import type { EntryReconciler } from './entries/entry-reconciler.ts';
+import type { IdentityIndex } from './identity/identity-index.ts';
+
+/** What the metrics are read from. */
+export interface MetricSources {
+  readonly index: Pick<IdentityIndex, 'podCount' | 'entryCount'>;
+  readonly entries: Pick<EntryReconciler, 'queueLength' | 'entryCount' | 'counts'>;
+  readonly isLeading: () => boolean;
+}
+
+/** The histogram of the time from a pod on its node to its entry at the CA. */
+export function createPodLatencyHistogram(registry: Registry): Histogram {
+  return new Histogram({
+    name: 'countersign_controller_pod_to_entry_seconds',
+    help: 'Time from the moment when a pod is seen on a node until its first entry is at the CA, in seconds',
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30],
+    registers: [registry],
+  });
+}
+
+/** Registers what is read when it is scraped. */
+export function registerControllerMetrics(registry: Registry, { index, entries, isLeading }: MetricSources): void {
+  gaugeOf(
+    registry,
+    'countersign_controller_queue_length',
+    'Entries that wait to be compared with the CA',
+    () => entries.queueLength,
+  );
+  gaugeOf(registry, 'countersign_controller_entries', 'Entries of this controller at the CA', () => entries.entryCount);
+  gaugeOf(registry, 'countersign_controller_entries_desired', 'Entries that ought to be at the CA', () => index.entryCount);
+  gaugeOf(registry, 'countersign_controller_pods', 'Pods that are known and have not ended', () => index.podCount);
+  gaugeOf(registry, 'countersign_controller_leading', '1 while this process writes, 0 while another does', () =>
+    isLeading() ? 1 : 0,
+  );
+  registry.registerMetric(
+    new Counter({
+      name: 'countersign_controller_entries_written_total',
+      help: 'Entries written to the CA, by operation',
+      labelNames: ['operation'],
+      registers: [],
+      collect() {
+        this.reset();
+        for (const [operation, count] of Object.entries(entries.counts)) this.inc({ operation }, count);
+      },
+    }),
+  );
+}

@@ -1,0 +1,149 @@
+import type { Clock } from '../core/clock.ts';
+import type { GrpcConnection } from '../runtime/grpc-client.ts';
+import type { Logger } from '../runtime/log.ts';
+import { namespacePathOf, type ControllerConfig } from './config.ts';
+import { DeclaredObjects, subjectOf } from './declared-objects.ts';
+import { EntryClient } from './entries/entry-client.ts';
+import { EntryReconciler } from './entries/entry-reconciler.ts';
+import { FederationClient } from './federation/federation-client.ts';
+import { FederationIndex } from './federation/federation-index.ts';
+import { FederationReconciler, type OwnedRelationships } from './federation/federation-reconciler.ts';
+import { feedKinds } from './feed.ts';
+import { declarationKey } from './identity/declaration-store.ts';
+import { IdentityIndex } from './identity/identity-index.ts';
+import { Preview } from './identity/preview.ts';
+import type { IdentitySettings } from './identity/settings.ts';
+import { EVERYTHING } from './identity/trim.ts';
+import { PodLatency } from './pod-latency.ts';
+import type { PodEntries, PodRecord, ObjectRef, Problem } from './ports.ts';
+import { Reconciliation } from './reconciliation.ts';
+import type { ObjectKind, ResourceSource } from './sources/object-kind.ts';
+import { nodeRecord, podRecord } from './sources/records.ts';
+import { PodProblems } from './status/pod-problems.ts';
+import { StatusWriter, type StatusSink } from './status/status-writer.ts';
+import { NODES, PODS } from '../runtime/kubernetes/resource-types.ts';
+
+/** What the controller's parts are made from. */
+export interface PartsOptions {
+  readonly config: ControllerConfig;
+  readonly connection: Pick<GrpcConnection, 'client'>;
+  readonly source: ResourceSource;
+  readonly sink: StatusSink;
+  readonly owned: OwnedRelationships;
+  /** Tells whoever looks at an object what is wrong with it. */
+  readonly tell: (about: ReturnType<typeof subjectOf>, problem: Problem) => void;
+  readonly observeLatency: (seconds: number) => void;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** The parts that work together, whichever source and sink they have. */
+export interface Parts {
+  readonly settings: IdentitySettings;
+  readonly index: IdentityIndex;
+  readonly declared: DeclaredObjects;
+  readonly entries: EntryReconciler;
+  readonly relationships: FederationReconciler;
+  readonly federation: FederationIndex;
+  readonly statuses: StatusWriter;
+  readonly pods: PodProblems;
+  readonly latency: PodLatency;
+  readonly reconciliation: Reconciliation;
+  readonly kinds: readonly ObjectKind[];
+  readonly preview: Preview;
+  readonly podEntries: PodEntries;
+}
+
+/** Makes the parts and connects them. */
+export function createParts(options: PartsOptions): Parts {
+  const { config, clock, log, source } = options;
+  const settings = identitySettings(config);
+  const index = new IdentityIndex(settings);
+  const federation = new FederationIndex(config.trustDomain);
+  const declared = new DeclaredObjects();
+  const latency = new PodLatency(clock, options.observeLatency);
+  const entries = createEntries(options, { index, latency, onFailures: (ref) => statuses.mark(declarationKey(ref)) });
+  const relationships = createRelationships(options, federation, {
+    onChanged: (trustDomain) => federation.declarersOf(trustDomain).forEach((key) => statuses.mark(key)),
+    onFederated: () => entries.retryFailures(),
+  });
+  const now = (): string => `${new Date(clock.nowMs()).toISOString().slice(0, 19)}Z`;
+  const statusInputs = { index, entries, federation, relationships, now };
+  const isBusy = (): boolean => entries.queueLength > 0 && entries.outage.value === undefined;
+  const statuses = new StatusWriter({ ...statusInputs, declared, sink: options.sink, clock, log, isBusy });
+  const tellPod = (pod: ObjectRef, problem: Problem): void => options.tell(subjectOf({ type: PODS, ref: pod }), problem);
+  const pods = new PodProblems({ index, clock, tell: tellPod });
+  const reconciliation = new Reconciliation({ index, entries, statuses, pods, source, latency, clock });
+  declared.onChanged((key) => statuses.mark(key));
+  federation.onChanged((trustDomain) => {
+    relationships.enqueue();
+    federation.declarersOf(trustDomain).forEach((key) => statuses.mark(key));
+  });
+  entries.outage.subscribe(() => statuses.markAll());
+  const kinds = feedKinds({ index, federation, declared, settings, onEvent: reconciliation.onEvent, latency });
+  const preview = new Preview({ index, settings, readWhole: (pod) => readWhole(source, pod) });
+  const podEntries = podEntriesOf(index, entries);
+  return {
+    settings,
+    index,
+    declared,
+    entries,
+    relationships,
+    federation,
+    statuses,
+    pods,
+    latency,
+    reconciliation,
+    kinds,
+    preview,
+    podEntries,
+  };
+}
+
+/** What the configuration says about identities. */
+export function identitySettings(config: ControllerConfig): IdentitySettings {
+  const { workloadIdentities, ...rest } = config;
+  return { ...rest, namespacePath: (namespace) => namespacePathOf(workloadIdentities, namespace) };
+}
+
+interface EntryTargets {
+  readonly index: IdentityIndex;
+  readonly latency: PodLatency;
+  readonly onFailures: (ref: ObjectRef) => void;
+}
+
+function createEntries(
+  { config, connection, clock, log }: PartsOptions,
+  { index, latency, onFailures }: EntryTargets,
+): EntryReconciler {
+  return new EntryReconciler({
+    desired: index,
+    client: new EntryClient(connection),
+    prefix: config.entryIdPrefix,
+    clock,
+    log,
+    driftCheckMs: config.driftCheck.ms,
+    onCreated: (pod) => latency.created(pod),
+    onFailures,
+  });
+}
+
+function createRelationships(
+  { config, connection, owned, clock, log }: PartsOptions,
+  index: FederationIndex,
+  listeners: { readonly onChanged: (trustDomain: string) => void; readonly onFederated: () => void },
+): FederationReconciler {
+  const client = new FederationClient(connection);
+  return new FederationReconciler({ index, client, owned, clock, log, driftCheckMs: config.driftCheck.ms, ...listeners });
+}
+
+function podEntriesOf(index: IdentityIndex, entries: EntryReconciler): PodEntries {
+  return {
+    entriesOfPod: (uid) => index.entriesOfPod(uid).map((each) => ({ ...each, entryId: entries.entryId(each.entry.key) })),
+  };
+}
+
+async function readWhole(source: ResourceSource, { namespace, name, nodeName = '' }: PodRecord) {
+  const [pod, node] = await Promise.all([source.read(PODS, { namespace, name }), source.read(NODES, { name: nodeName })]);
+  return pod && node && { pod: podRecord(pod, EVERYTHING), node: nodeRecord(node, EVERYTHING) };
+}
