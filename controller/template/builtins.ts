@@ -37,6 +37,7 @@ export const BUILTINS: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
     {
       ...text(([format, ...values]) => formatted(format?.kind === 'string' ? format.data : '', values)),
       minimum: 1,
+      prints: false,
       takesString: true,
     },
   ],

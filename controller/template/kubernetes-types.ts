@@ -1,7 +1,8 @@
 /**
- * The Go types that an identity template can reach, by `go run ./cmd/template-types` in test/go; `node scripts/template-types.ts`
- * writes this file anew and a conformance test says whether it is current. `type NAME struct` is followed by its fields: Go name,
- * JSON name (`.` when the field lies in the same JSON object), type. The last line names every method of these types.
+ * The Go types that an identity template can reach. The script `template-types` writes this file, from what the Go program
+ * of that name in test/go prints; a conformance test says whether it is current. A line `type NAME struct` is followed by the
+ * struct's fields: Go name, JSON name (a dot when the field lies in the same JSON object) and type. The last line names every
+ * method of these types.
  */
 export const KUBERNETES_TYPES = `
 type identitytemplate.Data struct

@@ -47,6 +47,8 @@ export function printed(values: readonly Result[]): string {
 /** What the value's own String method says: a time, and nil for each pointer. Undefined when there is none. */
 export function stringer(value: Value): string | undefined {
   if (value.kind === 'pointer') {
+    // A nil struct's String method says `nil`, where the version of the Kubernetes types has one.
+    if (value.type.element.kind === 'struct') return unprintable(value);
     if (value.data === null) return '<nil>';
     return value.type.name === '*v1.Time' ? stringer(fromJson(value.type.element, value.data)) : undefined;
   }
@@ -60,7 +62,7 @@ export function stringer(value: Value): string | undefined {
 
 /** @throws {Fault} For a value that has no certain text: a struct, a pointer, a quantity. */
 export function unprintable({ type }: Value): never {
-  const what = type.kind === 'pointer' ? 'would print as an address' : 'cannot be printed as a whole';
+  const what = type.kind === 'pointer' ? 'has no certain text' : 'cannot be printed as a whole';
   throw new Fault('unsupported', `${type.name} ${what}: name one of its fields`);
 }
 
