@@ -4,7 +4,7 @@ import type { PodEntries } from '../ports.ts';
 import type { CertificateRequest } from './certificate-request.ts';
 import { chooseEntry, MIN_LIFETIME_SECONDS, requestedId, requireEntry } from './choose-entry.ts';
 import { readLivePod, type LiveObjects } from './live-pod.ts';
-import { RequestRefused } from './refusal.ts';
+import { RequestRefused, RequestWaits } from './refusal.ts';
 import { issuedStatus, type RequestStatus } from './request-status.ts';
 import type { SignRequest, SignSvid } from './sign-svid.ts';
 import { subjectKeyOf } from './subject-key.ts';
@@ -52,6 +52,9 @@ async function signed(order: SignRequest, { sign }: GrantOptions, signal: AbortS
       const message = `${error.message}; Kubernetes takes no pod certificate of less than 1h`;
       throw new RequestRefused('Denied', 'LifetimeTooShort', message);
     }
+    // Deleted at the CA; the reconciler makes it anew, or the pod loses it.
+    if (isIdentityError(error, 'not_found'))
+      throw new RequestWaits('NotRegistered', `the CA has no entry ${order.entryId} (any more)`);
     if (isIdentityError(error, 'invalid_argument')) throw new RequestRefused('Failed', 'SigningFailed', error.message);
     throw error;
   }
