@@ -53,7 +53,7 @@ const fields = object({
   className: optional('Which controller is to act on this resource, where there are several.', className, ''),
   hint: optional('Told to the workload, so that it can tell its SVIDs apart.', hint, ''),
   jwtClaims: optional(
-    "Further claims of JWT-SVIDs, any JSON. Its texts are templates. The CA's own claims (`iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `cnf`, `act`) are refused.",
+    "Further claims of JWT-SVIDs, any JSON of up to 16 levels. Its texts are templates. The CA's own claims (`iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `cnf`, `act`) are refused.",
     jwtClaims,
     {},
   ),

@@ -1,9 +1,7 @@
-import type { Decoder } from '../core/decode.ts';
 import { map, record, refine } from '../core/decode.ts';
+import { json } from './schema/json.ts';
+import type { Json } from './schema/json.ts';
 import type { Schema } from './schema/schema.ts';
-
-/** A value of JSON. */
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
 /** Custom claims of JWT-SVIDs. */
 export type JwtClaims = Readonly<Record<string, Json>>;
@@ -12,9 +10,6 @@ export type JwtClaims = Readonly<Record<string, Json>>;
 export const REGISTERED_CLAIMS = ['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'cnf', 'act'] as const;
 
 const MAX_CLAIMS = 64;
-
-// What comes from JSON or YAML is JSON already.
-const json: Decoder<Json> = { read: (input) => input as Json };
 
 const registered: ReadonlySet<string> = new Set(REGISTERED_CLAIMS);
 

@@ -83,7 +83,14 @@ const keysAreLabels: Rule<Labels> = {
   holds: (labels) => Object.keys(labels).every((key) => key.length <= MAX_KEY_LENGTH && LABEL_KEY.test(key)),
 };
 
-// The API server takes a null out before it judges anything, and `team:` with nothing behind it would select everything.
+// Where a template left nothing behind `team:`, a null is what the API server gets, or, from a client that takes nulls out,
+// no label at all. Both would select everything.
+const notEmpty: Rule<Labels> = {
+  cel: 'size(self) > 0',
+  message: 'must name a label; leave it out to select by none',
+  holds: (labels) => Object.keys(labels).length > 0,
+};
+
 const noNulls: Rule<Labels> = {
   cel: 'self.all(key, dyn(self[key]) != null)',
   message: 'each label needs a value; write "" for an empty one',
@@ -110,8 +117,10 @@ function selectorWithin({ labels, requirements, values }: Limits): Schema<LabelS
     operator: required('How the label is compared with the values.', word('In', 'NotIn', 'Exists', 'DoesNotExist')),
     values: optional('For `In` and `NotIn`: the values.', list(value, atMost(values)), []),
   });
-  const written = map(nullable(value), labels === undefined ? {} : { maxProperties: labels });
-  const matchLabels = ruled(written, noNulls, keysAreLabels);
+  const matchLabels =
+    labels === undefined
+      ? ruled(map(value), keysAreLabels)
+      : ruled(map(nullable(value), { maxProperties: labels }), notEmpty, noNulls, keysAreLabels);
   const selector = object({
     matchLabels: optional('Labels that must be there with these values.', matchLabels, {}),
     matchExpressions: optional(

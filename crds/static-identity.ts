@@ -61,7 +61,7 @@ const fields = object({
   storeSVID: optional('Whether the agent puts the SVID into a store rather than handing it to a workload.', boolean, false),
   className: optional('Which controller is to act on this resource, where there are several.', className, ''),
   jwtClaims: optional(
-    "Further claims of JWT-SVIDs, any JSON, as they stand. The CA's own claims (`iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `cnf`, `act`) are refused.",
+    "Further claims of JWT-SVIDs, any JSON of up to 16 levels, as they stand. The CA's own claims (`iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `cnf`, `act`) are refused.",
     jwtClaims,
     {},
   ),

@@ -53,9 +53,14 @@ function kindSection(definition: Definition): string {
   return section(type.kind, `${description} ${names}`, [
     `\`\`\`yaml\n${example.trim()}\n\`\`\``,
     table('spec', spec.openApi),
-    ...rulesOf(spec.openApi).map((message) => `Also: ${message}.`),
+    ...together(rulesOf(spec.openApi)),
     table('status', status.openApi),
   ]);
+}
+
+/** Rules that are about more than one field. */
+function together(rules: readonly string[]): string[] {
+  return rules.length === 0 ? [] : [`Rules about several fields:\n\n${rules.map((rule) => `- ${rule}`).join('\n')}`];
 }
 
 function table(title: string, schema: OpenApiSchema): string {

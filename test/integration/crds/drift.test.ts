@@ -10,7 +10,7 @@ import { randomSpecs } from '../../support/resources/random-specs.ts';
 
 const RUNS = Number(process.env['COUNTERSIGN_DRIFT_RUNS'] ?? 400);
 
-describe.each([KUBERNETES.current, KUBERNETES.oldest])('with kube-apiserver %s (needs go, or KUBEBUILDER_ASSETS)', (version) => {
+describe.each(Object.values(KUBERNETES))('with kube-apiserver %s (needs go, or KUBEBUILDER_ASSETS)', (version) => {
   describe.skipIf(kubernetesMissing({ version }) !== undefined)('random specifications', () => {
     let server: TestApiServer;
 

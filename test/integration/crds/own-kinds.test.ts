@@ -22,7 +22,7 @@ function faultyFieldsOf(body: unknown): string[] {
   return fields.map((field) => field.replaceAll(/\[([^\]\d][^\]]*)\]/g, '.$1'));
 }
 
-describe.each([KUBERNETES.current, KUBERNETES.oldest])('with kube-apiserver %s (needs go, or KUBEBUILDER_ASSETS)', (version) => {
+describe.each(Object.values(KUBERNETES))('with kube-apiserver %s (needs go, or KUBEBUILDER_ASSETS)', (version) => {
   describe.skipIf(kubernetesMissing({ version }) !== undefined)('our kinds', () => {
     let server: TestApiServer;
 

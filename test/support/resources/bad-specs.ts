@@ -43,6 +43,7 @@ function selectors(kind: string, field: string): BadSpec[] {
     { ...labels({ a: 'b c' }), named: `${field}.matchLabels.a` },
     { ...labels({ a: 1 }), named: `${field}.matchLabels.a` },
     { ...labels({ a: null }), named: `${field}.matchLabels` },
+    labels({}),
     labels({ 'a b': 'c' }),
     labels({ '/a': 'c' }),
     labels({ 'A.b/c': 'd' }),

@@ -22,7 +22,7 @@ export const SPIRE_SPECS: Readonly<Record<string, readonly Readonly<Record<strin
     },
     {
       spiffeIDTemplate: '{{ "" }}',
-      podSelector: {},
+      podSelector: { matchLabels: {} },
       namespaceSelector: {},
       dnsNameTemplates: [],
       className: '',

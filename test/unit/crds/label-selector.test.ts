@@ -77,7 +77,10 @@ describe('reading', () => {
   });
 
   test('what is written is what is read', () => {
-    const legal = selector.filter((each) => !JSON.stringify(each).includes('__proto__'));
+    // An empty matchLabels may be what a template has left of a label.
+    const legal = selector.filter(
+      (each) => Object.keys(each.matchLabels).length > 0 && !JSON.stringify(each).includes('__proto__'),
+    );
     fc.assert(
       fc.property(legal, (written) => {
         expect(decode(labelSelector.decoder, written)).toEqual(written);

@@ -4,6 +4,11 @@ import { parseClusterSpiffeId } from '../../../crds/spire/cluster-spiffe-id.ts';
 import { parseClusterStaticEntry } from '../../../crds/spire/cluster-static-entry.ts';
 import { parseGoDuration } from '../../../crds/spire/go-duration.ts';
 import { faultsOf, objectOf } from '../../support/resources/objects.ts';
+import { SPIRE_SPECS } from '../../support/resources/spire-specs.ts';
+
+test.each(Object.entries(SPIRE_SPECS))('%s: what its own schema admits is read', (kind, specs) => {
+  for (const spec of specs) expect(faultsOf(kind, objectOf(kind, spec))).toEqual([]);
+});
 
 describe('ClusterSPIFFEID', () => {
   const minimal = { spiffeIDTemplate: 'spiffe://example.org/a' };
