@@ -103,7 +103,11 @@ function entryOf({ registry, clock }: ApiContext, entryId: string): Entry {
   return entry;
 }
 
-/** How long the SVID may last, in seconds. @throws IdentityError `failed_precondition` when that is too short for the caller */
+/**
+ * How long the SVID may last, in seconds.
+ *
+ * @throws IdentityError `failed_precondition` when the entry is too short for the caller, `unavailable` while the authority is
+ */
 function lifetimeOf(
   { authorities, clock, x509SvidTtlSeconds }: AdminServiceOptions,
   entry: Entry,
@@ -118,7 +122,8 @@ function lifetimeOf(
   const leftSeconds = (authorities.activeX509().expiresAtMs - clock.nowMs()) / 1000;
   if (leftSeconds < min) {
     const message = `the CA's authority lasts ${Math.max(0, Math.floor(leftSeconds))} s more, at least ${min} s are needed`;
-    throw new IdentityError('failed_precondition', message);
+    // The next authority will do: a caller that would give up for good on the entry's lifetime must not do so on this.
+    throw new IdentityError('unavailable', message);
   }
   return max > 0 ? Math.min(own, max) : own;
 }

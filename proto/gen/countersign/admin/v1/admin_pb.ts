@@ -226,7 +226,7 @@ export const Admin: GenService<{
   /**
    * The X509-SVID of a registered entry, for a public key. The caller vouches that whoever gets the certificate holds the
    * key: nothing in the request proves it. Caller: local, admin, controller.
-   * FAILED_PRECONDITION when the entry, or the authority, does not last for min_ttl_seconds.
+   * FAILED_PRECONDITION when the entry does not last for min_ttl_seconds, UNAVAILABLE while the authority does not.
    *
    * @generated from rpc countersign.admin.v1.Admin.SignPublicKey
    */
