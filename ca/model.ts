@@ -8,6 +8,12 @@ export interface Selector {
   readonly value: string;
 }
 
+/** Any JSON value. */
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [name: string]: JsonValue };
+
+/** Claims of JWT-SVIDs by name; never a registered one. */
+export type JwtClaims = { readonly [name: string]: JsonValue };
+
 /** A registration: which workload (by selectors) on which node (by parent) gets which SPIFFE ID. SPIRE's `types.Entry`. */
 export interface Entry {
   /** Letters, digits, `-`, `.`, `_`; at most 255. */
@@ -34,6 +40,8 @@ export interface Entry {
   readonly createdAtSeconds: number;
   readonly disableX509SvidPrefetch: boolean;
   readonly jwtSvidIncludeJti: boolean;
+  /** What each JWT-SVID carries besides the registered claims. */
+  readonly jwtClaims?: JwtClaims | undefined;
 }
 
 /** An entry to be made: the store gives it an ID (unless one is asked for), a creation time and revision number 0. */

@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, type JsonObject, type MessageInitShape } from '@bufbuild/protobuf';
 
 import { parseDuration } from '../core/duration.ts';
 import { IdentityError } from '../core/errors.ts';
@@ -6,7 +6,7 @@ import { EntryMaskSchema, type Entry, type EntryMask, type EntrySchema } from '.
 import type { SPIFFEIDSchema } from '../proto/gen/spire/api/types/spiffeid_pb.ts';
 import { parseSpiffeId } from '../spiffe/spiffe-id.ts';
 import type { Invocation } from './command.ts';
-import { formatSeconds, type Row } from './output.ts';
+import { formatSeconds, formatValue, type Row } from './output.ts';
 
 /** A SPIFFE ID as the APIs carry it. */
 export function wireId(text: string): MessageInitShape<typeof SPIFFEIDSchema> {
@@ -81,6 +81,7 @@ export function entryOfOptions(invocation: Invocation): EntryInit {
     storeSvid: invocation.toggle('store-svid'),
     additionalAttributes: attributesOfOptions(invocation),
     expiresAt: mapped(invocation.text('expires-at'), parseTimeSeconds),
+    countersignJwtClaims: mapped(invocation.text('jwt-claims'), parseClaims),
   };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
@@ -96,6 +97,20 @@ function attributesOfOptions(invocation: Invocation): EntryInit['additionalAttri
   };
 }
 
+/** Custom claims from a JSON object. @throws IdentityError `invalid_argument` */
+function parseClaims(text: string): JsonObject {
+  try {
+    const value: unknown = JSON.parse(text);
+    // The cast is sound: JSON.parse gives JSON, and this is an object.
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject;
+  } catch {
+    // Said below: what the parser would say quotes the text in parts.
+  }
+  throw new IdentityError('invalid_argument', 'must be a JSON object, such as {"team": "payments"}; {} removes them', {
+    field: '--jwt-claims',
+  });
+}
+
 /** The mask with exactly the fields that an entry names. */
 export function maskOf(entry: EntryInit): EntryMask {
   return create(EntryMaskSchema, Object.fromEntries(Object.keys(entry).map((field) => [field, true])));
@@ -105,7 +120,7 @@ export function maskOf(entry: EntryInit): EntryMask {
 export function rowOfEntry(entry: Entry): Row {
   const { selectors, x509SvidTtl, jwtSvidTtl, dnsNames, createdAt, revision, ...rest } = recordOfEntry(entry);
   const { entryId, spiffeId, parentId, federatesWith, hint, ...flags } = rest;
-  const lifetime = (seconds: Row[string]): string => (seconds === 0 ? 'default' : `${String(seconds)}s`);
+  const lifetime = (seconds: Row[string]): string => (seconds === 0 ? 'default' : `${formatValue(seconds)}s`);
   return {
     entryId,
     spiffeId,
@@ -139,6 +154,7 @@ export function recordOfEntry(entry: Entry): Row {
     storeSvid: entry.storeSvid || undefined,
     disableX509SvidPrefetch: entry.additionalAttributes?.disableX509SvidPrefetch || undefined,
     jwtSvidIncludeJti: entry.additionalAttributes?.jwtSvidIncludeJti || undefined,
+    jwtClaims: entry.countersignJwtClaims,
     expiresAt: entry.expiresAt === 0n ? undefined : formatSeconds(entry.expiresAt),
     createdAt: formatSeconds(entry.createdAt),
     revision: Number(entry.revisionNumber),

@@ -1,6 +1,6 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { JsonValue, MessageInitShape } from '@bufbuild/protobuf';
 
-import { array, boolean, decode, integer, map, object, optional, string, type Decoder } from '../core/decode.ts';
+import { array, boolean, decode, integer, map, object, optional, record, string, type Decoder } from '../core/decode.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { Entry, EntrySchema } from '../proto/gen/spire/api/types/entry_pb.ts';
 import { MAX_TTL_SECONDS, parseSelector, parseTimeSeconds, parseTtlSeconds, wireId } from './entry-fields.ts';
@@ -33,6 +33,12 @@ const timeSeconds: Decoder<bigint> = {
     (typeof input === 'number' ? map(integer({ min: 0 }), BigInt) : map(string(), parseTimeSeconds)).read(input, path, faults),
 };
 
+/** Any value: the file was YAML or JSON, and the CA checks the claims. */
+const json: Decoder<JsonValue> = {
+  // The cast is sound for JSON; of YAML, what JSON lacks (a date, a set) is refused when the request is written.
+  read: (input) => input as JsonValue,
+};
+
 const ignored: Decoder<undefined> = { read: () => undefined };
 
 const FIELDS = {
@@ -51,6 +57,7 @@ const FIELDS = {
   expiresAt: optional(timeSeconds),
   disableX509SvidPrefetch: optional(boolean),
   jwtSvidIncludeJti: optional(boolean),
+  jwtClaims: optional(record(json)),
   // What `entry show` prints besides; the CA sets these itself.
   createdAt: ignored,
   revision: ignored,
@@ -66,6 +73,7 @@ const NAMES: ReadonlyMap<string, string> = new Map([
   ['dns', 'dnsNames'],
   ['entryexpiry', 'expiresAt'],
   ['revisionnumber', 'revision'],
+  ['countersignjwtclaims', 'jwtClaims'],
 ]);
 
 /**
@@ -100,6 +108,7 @@ export async function entriesOfFile(text: string, file: string): Promise<readonl
       disableX509SvidPrefetch: each.disableX509SvidPrefetch ?? false,
       jwtSvidIncludeJti: each.jwtSvidIncludeJti ?? false,
     },
+    ...(each.jwtClaims === undefined ? {} : { countersignJwtClaims: each.jwtClaims }),
   }));
 }
 

@@ -7,7 +7,10 @@ export const OUTPUT_OPTION: Readonly<Record<'output', OptionSpec>> = {
 };
 
 /** One thing to print: its fields in order. Missing ones are left out of a table. */
-export type Row = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
+export type Row = Readonly<Record<string, string | number | boolean | readonly string[] | Mapping | undefined>>;
+
+/** A value that a table shows as JSON. */
+type Mapping = { readonly [name: string]: unknown };
 
 /**
  * Prints rows as `--output` asks. JSON and YAML carry the rows as they are (always a list), a table shows one block for
@@ -30,11 +33,11 @@ export async function printRows(
 function formatBlocks(rows: readonly Row[]): string {
   return rows
     .map((row) => {
-      const cells = Object.entries(row).filter(([, value]) => value !== undefined && text(value) !== '');
+      const cells = Object.entries(row).filter(([, value]) => value !== undefined && formatValue(value) !== '');
       const width = Math.max(...cells.map(([name]) => name.length));
       return cells
         .flatMap(([name, value]) =>
-          (Array.isArray(value) ? value : [value]).map((each) => `${name.padEnd(width)}  ${text(each)}\n`),
+          (Array.isArray(value) ? value : [value]).map((each) => `${name.padEnd(width)}  ${formatValue(each)}\n`),
         )
         .join('');
     })
@@ -43,7 +46,7 @@ function formatBlocks(rows: readonly Row[]): string {
 
 function formatLines(rows: readonly Row[]): string {
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-  const table = [names.map((name) => name.toUpperCase()), ...rows.map((row) => names.map((name) => text(row[name])))];
+  const table = [names.map((name) => name.toUpperCase()), ...rows.map((row) => names.map((name) => formatValue(row[name])))];
   const widths = names.map((_, column) => Math.max(...table.map((cells) => cells[column]?.length ?? 0)));
   return table
     .map(
@@ -56,9 +59,11 @@ function formatLines(rows: readonly Row[]): string {
     .join('');
 }
 
-function text(value: Row[string]): string {
+/** A value as a table shows it. */
+export function formatValue(value: Row[string]): string {
   if (value === undefined) return '';
-  return Array.isArray(value) ? value.join(', ') : String(value);
+  if (Array.isArray(value)) return value.join(', ');
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 /** A time as RFC 3339, or `never` for 0. */

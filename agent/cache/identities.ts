@@ -23,6 +23,8 @@ export interface AgentEntry {
   readonly createdAtSeconds: number;
   readonly disableX509SvidPrefetch: boolean;
   readonly jwtSvidIncludeJti: boolean;
+  /** Differs where the custom claims of its JWT-SVIDs do; absent without any. */
+  readonly jwtClaimsDigest?: string | undefined;
 }
 
 /** One X509-SVID with its key, as a workload gets it. Never changed: a rotation makes a new object. */

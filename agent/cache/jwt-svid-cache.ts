@@ -116,8 +116,9 @@ export class JwtSvidCache {
   }
 }
 
-// With the ID and the TTL, so that an entry that becomes another one does not get the tokens of the first.
+// With the ID, the TTL and the claims, so that an entry that becomes another one does not get the tokens of the first.
 function keyOf(entry: AgentEntry, audience: readonly string[]): string {
   const audiences = audience.length === 1 ? audience : [...new Set(audience)].sort();
-  return [entry.id, entry.spiffeId.toString(), entry.jwtSvidTtlSeconds, ...audiences].join('\0');
+  const { id, spiffeId, jwtSvidTtlSeconds, jwtClaimsDigest = '' } = entry;
+  return [id, spiffeId.toString(), jwtSvidTtlSeconds, jwtClaimsDigest, ...audiences].join('\0');
 }

@@ -1,3 +1,7 @@
+import { createHash } from 'node:crypto';
+
+import type { JsonObject } from '@bufbuild/protobuf';
+
 import { IdentityError } from '../../core/errors.ts';
 import type { Bundle as WireBundle } from '../../proto/gen/spire/api/types/bundle_pb.ts';
 import type { Entry as WireEntry } from '../../proto/gen/spire/api/types/entry_pb.ts';
@@ -33,7 +37,13 @@ export function readEntry(wire: WireEntry): AgentEntry {
     createdAtSeconds: Number(wire.createdAt),
     disableX509SvidPrefetch: wire.additionalAttributes?.disableX509SvidPrefetch ?? false,
     jwtSvidIncludeJti: wire.additionalAttributes?.jwtSvidIncludeJti ?? false,
+    ...(wire.countersignJwtClaims === undefined ? {} : { jwtClaimsDigest: digestOf(wire.countersignJwtClaims) }),
   };
+}
+
+// The CA puts the claims into the tokens; here they only tell apart the tokens of before a change.
+function digestOf(claims: JsonObject): string {
+  return createHash('sha256').update(JSON.stringify(claims)).digest('base64url');
 }
 
 /**

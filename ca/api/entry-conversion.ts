@@ -1,7 +1,8 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { IdentityError } from '../../core/errors.ts';
 import type { Entry as ProtoEntry, EntryMask, EntrySchema } from '../../proto/gen/spire/api/types/entry_pb.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
+import { parseCustomClaims } from '../issue/custom-claims.ts';
 import { normalizeSelectors, type Entry, type EntryChange, type NewEntry, type Selector } from '../model.ts';
 import { checkDnsName } from '../../spiffe/dns-name.ts';
 import { idToProto, ownIdFromProto, trustDomainFromProto } from './id-conversion.ts';
@@ -30,6 +31,7 @@ const READERS: { readonly [K in Changeable]: (proto: ProtoEntry, own: TrustDomai
   hint: (proto) => readHint(proto.hint),
   disableX509SvidPrefetch: (proto) => proto.additionalAttributes?.disableX509SvidPrefetch ?? false,
   jwtSvidIncludeJti: (proto) => proto.additionalAttributes?.jwtSvidIncludeJti ?? false,
+  jwtClaims: (proto) => parseCustomClaims(proto.countersignJwtClaims ?? {}, 'countersign_jwt_claims'),
 };
 
 /** Reads an entry that is to be made. @throws IdentityError `invalid_argument`, naming the field */
@@ -49,6 +51,7 @@ export function newEntryFromProto(proto: ProtoEntry, own: TrustDomain): NewEntry
     hint: READERS.hint(proto, own),
     disableX509SvidPrefetch: READERS.disableX509SvidPrefetch(proto, own),
     jwtSvidIncludeJti: READERS.jwtSvidIncludeJti(proto, own),
+    ...(proto.countersignJwtClaims === undefined ? {} : { jwtClaims: READERS.jwtClaims(proto, own) }),
   };
   checkStorable(entry);
   return proto.id === '' ? entry : { ...entry, id: readEntryId(proto.id) };
@@ -56,9 +59,7 @@ export function newEntryFromProto(proto: ProtoEntry, own: TrustDomain): NewEntry
 
 // Which fields of the model a field of the mask stands for.
 const MASKED: {
-  readonly [
-    K in Exclude<keyof EntryMask, '$typeName' | '$unknown' | 'revisionNumber' | 'createdAt' | 'countersignJwtClaims'>
-  ]: readonly Changeable[];
+  readonly [K in Exclude<keyof EntryMask, '$typeName' | '$unknown' | 'revisionNumber' | 'createdAt'>]: readonly Changeable[];
 } = {
   spiffeId: ['spiffeId'],
   parentId: ['parentId'],
@@ -73,14 +74,20 @@ const MASKED: {
   storeSvid: ['storeSvid'],
   hint: ['hint'],
   additionalAttributes: ['disableX509SvidPrefetch', 'jwtSvidIncludeJti'],
+  countersignJwtClaims: ['jwtClaims'],
 };
 
 /** Reads the fields of an update that its mask names, all without one. @throws IdentityError `invalid_argument`, naming the field */
 export function entryChangeFromProto(proto: ProtoEntry, own: TrustDomain, mask: EntryMask | undefined): EntryChange {
   // The cast is sound: the keys of MASKED are fields of the mask.
-  const named = (Object.keys(MASKED) as (keyof typeof MASKED)[]).filter((field) => mask === undefined || mask[field]);
+  const named = (Object.keys(MASKED) as (keyof typeof MASKED)[]).filter((field) => mask?.[field] ?? isMeant(field, proto));
   const change = Object.fromEntries(named.flatMap((field) => MASKED[field]).map((field) => [field, READERS[field](proto, own)]));
   return change;
+}
+
+/** Whether an update without a mask is about a field: about all but ours, which a client of SPIRE's does not know and leaves out. */
+function isMeant(field: keyof typeof MASKED, proto: ProtoEntry): boolean {
+  return field !== 'countersignJwtClaims' || proto.countersignJwtClaims !== undefined;
 }
 
 /**
@@ -153,6 +160,10 @@ export function entryToProto(entry: Entry, mask?: EntryMask): MessageInitShape<t
   if ((all || mask.additionalAttributes) && (entry.disableX509SvidPrefetch || entry.jwtSvidIncludeJti)) {
     const { disableX509SvidPrefetch, jwtSvidIncludeJti } = entry;
     proto.additionalAttributes = { disableX509SvidPrefetch, jwtSvidIncludeJti };
+  }
+  if ((all || mask.countersignJwtClaims) && entry.jwtClaims !== undefined) {
+    // The cast is sound: both are JSON, ours is only read.
+    proto.countersignJwtClaims = entry.jwtClaims as JsonObject;
   }
   return proto;
 }

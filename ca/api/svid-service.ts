@@ -101,6 +101,7 @@ function jwtByEntry(entry: Entry) {
     ttlSeconds: entry.jwtSvidTtlSeconds,
     entryId: entry.id,
     includeTokenId: entry.jwtSvidIncludeJti,
+    extraClaims: entry.jwtClaims,
   };
 }
 

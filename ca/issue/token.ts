@@ -7,6 +7,7 @@ import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import { buildWitClaims, WIT_TYPE } from '../../spiffe/wit-svid.ts';
 import type { TokenSigningAuthority } from '../authorities/authority.ts';
 import type { KeyAlgorithm } from '../keys/key-store.ts';
+import { refuseRegisteredClaims } from './custom-claims.ts';
 
 /** A token that is fit to be signed. */
 export interface PreparedToken {
@@ -47,17 +48,13 @@ const JWS_ALGORITHMS: Readonly<Record<KeyAlgorithm, JwsAlgorithm>> = {
   'rsa-4096': 'RS256',
 };
 
-/** The claims that RFC 7519 §4.1 registers, and those that bind a token to a key or an actor: nobody else may set them. */
-const REGISTERED_CLAIMS: ReadonlySet<string> = new Set(['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'cnf', 'act']);
 const TOKEN_ID_BYTES = 16;
 /** What base64url of the longest signature of ours, RSA with 4,096 bits, adds to a token. */
 const MAX_SIGNATURE_CHARS = 684;
 
 /** The first of the two steps for a JWT-SVID (JWT-SVID §2, §3). @throws IdentityError `invalid_argument`, `internal` */
 export function prepareJwt(order: JwtOrder, authority: TokenSigningAuthority): PreparedToken {
-  const taken = Object.keys(order.extraClaims).find((name) => REGISTERED_CLAIMS.has(name));
-  if (taken !== undefined)
-    throw new IdentityError('invalid_argument', `the claim "${taken}" is the CA's to set`, { field: 'claims' });
+  refuseRegisteredClaims(order.extraClaims, 'claims');
   const audience = order.audience.filter((each) => each !== '');
   if (audience.length === 0)
     throw new IdentityError('invalid_argument', 'at least one audience is required', { field: 'audience' });

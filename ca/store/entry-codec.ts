@@ -3,7 +3,7 @@ import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { selectorText } from '../model.ts';
-import type { Entry } from '../model.ts';
+import type { Entry, JwtClaims } from '../model.ts';
 import { readSelectors, writeSelectors } from './selector-codec.ts';
 
 /** An entry as JSON. What has its usual value is left out: 100,000 entries are read at start. */
@@ -24,6 +24,7 @@ interface StoredEntry {
   readonly hint?: string;
   readonly disableX509SvidPrefetch?: true;
   readonly jwtSvidIncludeJti?: true;
+  readonly jwtClaims?: JwtClaims;
 }
 
 /** An entry as what its JSON holds; its ID is the resource's name. */
@@ -45,6 +46,7 @@ export function encodeEntry(entry: Entry): StoredEntry {
     ...(entry.hint === '' ? {} : { hint: entry.hint }),
     ...(entry.disableX509SvidPrefetch ? { disableX509SvidPrefetch: true } : {}),
     ...(entry.jwtSvidIncludeJti ? { jwtSvidIncludeJti: true } : {}),
+    ...(entry.jwtClaims === undefined ? {} : { jwtClaims: entry.jwtClaims }),
   };
 }
 
@@ -72,6 +74,7 @@ export function decodeEntry(id: string, json: string): Entry {
     createdAtSeconds: stored.createdAtSeconds,
     disableX509SvidPrefetch: stored.disableX509SvidPrefetch ?? false,
     jwtSvidIncludeJti: stored.jwtSvidIncludeJti ?? false,
+    ...(stored.jwtClaims === undefined ? {} : { jwtClaims: stored.jwtClaims }),
   };
 }
 

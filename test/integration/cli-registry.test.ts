@@ -70,6 +70,15 @@ describe('entry', () => {
     expect(updated).not.toHaveProperty('downstream');
     const [again] = await rows(`entry update --entry-id ${id} --disable-x509-svid-prefetch`);
     expect(again).toMatchObject({ jwtSvidIncludeJti: true, disableX509SvidPrefetch: true });
+    const [claiming] = await rows(`entry update --entry-id ${id} --jwt-claims {"team":"payments"}`);
+    expect(claiming).toMatchObject({ jwtClaims: { team: 'payments' }, jwtSvidIncludeJti: true });
+    expect(await output(`entry show --entry-id ${id}`)).toMatch(/jwtClaims +\{"team":"payments"\}/);
+    const [kept] = await rows(`entry update --entry-id ${id} --hint out`);
+    expect(kept).toMatchObject({ jwtClaims: { team: 'payments' }, hint: 'out' });
+    expect(await failure(`entry update --entry-id ${id} --jwt-claims {"sub":"x"}`)).toContain('"sub"');
+    expect(await failure(`entry update --entry-id ${id} --jwt-claims [1]`)).toContain('must be a JSON object');
+    const [unclaimed] = await rows(`entry update --entry-id ${id} --jwt-claims {}`);
+    expect(unclaimed).not.toHaveProperty('jwtClaims');
     expect(await output(`entry delete --entry-id ${id}`)).toBe(`deleted entry ${id}\n`);
     expect(await failure(`entry delete --entry-id ${id}`)).toContain('not found');
     expect(await failure(`entry show --entry-id ${id}`)).toMatch(/^not_found: /);

@@ -39,7 +39,10 @@ export interface StandInEntry {
   readonly selectors: readonly string[];
   readonly createdAt?: number;
   readonly more?: Partial<
-    Pick<WireEntry, 'x509SvidTtl' | 'hint' | 'federatesWith' | 'admin' | 'downstream' | 'dnsNames' | 'storeSvid'>
+    Pick<
+      WireEntry,
+      'x509SvidTtl' | 'hint' | 'federatesWith' | 'admin' | 'downstream' | 'dnsNames' | 'storeSvid' | 'countersignJwtClaims'
+    >
   >;
   readonly disableX509SvidPrefetch?: boolean;
   readonly jwtSvidIncludeJti?: boolean;

@@ -45,6 +45,7 @@ export function storeSuite(name: string, setUp: () => Promise<StoreUnderTest>): 
         hint: 'internal',
         disableX509SvidPrefetch: true,
         jwtSvidIncludeJti: true,
+        jwtClaims: { team: 'payments', nested: { list: [1, null, 'ü'] } },
       });
       const { value, revision } = await store.mutate((tx) => tx.createEntry(entry));
       const sorted = selectorsOf('k8s:pod-label:a:b', 'unix:uid:1', 'unix:uid:2');

@@ -18,6 +18,7 @@ const FIELDS = {
   storeSvid: true,
   expiresAt: 1_999_999_999n,
   additionalAttributes: { disableX509SvidPrefetch: true, jwtSvidIncludeJti: true },
+  countersignJwtClaims: { team: 'payments', list: [1, { a: null }] },
 };
 
 test('reads back every field of what is printed, as a list or under entries', async () => {

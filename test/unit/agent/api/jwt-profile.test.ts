@@ -68,6 +68,17 @@ describe('FetchJWTSVID', () => {
     expect(await tokensOf(['a'])).not.toEqual(await tokensOf(['a']));
   });
 
+  test('asks for a new token when the claims of the entry have changed', async () => {
+    const web = (team: string) => {
+      return { id: 'web', path: '/web', selectors: [ownUid], more: { countersignJwtClaims: { team } } };
+    };
+    rig = await started((ca) => ca.put(web('a')));
+    const before = await tokensOf(['a']);
+    expect(await tokensOf(['a'])).toEqual(before);
+    rig.ca.put(web('b'));
+    await expect.poll(() => tokensOf(['a'])).not.toEqual(before);
+  });
+
   test('says INVALID_ARGUMENT when the CA refuses for good, so that nobody tries again', async () => {
     rig = await (await AgentRig.start()).ready();
     rig.ca.signingFailure = new IdentityError('invalid_argument', 'the token would be too large');

@@ -82,6 +82,37 @@ describe('an entry of a request', () => {
     expect(thrownBy(() => read(change))).toMatchObject({ code: 'invalid_argument', field });
   });
 
+  const deep = JSON.parse('{"a":'.repeat(9) + '1' + '}'.repeat(9)) as Record<string, never>; // Sound: it is an object.
+  test.each([
+    ['a registered claim', { sub: 'spiffe://example.org/other' }],
+    ['a claim that binds a token', { cnf: {} }],
+    ['a claim without a name', { '': 1 }],
+    ['too many', Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`c${index}`, 1]))],
+    ['too much', { text: 'ü'.repeat(2048) }],
+    ['what is nested too deep', deep],
+  ])('is refused for %s among its custom claims', (_what, countersignJwtClaims) => {
+    const refused = { code: 'invalid_argument', field: 'countersign_jwt_claims' };
+    expect(thrownBy(() => read({ countersignJwtClaims }))).toMatchObject(refused);
+  });
+
+  test('keeps its custom claims from a client that does not know them, and loses them to an empty object', () => {
+    const change = (init: Init, mask?: Parameters<typeof entryChangeFromProto>[2]) =>
+      entryChangeFromProto(create(EntrySchema, { ...GOOD, ...init }), own, mask);
+    const claims = { team: 'payments' };
+    const onlyClaims = create(EntryMaskSchema, { countersignJwtClaims: true });
+    expect(read({ countersignJwtClaims: claims })).toHaveProperty('jwtClaims', claims);
+    expect(change({})).not.toHaveProperty('jwtClaims');
+    expect(change({ countersignJwtClaims: claims })).toHaveProperty('jwtClaims', claims);
+    expect(change({ countersignJwtClaims: {} })).toHaveProperty('jwtClaims', undefined);
+    expect(change({ countersignJwtClaims: claims }, create(EntryMaskSchema, { hint: true }))).toEqual({ hint: '' });
+    expect(change({ countersignJwtClaims: claims }, onlyClaims)).toEqual({ jwtClaims: claims });
+    expect(change({}, onlyClaims)).toEqual({ jwtClaims: undefined });
+    const entry = { ...read({ countersignJwtClaims: claims }), id: 'one', revisionNumber: 3, createdAtSeconds: 7 };
+    expect(entryToProto(entry).countersignJwtClaims).toEqual(claims);
+    expect(entryToProto(entry, onlyClaims)).toEqual({ id: 'one', countersignJwtClaims: claims });
+    expect(entryToProto(entry, create(EntryMaskSchema, { hint: true }))).not.toHaveProperty('countersignJwtClaims');
+  });
+
   test('is written with the fields that a mask names, and always its ID', () => {
     const entry = { ...read({ hint: 'h', admin: true }), id: 'one', revisionNumber: 3, createdAtSeconds: 7 };
     expect(entryToProto(entry)).toMatchObject({ id: 'one', hint: 'h', admin: true, revisionNumber: 3n, createdAt: 7n });

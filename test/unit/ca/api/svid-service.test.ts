@@ -27,6 +27,7 @@ beforeAll(async () => {
     entries: [
       { ...base, spiffeId: own('/web'), dnsNames: ['web.example.org'], x509SvidTtl: 120, jwtSvidTtl: 60 },
       { ...base, spiffeId: own('/jti'), additionalAttributes: { jwtSvidIncludeJti: true } },
+      { ...base, spiffeId: own('/claims'), countersignJwtClaims: { team: 'payments', scopes: ['a', 'b'], level: 3 } },
       { ...base, spiffeId: own('/foreign'), parentId: own('/spire/agent/join_token/other') },
     ],
   });
@@ -150,6 +151,14 @@ describe('signing for agents', () => {
       code: 'not_found',
     });
     expect(await failureOf(signing().newJWTSVID({ entryId: ids['/web'] ?? '' }))).toMatchObject({ code: 'invalid_argument' });
+  });
+
+  test('puts the claims of the entry into its JWT-SVIDs, beside the registered ones', async () => {
+    const { svid } = await signing().newJWTSVID({ entryId: ids['/claims'] ?? '', audience: ['db'] });
+    const { id, claims } = verifyJwtSvid(svid?.token ?? '', ['db'], await bundles(), ca.clock.nowMs());
+    expect(id.path).toBe('/claims');
+    expect(claims).toMatchObject({ team: 'payments', scopes: ['a', 'b'], level: 3, aud: ['db'] });
+    expect(Object.keys(claims).toSorted()).toEqual(['aud', 'exp', 'iat', 'level', 'scopes', 'sub', 'team']);
   });
 
   test('[SPIRE svid.v1.BatchNewWITSVID] signs by entry, each for itself', async () => {
