@@ -12,6 +12,8 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   m: 60_000,
   h: 3_600_000,
 };
+// More than any duration needs: what follows must not take long over a hostile one.
+const MAX_LENGTH = 100;
 const PARTS = /(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/gy;
 
 /**
@@ -31,6 +33,7 @@ export function parseGoDuration(text: string): Duration | undefined {
 }
 
 function sumOf(text: string): number | undefined {
+  if (text.length > MAX_LENGTH) return undefined;
   const parts = [...text.matchAll(PARTS)];
   if (parts.length === 0 || parts.map(([whole]) => whole).join('') !== text) return undefined;
   return parts.reduce((sum, [, count, unit = '']) => sum + Number(count) * (UNIT_MS[unit] ?? 0), 0);
