@@ -25,9 +25,16 @@ import {
   type KubernetesCa,
   type NodeAgent,
 } from './processes.ts';
+import { measurePeer, type PeerFigures } from './spire-peer.ts';
 
 const NEW_PODS = 100;
 const BINDINGS = 200;
+const FIRST = 'first full reconciliation';
+const CA_MEMORY = 'CA with the entries';
+const NEW_POD = 'new pod to its entry, median';
+const ALL_MADE = 'one resource more that selects every pod: all entries made';
+const ALL_REMOVED = 'that resource deleted: all its entries removed';
+const MOST_MEMORY = 'controller, most memory in all of it';
 const SETTLE_MS = 8_000;
 const PATIENCE_MS = 600_000;
 
@@ -58,7 +65,24 @@ export async function measureKubernetes(folder: string, pods: number): Promise<F
     figures.push(...(await measureBindings(bench)));
     figures.push(...(await measureRemoval(bench, controller)));
   }
-  return figures;
+  return withPeer(figures, await measurePeer(own, cluster, pods));
+}
+
+/** Puts what was measured of SPIRE beside ours. */
+function withPeer(figures: readonly Figure[], peer: PeerFigures | undefined): Figure[] {
+  if (peer === undefined) return [...figures];
+  const beside = new Map([
+    [FIRST, peer.firstSeconds],
+    [MOST_MEMORY, peer.managerMib],
+    [CA_MEMORY, peer.serverMib],
+    [NEW_POD, peer.newPodMs],
+    [ALL_MADE, peer.everyMadeSeconds],
+    [ALL_REMOVED, peer.everyRemovedSeconds],
+  ]);
+  return figures.map((each) => {
+    const value = beside.get(each.what);
+    return value === undefined ? each : { ...each, spire: value };
+  });
 }
 
 async function measureFirst(bench: Bench): Promise<Figure[]> {
@@ -73,10 +97,10 @@ async function measureFirst(bench: Bench): Promise<Figure[]> {
     `  first reconciliation ${seconds.toFixed(1)} s; controller ${peak.toFixed(0)} MiB at most, ${now.toFixed(0)} MiB now\n`,
   );
   return [
-    figure('first full reconciliation', 's', seconds, 60, note),
+    figure(FIRST, 's', seconds, 60, note),
     figure('controller, most memory during it', 'MiB', peak, 400),
     figure('controller, memory afterwards', 'MiB', now, 400),
-    figure('CA with the entries', 'MiB', residentMib(authority.ca.pid), 400),
+    figure(CA_MEMORY, 'MiB', residentMib(authority.ca.pid), 400),
   ];
 }
 
@@ -219,9 +243,9 @@ async function measureRemoval(bench: Bench, controller: Controller): Promise<Fig
   const deletedMs = systemClock.monotonicMs();
   const emptyMs = await untilEntries(admin, (count) => count <= before, { pollMs: 100, withinMs: PATIENCE_MS });
   return [
-    figure(`a resource that gives ${pods} entries: all made`, 's', (fullMs - createdMs) / 1000),
-    figure(`that resource deleted: all ${pods} entries removed`, 's', (emptyMs - deletedMs) / 1000, 30),
-    figure('controller, most memory in all of it', 'MiB', controller.peakMib, 400),
+    figure(ALL_MADE, 's', (fullMs - createdMs) / 1000),
+    figure(ALL_REMOVED, 's', (emptyMs - deletedMs) / 1000, 30),
+    figure(MOST_MEMORY, 'MiB', controller.peakMib, 400),
   ];
 }
 
