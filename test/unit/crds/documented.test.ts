@@ -16,14 +16,17 @@ function filesIn(folder: string, ending: string): string[] {
   return names.filter((name) => name.endsWith(ending)).map((name) => join(folder, name));
 }
 
+/** The YAML of a file; of a guide, its blocks of YAML and what its commands are given. */
 function yamlIn(file: string): string[] {
   const text = readFileSync(join(ROOT, file), 'utf8');
-  // A block may be indented, as in a list.
+  if (!file.endsWith('.md')) return [text];
   const blocks = text.matchAll(/^( *)```ya?ml\n([^]*?)^ *```$/gm);
-  return file.endsWith('.md')
-    ? [...blocks].map(([, indent = '', body = '']) => body.replaceAll(`\n${indent}`, '\n').trim())
-    : [text];
+  const documents = text.matchAll(/<<'?YAML'?\n([^]*?)\n *YAML$/gm);
+  return [...Array.from(blocks, dedented), ...Array.from(documents, ([, body = '']) => body)];
 }
+
+/** A block may be indented, as in a list. */
+const dedented = ([, indent = '', body = '']: readonly string[]): string => body.replaceAll(`\n${indent}`, '\n').trim();
 
 interface Written {
   readonly file: string;
@@ -34,10 +37,10 @@ interface Written {
 function objectsIn(file: string): Written[] {
   return yamlIn(file).flatMap((yaml) =>
     parseAllDocuments(yaml).flatMap((document) => {
-      // The cast is sound: whatever is no object has neither of the fields.
-      const object = document.toJS() as { apiVersion?: unknown; kind?: unknown } | null;
-      const group = String(object?.apiVersion ?? '').split('/')[0] ?? '';
-      return GROUPS.has(group) && object !== null ? [{ file, kind: String(object.kind), object }] : [];
+      // The cast is sound: what is YAML of Kubernetes has these fields, and the test fails where they are something else.
+      const object = document.toJS() as { apiVersion?: string; kind?: string } | null;
+      const group = object?.apiVersion?.split('/')[0] ?? '';
+      return GROUPS.has(group) ? [{ file, kind: object?.kind ?? '', object }] : [];
     }),
   );
 }
