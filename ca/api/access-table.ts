@@ -105,6 +105,7 @@ const services: Readonly<Record<string, Rows>> = {
   'countersign.node.v1.Node': { Watch: AGENT },
   'countersign.admin.v1.Admin': { Login: ANYONE, SignPublicKey: CONTROLLERS, WatchBundle: CONTROLLERS },
   'countersign.admin.v1.Inspection': { GetStatus: ADMINS },
+  'countersign.admin.v1.Trust': { ListAuthorities: ADMINS, RemoveAppendedAuthorities: ADMINS },
 };
 
 /** Who may call what, by full method name: SPIRE's policy, and ours for what is our own. A method without a row is denied to all. */

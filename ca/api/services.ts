@@ -1,5 +1,6 @@
 import type { Source } from '../../core/current.ts';
 import { Inspection } from '../../proto/gen/countersign/admin/v1/inspection_pb.ts';
+import { Trust } from '../../proto/gen/countersign/admin/v1/trust_pb.ts';
 import { Admin } from '../../proto/gen/countersign/admin/v1/admin_pb.ts';
 import { Node } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
@@ -34,6 +35,7 @@ import { loggerService } from './logger-service.ts';
 import { agentOfPeer, nodeService } from './node-watch.ts';
 import type { RpcLimits } from './rpc-limits.ts';
 import { svidService } from './svid-service.ts';
+import { trustService } from './trust-service.ts';
 import { trustDomainService, type FederationRefresher } from './trust-domain-service.ts';
 
 /** Everything that the services are built from. */
@@ -67,6 +69,7 @@ export function addSharedServices(server: GrpcServer<Peer>, options: ApiOptions)
   server.addService(TrustDomain, trustDomainService(options));
   server.addService(LocalAuthority, localAuthorityService(options.authorities));
   server.addService(Inspection, inspectionService(options));
+  server.addService(Trust, trustService(options));
   const assertStillAuthorized = options.authorizer.recheck.bind(options.authorizer);
   server.addService(Node, nodeService({ ...options, assertStillAuthorized, agentOf: agentOfPeer }));
 }

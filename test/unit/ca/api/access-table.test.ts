@@ -5,6 +5,7 @@ import { ServerReflection } from '../../../../proto/gen/grpc/reflection/v1/refle
 import { ServerReflection as ReflectionAlpha } from '../../../../proto/gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { Admin } from '../../../../proto/gen/countersign/admin/v1/admin_pb.ts';
 import { Inspection } from '../../../../proto/gen/countersign/admin/v1/inspection_pb.ts';
+import { Trust } from '../../../../proto/gen/countersign/admin/v1/trust_pb.ts';
 import { Node } from '../../../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Agent } from '../../../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
@@ -30,6 +31,7 @@ const SERVICES = [
   Node,
   Admin,
   Inspection,
+  Trust,
 ];
 const METHODS = SERVICES.flatMap(({ typeName, methods }) => methods.map(({ name }) => `/${typeName}/${name}`));
 
