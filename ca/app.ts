@@ -28,6 +28,7 @@ import { ownCredentials } from './http/public-credentials.ts';
 import { listenPublic } from './http/public-listener.ts';
 import { Issuer } from './issue/issuer.ts';
 import { AdminLogins } from './kubernetes/admin-logins.ts';
+import { BundlePublisher } from './kubernetes/bundle-publisher.ts';
 import { KubeClients } from './kubernetes/clusters.ts';
 import { DiskKeyStore } from './keys/disk-key-store.ts';
 import type { KeyStore } from './keys/key-store.ts';
@@ -194,6 +195,7 @@ async function createApi(
   const log = logLevels.component('api');
   const agents = new AgentAccess({ registry, store: state.store, clock, log });
   const logins = new AdminLogins(trustDomain, await kubernetes.clusters(config.adminLogin?.clusters));
+  const bundleConfigMap = await publishBundle(resources, { config, clock, logLevels, state, kubernetes });
   return {
     trustDomain,
     clock,
@@ -211,10 +213,21 @@ async function createApi(
     svid: signing.identity.svid,
     logLevels,
     streams: new AgentStreams(clock),
-    checks: readinessChecks({ ...state, ...signing }),
+    checks: readinessChecks({ ...state, ...signing, bundleConfigMap }),
     serving: new Current(true),
     reflection: config.reflection,
   };
+}
+
+async function publishBundle(
+  resources: AsyncDisposableStack,
+  { config, clock, logLevels, state, kubernetes }: Common & Omit<ApiParts, 'signing'>,
+): Promise<BundlePublisher | undefined> {
+  const target = config.kubernetes?.bundleConfigMap;
+  if (target === undefined) return undefined;
+  const client = await kubernetes.open(target.kubeconfigFile);
+  const log = logLevels.component('kubernetes');
+  return resources.use(new BundlePublisher({ client, target, feed: state.feed, clock, log }));
 }
 
 async function createRefresher({ config, clock, logLevels, state }: Common & { state: State }): Promise<BundleRefresher> {

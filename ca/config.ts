@@ -1,7 +1,6 @@
 import { array, boolean, duration, integer, literal, map, object, optional, string, type Decoder } from '../core/decode.ts';
 import { durationOfMs, type Duration } from '../core/duration.ts';
 import { IdentityError } from '../core/errors.ts';
-import type { BundleConfigMap } from '../runtime/bootstrap.ts';
 import { filePath, listenAddress, type ListenAddress } from '../runtime/config-file.ts';
 import { LOG_LEVELS, type LogLevel } from '../runtime/log.ts';
 import { parseSpiffeId, type SpiffeId } from '../spiffe/spiffe-id.ts';
@@ -10,6 +9,7 @@ import {
   adminLoginShape,
   bundleConfigMapShape,
   k8sPsatShape,
+  type BundleConfigMapConfig,
   type Clusters,
   type LoginClusterConfig,
   type PsatClusterConfig,
@@ -89,7 +89,7 @@ export interface CaConfig {
   /** Service accounts that may log in and administer the CA over TLS. */
   readonly adminLogin: { readonly clusters: Clusters<LoginClusterConfig> } | undefined;
   /** What the CA keeps current in a cluster. */
-  readonly kubernetes: { readonly bundleConfigMap: BundleConfigMap | undefined } | undefined;
+  readonly kubernetes: { readonly bundleConfigMap: BundleConfigMapConfig | undefined } | undefined;
   /** SPIFFE IDs that may administer the CA over TLS, besides those of entries with `admin`. */
   readonly admins: readonly SpiffeId[];
   /** Agents whose SVID ran out this long ago are forgotten; absent keeps them. */

@@ -8,10 +8,13 @@ export function readinessChecks({
   feed,
   authorities,
   audit,
+  bundleConfigMap,
 }: {
   readonly feed: RegistryFeed;
   readonly authorities: Authorities;
   readonly audit: AuditLog;
+  /** Undefined when none is configured. */
+  readonly bundleConfigMap: { readonly fault: string | undefined } | undefined;
 }): Checks {
   const check = (fault: () => string | undefined, well: string) => () => {
     const reason = fault();
@@ -22,6 +25,10 @@ export function readinessChecks({
     store: () => ({ ok: true, reason: degraded(feed.outage) ?? 'the registry follows the store' }),
     authorities: check(() => authorities.fault(), 'all authorities are in force'),
     audit: check(() => audit.fault(), 'the audit log is written'),
+    // Not unready either: only who comes to the cluster anew needs it.
+    ...(bundleConfigMap && {
+      bundleConfigMap: () => ({ ok: true, reason: bundleConfigMap.fault ?? 'the bundle ConfigMap is current' }),
+    }),
   };
 }
 

@@ -4,6 +4,7 @@ import { IdentityError } from '../core/errors.ts';
 import type { TrustDomain } from '../spiffe/trust-domain.ts';
 import { filePath } from './config-file.ts';
 import type { InClusterEnvironment } from './kubernetes/access.ts';
+import { BUNDLE_PEM_KEY } from './kubernetes/bundle-config-map.ts';
 import type { Logger } from './log.ts';
 
 /** A ConfigMap that holds a bundle. */
@@ -34,9 +35,6 @@ export interface BootstrapContext {
   /** Ends the wait for a ConfigMap. */
   readonly signal?: AbortSignal | undefined;
 }
-
-/** The key under which the CA keeps its bundle in a ConfigMap, as SPIRE does. */
-export const BUNDLE_KEY = 'bundle.crt';
 
 /** The `bootstrap` part of a configuration; `baseDir` is the folder that relative paths start from. */
 export function bootstrapShape(baseDir: string): Decoder<Bootstrap> {
@@ -77,7 +75,7 @@ function chooseBootstrap({ file, url, sha256, configMap, key, kubeconfig, insecu
   if (sha256 !== undefined && url === undefined) throw invalid('sha256 goes with url only');
   if (configMap === undefined && (key ?? kubeconfig) !== undefined) throw invalid('key and kubeconfig go with configMap only');
   if (file !== undefined) return { kind: 'file', file };
-  if (configMap !== undefined) return { kind: 'configMap', ...configMap, key: key ?? BUNDLE_KEY, kubeconfigFile: kubeconfig };
+  if (configMap !== undefined) return { kind: 'configMap', ...configMap, key: key ?? BUNDLE_PEM_KEY, kubeconfigFile: kubeconfig };
   if (url === undefined) return { kind: 'insecure' };
   if (url.protocol === 'https:' || sha256 !== undefined) return { kind: 'url', url, sha256Hex: sha256 };
   throw invalid('a bundle over plain http can be forged; use https, or pin the document with sha256');

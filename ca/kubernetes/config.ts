@@ -1,6 +1,5 @@
 import { array, boolean, literal, map, object, optional, record, string, type Decoder } from '../../core/decode.ts';
 import { IdentityError } from '../../core/errors.ts';
-import { BUNDLE_KEY, type BundleConfigMap } from '../../runtime/bootstrap.ts';
 import { filePath } from '../../runtime/config-file.ts';
 import { checkDnsName } from '../../spiffe/dns-name.ts';
 
@@ -29,6 +28,13 @@ export interface AdminLoginConfig {
 export interface LoginClusterConfig {
   /** By `namespace:name`. */
   readonly serviceAccounts: ReadonlyMap<string, AdminLoginConfig>;
+  readonly kubeconfigFile: string | undefined;
+}
+
+/** The ConfigMap that the CA keeps current with its bundle. */
+export interface BundleConfigMapConfig {
+  readonly namespace: string;
+  readonly name: string;
   readonly kubeconfigFile: string | undefined;
 }
 
@@ -77,13 +83,8 @@ export function adminLoginShape(baseDir: string): Decoder<{ readonly clusters: C
 }
 
 /** `kubernetes.bundleConfigMap` */
-export function bundleConfigMapShape(baseDir: string): Decoder<BundleConfigMap> {
-  const shape = object({
-    namespace: string(),
-    name: string(),
-    key: optional(string(), BUNDLE_KEY),
-    kubeconfig: optional(filePath(baseDir)),
-  });
+export function bundleConfigMapShape(baseDir: string): Decoder<BundleConfigMapConfig> {
+  const shape = object({ namespace: string(), name: string(), kubeconfig: optional(filePath(baseDir)) });
   return map(shape, ({ kubeconfig: kubeconfigFile, ...rest }) => ({ ...rest, kubeconfigFile }));
 }
 

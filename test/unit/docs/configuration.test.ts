@@ -84,7 +84,6 @@ const SCHEMAS: readonly Documented[] = [
     minimal: { trustDomain: 'example.org', dataDir: './data', listen: { grpc: '127.0.0.1:0', admin: 'unix:./a.sock' } },
     context: {
       'attestors.x509pop.maxIntermediates': at('attestors.x509pop.caFile', 'x'),
-      'kubernetes.bundleConfigMap.key': at('kubernetes.bundleConfigMap', { namespace: 'system', name: 'bundle' }),
       'federation.endpoint.refreshHint': at('federation.endpoint.profile', 'https_web'),
     },
   },
