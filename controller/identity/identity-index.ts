@@ -244,12 +244,11 @@ export class IdentityIndex {
   }
 
   putService(key: string, record: ServiceRecord): void {
-    if (this.#services.put(key, record)) this.#markDnsUsers(record.namespace);
+    this.#markUids(this.#services.put(key, record));
   }
 
   removeService(key: string): void {
-    const removed = this.#services.remove(key);
-    if (removed !== undefined) this.#markDnsUsers(removed.namespace);
+    this.#markUids(this.#services.remove(key));
   }
 
   putEndpoints(key: string, record: EndpointsRecord): void {
@@ -417,8 +416,7 @@ export class IdentityIndex {
     const { record } = pod;
     try {
       const services = this.#services.ofPod(record.uid, record.namespace);
-      const hasService = (name: string): boolean => this.#services.has(`${record.namespace}/${name}`);
-      const input = { pod: record, node, parentId, services, hasService };
+      const input = { pod: record, node, parentId, services };
       const entry = renderPodEntry(declaration.compiled, input, this.#settings);
       return { kind: 'entry', declaration, claim: { entry, declarer: declaration, pod: pod.key } };
     } catch (error) {
@@ -518,14 +516,6 @@ export class IdentityIndex {
       const pod = this.#pods.withUid(uid);
       if (pod?.outcomes.some(({ declaration }) => declaration.compiled.declaration.autoPopulateDnsNames))
         this.#dirtyPods.add(pod);
-    }
-  }
-
-  #markDnsUsers(namespace: string): void {
-    for (const pod of this.#pods.inNamespace(namespace)) {
-      const isUser = ({ declaration: { compiled } }: Outcome): boolean =>
-        compiled.declaration.kind === 'WorkloadIdentity' && compiled.dnsNames.length > 0;
-      if (pod.outcomes.some(isUser)) this.#dirtyPods.add(pod);
     }
   }
 }

@@ -6,7 +6,7 @@ import { templateData, type TemplateData } from '../template/pod-data.ts';
 import type { Template } from '../template/template.ts';
 import { renderClaims, type CompiledDeclaration } from './compiled-declaration.ts';
 import { checkSelector, entryKey, normalizeSelectors } from './entry-key.ts';
-import { checkOwnServiceName, dnsNamesOfService } from './service-names.ts';
+import { dnsNamesOfService } from './service-names.ts';
 import type { IdentitySettings } from './settings.ts';
 
 /** What an entry is rendered from. */
@@ -17,8 +17,6 @@ export interface RenderInput {
   readonly parentId: string;
   /** The Services that the pod is behind, sorted. */
   readonly services: readonly string[];
-  /** Whether the pod's namespace has a Service of this name. */
-  readonly hasService: (name: string) => boolean;
 }
 
 /** The ID of the agent on a node. @throws IdentityError */
@@ -106,19 +104,14 @@ interface DnsContext {
 }
 
 function renderDnsNames(compiled: CompiledDeclaration, data: TemplateData, { input, settings }: DnsContext): readonly string[] {
-  const { pod, services, hasService } = input;
-  const { clusterDomain } = settings;
+  const { pod, services } = input;
   const rendered = compiled.dnsNames.map((template, index) => {
-    const field = `spec.dnsNameTemplates[${index}]`;
     const name = template.render(data);
-    checkDnsName(name, field);
-    if (compiled.declaration.kind === 'WorkloadIdentity') {
-      checkOwnServiceName(name, { namespace: pod.namespace, podName: pod.name, clusterDomain, hasService }, field);
-    }
+    checkDnsName(name, `spec.dnsNameTemplates[${index}]`);
     return name;
   });
   const populated = compiled.declaration.autoPopulateDnsNames
-    ? services.flatMap((service) => dnsNamesOfService(service, pod.namespace, clusterDomain)).sort()
+    ? services.flatMap((service) => dnsNamesOfService(service, pod.namespace, settings.clusterDomain)).sort()
     : [];
   return [...new Set([...rendered, ...populated])];
 }
