@@ -1,8 +1,10 @@
+import { readFile } from 'node:fs/promises';
 import type { Agent, RequestOptions } from 'node:https';
 
 import type { Clock } from '../../core/clock.ts';
 import { IdentityError } from '../../core/errors.ts';
 import { remembered, type AccessMaterial, type ApiServerAccess } from './access.ts';
+import { plainKubeconfigAccess } from './plain-kubeconfig.ts';
 
 /** Which kubeconfig, and which of its contexts. */
 export interface KubeconfigChoice {
@@ -13,11 +15,13 @@ export interface KubeconfigChoice {
 
 /**
  * Access as a kubeconfig file says it: client certificates, tokens, token files, exec plugins, proxies. The library that
- * knows these is large, so it is loaded here and only when a file is named.
+ * knows all of these is large, so it is loaded here, and only for a file that needs it.
  *
  * @throws IdentityError `invalid_argument` when the file, the context or its cluster is unusable
  */
 export async function kubeconfigAccess({ file, context }: KubeconfigChoice, clock: Clock): Promise<ApiServerAccess> {
+  const plain = plainKubeconfigAccess(await parsedIfAny(file), { file, context, clock });
+  if (plain !== undefined) return plain;
   const { KubeConfig } = await import('@kubernetes/client-node');
   const config = new KubeConfig();
   try {
@@ -41,6 +45,15 @@ export async function kubeconfigAccess({ file, context }: KubeconfigChoice, cloc
     url: new URL(cluster.server),
     material: remembered(clock, async () => materialOf(await optionsFrom(config), proxied)),
   };
+}
+
+async function parsedIfAny(file: string): Promise<unknown> {
+  const { parse } = await import('../yaml.ts');
+  try {
+    return parse(await readFile(file, 'utf8'));
+  } catch {
+    return undefined;
+  }
 }
 
 function systemCode(cause: unknown): string {

@@ -130,6 +130,47 @@ describe.skipIf(kubernetesMissing() !== undefined)(
         rmSync(folder, { recursive: true });
       });
 
+      it('works with the credentials that a program gives, and keeps what it says to itself', async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'exec-'));
+        await createServiceAccount(server, namespace, 'exec');
+        const request = { metadata: { namespace, name: 'exec' }, spec: { expirationSeconds: 600 } };
+        const granted = await client.create(SERVICE_ACCOUNTS, request, { subresource: 'token' });
+        const { token } = (granted as unknown as { status: { token: string } }).status;
+        const api = 'client.authentication.k8s.io/v1';
+        const kubeconfig = (script: string): string => {
+          const exec = { apiVersion: api, command: 'sh', args: ['-c', script], interactiveMode: 'Never' };
+          const file = join(folder, randomUUID());
+          const ca = Buffer.from(server.caPem).toString('base64');
+          const cluster = { server: server.url, 'certificate-authority-data': ca };
+          const config = {
+            apiVersion: 'v1',
+            kind: 'Config',
+            'current-context': 'x',
+            contexts: [{ name: 'x', context: { cluster: 'x', user: 'x' } }],
+            clusters: [{ name: 'x', cluster }],
+            users: [{ name: 'x', user: { exec } }],
+          };
+          writeFileSync(file, JSON.stringify(config));
+          return file;
+        };
+        const answer = JSON.stringify({ apiVersion: api, kind: 'ExecCredential', status: { token } });
+        using program = await openKubeClient({ kubeconfigFile: kubeconfig(`echo '${answer}'`), clock, log });
+        const asked = { resourceAttributes: { verb: 'list', resource: 'pods' } };
+        const review = await program.create(SELF_SUBJECT_ACCESS_REVIEWS, { metadata: {}, spec: asked });
+        expect(review).toMatchObject({ status: { allowed: false } });
+        using broken = await openKubeClient({ kubeconfigFile: kubeconfig(`echo secret-${token}; exit 3`), clock, log });
+        const error: unknown = await broken.raw('/version').catch((caught: unknown) => caught);
+        expect(error).toMatchObject({ code: 'unauthenticated' });
+        expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('secret-');
+        rmSync(folder, { recursive: true });
+      });
+
+      it('says that a kubeconfig is unusable', async () => {
+        const opened = openKubeClient({ kubeconfigFile: '/nonexistent/kubeconfig', clock, log });
+        await expect(opened).rejects.toMatchObject({ code: 'invalid_argument' });
+        await expect(opened).rejects.toThrow('ENOENT');
+      });
+
       it('tells what is served', async () => {
         expect(await client.serves(PODS)).toBe(true);
         expect(await client.serves({ ...PODS, plural: 'sheep' })).toBe(false);
