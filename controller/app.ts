@@ -17,6 +17,7 @@ import { createSpiffeId } from '../spiffe/spiffe-id.ts';
 import { createAdmissionMetrics } from './admission/admission-metrics.ts';
 import { startAdmission } from './admission/admission-server.ts';
 import { CaBundleKeeper } from './admission/ca-bundle-keeper.ts';
+import { createReviewers } from './admission/reviewers.ts';
 import { BundlePublisher } from './bundles/bundle-publisher.ts';
 import type { ControllerConfig } from './config.ts';
 import { createPodLatencyHistogram, registerControllerMetrics } from './controller-metrics.ts';
@@ -28,7 +29,6 @@ import { createPodCertificateMetrics } from './pod-certificates/pod-certificate-
 import { PodCertificateSigner } from './pod-certificates/pod-certificate-signer.ts';
 import { signSvidOver } from './pod-certificates/sign-svid.ts';
 import { refText, type Problem } from './ports.ts';
-import { createReviewers } from './reviewers.ts';
 import { ApiServerSource } from './sources/api-server.ts';
 import { DirectorySource } from './sources/directory.ts';
 import type { ResourceSource } from './sources/object-kind.ts';
@@ -114,7 +114,7 @@ async function work(options: Assembly, signal: AbortSignal): Promise<void> {
   await using resources = new AsyncDisposableStack();
   try {
     const connected = await connect(options, resources, signal);
-    await serveAdmission(options, connected, { resources, signal });
+    await serveAdmission(options, connected, { resources });
     options.log.info(
       { pods: connected.parts.index.podCount, entries: connected.parts.index.entryCount },
       'controller knows its resources',
@@ -249,6 +249,18 @@ function publish(
     });
     works.push(signer.run(term));
   }
+  if (config.admission !== undefined && config.listen.webhook !== undefined) {
+    const { webhookConfiguration: name } = config.admission;
+    // One replica alone: two whose bundles differ for a while would undo each other's writes.
+    const keeper = new CaBundleKeeper({
+      client,
+      bundle: session.bundle,
+      name,
+      clock,
+      log: log.child({ component: 'admission' }),
+    });
+    works.push(keeper.run(term));
+  }
   return works;
 }
 
@@ -270,12 +282,20 @@ interface Scope {
 async function serveAdmission(
   options: Assembly,
   { parts, session, kube }: Connected,
-  { resources, signal }: Scope,
+  { resources }: Pick<Scope, 'resources'>,
 ): Promise<void> {
   const { config, clock, log, metrics } = options;
   const { webhook: address } = config.listen;
   if (config.admission === undefined || address === undefined || kube === undefined) return options.onWebhook(undefined);
-  const reviewers = createReviewers({ preview: parts.preview, settings: parts.settings });
+  const { settings, preview, index, federation } = parts;
+  const reviewers = createReviewers({
+    settings,
+    preview,
+    // It is served only when everything has been read.
+    synced: () => true,
+    holderOf: (entryKey) => index.desired(entryKey)?.declarer,
+    federationOf: (trustDomain) => federation.desired(trustDomain)?.precedence,
+  });
   const admissionLog = log.child({ component: 'admission' });
   const admission = resources.use(
     await startAdmission({
@@ -288,9 +308,6 @@ async function serveAdmission(
     }),
   );
   options.onWebhook(admission.port);
-  const name = config.admission.webhookConfiguration;
-  const keeper = new CaBundleKeeper({ client: kube.client, bundle: session.bundle, name, clock, log: admissionLog });
-  void keeper.run(signal);
 }
 
 function adminTarget({ ca, admission, trustDomain }: ControllerConfig): AdminTarget {
