@@ -15,7 +15,7 @@ describe.skipIf(noCluster !== undefined)(`the cluster${lacking}`, () => {
   beforeAll(async () => {
     cluster = await useCluster();
     image = await workloadImage();
-    namespace = await TestNamespace.create(cluster, 'cluster-itself');
+    namespace = await TestNamespace.fresh(cluster, 'cluster-itself');
   });
   afterAll(() => namespace?.[Symbol.asyncDispose]());
 
@@ -35,7 +35,7 @@ describe.skipIf(noCluster !== undefined)(`the cluster${lacking}`, () => {
       )
       .toBe(2);
     await namespace.ready('pod/caller');
-    const call = `fetch('http://web.cluster-itself.svc.cluster.local:8080').then((answer) => answer.text()).then(console.log)`;
+    const call = `fetch('http://web.${namespace.name}.svc.cluster.local:8080').then((answer) => answer.text()).then(console.log)`;
     expect([...names]).toContain((await namespace.exec('caller', ['/usr/bin/node', '-e', call])).trim());
     expect(await namespace.kubectl(['logs', 'deployment/web'])).toBe('listening\n');
   });
@@ -72,7 +72,7 @@ describe.skipIf(noCluster !== undefined)(`the cluster${lacking}`, () => {
     const pod = { name: 'proof', uid: await namespace.read('pod/proof', '.metadata.uid') };
     expect(claims).toMatchObject({
       aud: ['spire-server'],
-      'kubernetes.io': { namespace: 'cluster-itself', pod, node: { name: 'node-1' } },
+      'kubernetes.io': { namespace: namespace.name, pod, node: { name: 'node-1' } },
     });
   });
 

@@ -42,7 +42,8 @@ export class Cluster {
   /** Runs kubectl as the administrator. @returns its standard output. @throws Error with what it complained of */
   async kubectl(args: readonly string[], input = ''): Promise<string> {
     const { code, stdout, stderr } = await runToEnd('kubectl', ['--kubeconfig', this.state.kubeconfigFile, ...args], { input });
-    if (code !== 0) throw new Error(`kubectl ${args.join(' ')} ended with ${code}: ${stderr}`);
+    // A program that failed in a pod may have said why on its standard output.
+    if (code !== 0) throw new Error(`kubectl ${args.join(' ')} ended with ${code}: ${stderr}${stdout}`);
     return stdout;
   }
 

@@ -1,4 +1,6 @@
 // Pods and Deployments of the cluster tests, as JSON objects that `kubectl apply` takes.
+import { randomBytes } from 'node:crypto';
+
 import type { Cluster } from './cluster.ts';
 
 /** A pod of a test; what is left out is plain. */
@@ -72,6 +74,11 @@ export class TestNamespace implements AsyncDisposable {
     await cluster.applyYaml(JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } }));
     await cluster.kubectl(['wait', '-n', name, '--for=create', 'serviceaccount/default', '--timeout=30s']);
     return namespace;
+  }
+
+  /** The same, with a name that no earlier run on this cluster had. */
+  static fresh(cluster: Cluster, prefix: string, labels?: Readonly<Record<string, string>>): Promise<TestNamespace> {
+    return TestNamespace.create(cluster, `${prefix}-${randomBytes(3).toString('hex')}`, labels);
   }
 
   async apply(...objects: readonly object[]): Promise<void> {
