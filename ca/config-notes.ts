@@ -1,6 +1,7 @@
 import { access, constants } from 'node:fs/promises';
 
 import type { CaConfig } from './config.ts';
+import type { Clusters } from './kubernetes/config.ts';
 
 /** What a configuration says that will have no effect: nothing is wrong with it, but somebody may wait for it in vain. */
 export function notesOn({ listen, jwtIssuer, publicTls, federation, ttl }: CaConfig): readonly string[] {
@@ -19,6 +20,20 @@ export function notesOn({ listen, jwtIssuer, publicTls, federation, ttl }: CaCon
   return notes;
 }
 
+function kubeconfigsOf({
+  attestors,
+  adminLogin,
+  kubernetes,
+}: CaConfig): readonly (readonly [key: string, file: string | undefined])[] {
+  const ofClusters = (key: string, clusters: Clusters<{ readonly kubeconfigFile: string | undefined }> | undefined) =>
+    [...(clusters ?? [])].map(([name, { kubeconfigFile }]) => [`${key}.clusters.${name}.kubeconfig`, kubeconfigFile] as const);
+  return [
+    ...ofClusters('attestors.k8sPsat', attestors.k8sPsat?.clusters),
+    ...ofClusters('adminLogin', adminLogin?.clusters),
+    ['kubernetes.bundleConfigMap.kubeconfig', kubernetes?.bundleConfigMap?.kubeconfigFile],
+  ];
+}
+
 /** The files that a configuration names but that cannot be read, with the key that names each. */
 export async function unreadableFiles(config: CaConfig): Promise<readonly string[]> {
   const { store, upstream, attestors, publicTls, federation } = config;
@@ -30,6 +45,7 @@ export async function unreadableFiles(config: CaConfig): Promise<readonly string
     ...(attestors.x509pop?.caFiles ?? []).map((file) => ['attestors.x509pop.caFile', file] as const),
     ['publicTls.certFile', publicTls?.certFile],
     ['publicTls.keyFile', publicTls?.keyFile],
+    ...kubeconfigsOf(config),
     ...federation.webRootFiles.map((file) => ['federation.webRootFiles', file] as const),
   ];
   const faults = await Promise.all(

@@ -43,7 +43,7 @@ export async function* attestAgent(
       `error getting node attestor: could not find node attestor type "${type.slice(0, 64)}"`,
     );
   }
-  const node = yield* dialogue(attestor, payload, iterator);
+  const node = yield* loggingRefusals(options, type, dialogue(attestor, payload, iterator));
   const { svid, reattestable } = await admit(options, { node, type, csr });
   options.log.info({ agentId: node.agentId.toString(), attestationType: type }, 'agent attested');
   yield { step: { case: 'result', value: { svid: x509SvidToProto(svid), reattestable } } };
@@ -56,6 +56,21 @@ function endAfter(clock: Clock, call: Call<Peer>, timeoutMs: number): void {
   const late = new IdentityError('deadline_exceeded', `attestation was not completed within ${timeoutMs / 1000} s`);
   const timer = clock.setTimer(timeoutMs, () => call.fail(late));
   call.onEnd(() => timer.cancel());
+}
+
+/** An operator finds here why a node does not get in; the agent's own log may be out of reach. */
+async function* loggingRefusals(
+  { log }: AttestOptions,
+  attestationType: string,
+  attestation: AsyncGenerator<Response, AttestedNode>,
+): AsyncGenerator<Response, AttestedNode> {
+  try {
+    return yield* attestation;
+  } catch (error) {
+    if (error instanceof IdentityError)
+      log.info({ attestationType, code: error.code, reason: error.message }, 'attestation refused');
+    throw error;
+  }
 }
 
 async function* dialogue(

@@ -11,15 +11,18 @@ import { Admin, Role } from '../../proto/gen/countersign/admin/v1/admin_pb.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Entry } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
 import { LocalAuthority } from '../../proto/gen/spire/api/server/localauthority/v1/localauthority_pb.ts';
+import { connectGrpc, type GrpcConnection } from '../../runtime/grpc-client.ts';
 import { openAdminSession, type AdminSession, type LoginTarget } from '../../runtime/admin-session.ts';
 import { createLogger } from '../../runtime/log.ts';
 import { encodePem } from '../../spiffe/certificate.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { verifyX509Svid } from '../../spiffe/x509-svid.ts';
+import { CaProcess } from '../support/ca-process.ts';
 import { clusterMissing, ClusterOfPods, SYSTEM } from '../support/cluster-of-pods.ts';
 import { callRpc, REMOTE_RPCS } from '../support/every-rpc.ts';
 import { Forwarder } from '../support/forwarder.ts';
 import { deletePod } from '../support/kubernetes/stand-in-node.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { failureOf } from '../support/rpc-failure.ts';
 import { RunningCa } from '../support/running-ca.ts';
 import { attestBy } from '../support/test-agent.ts';
@@ -226,6 +229,58 @@ describe.skipIf(clusterMissing !== undefined)('admin login (needs go, or KUBEBUI
         const { svid } = await sign({ publicKey: createTestKey(kind).spki });
         expect(svid?.certChain.length).toBeGreaterThan(0);
       }
+    });
+  });
+
+  describe('what a login gave', () => {
+    /** A login with a key of its own, as any client makes it. */
+    const logInTo = async (port: number) => {
+      const { token } = await cluster.pod({ serviceAccount: 'controller', audience: AUDIENCE });
+      const key = createTestKey();
+      const connect = (pem?: { certificatePem: string; privateKeyPem: string }): GrpcConnection => {
+        const target = { kind: 'tcp', host: '127.0.0.1', port } as const;
+        return connectGrpc({ target, clock: systemClock, tls: { verifyServer: () => {}, identity: () => pem } });
+      };
+      using anonymous = connect();
+      const { svid } = await anonymous.client(Admin).login({ token, csr: createTestCsr({ key, uris: [] }) });
+      const certificatePem = (svid?.certChain ?? []).map((der) => encodePem('CERTIFICATE', der)).join('');
+      const privateKeyPem = key.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+      return { certificatePem, privateKeyPem, connect };
+    };
+
+    test('ends with its SVID, on streams too', async () => {
+      const clock = new ManualClock(systemClock.nowMs());
+      await using timed = await RunningCa.start({ clock, yaml: yamlWith('{ role: controller }') });
+      const { connect, ...pem } = await logInTo(timed.ca.grpcPort);
+      using connection = connect(pem);
+      const bundles = connection.client(Admin).watchBundle({})[Symbol.asyncIterator]();
+      expect((await bundles.next()).value).toMatchObject({ trustDomain: 'example.org' });
+      let ended = '';
+      const next = failureOf(bundles.next()).then(({ code }) => (ended = code));
+      // In small steps with a call in each, so that the connection's own liveness checks see it alive.
+      let calls = 'ok';
+      for (let step = 0; step < 200 && calls === 'ok'; step += 1) {
+        expect(ended).toBe('');
+        clock.advance(5_000);
+        calls = (await failureOf(connection.client(Entry).countEntries({}))).code;
+      }
+      expect(await next).toBe('unavailable');
+      expect(calls).toBe('unauthenticated');
+    });
+
+    test('ends when the login is not configured any more', async () => {
+      const home = mkdtempSync(join(folder, 'ca-'));
+      const first = await CaProcess.start({ folder: home, yaml: yamlWith('{ role: controller }') });
+      const { connect, ...pem } = await logInTo(first.grpcPort);
+      using before = connect(pem);
+      expect(await failureOf(before.client(Entry).countEntries({}))).toMatchObject({ code: 'ok' });
+      expect(first.log).not.toContain('eyJ');
+      await first.stop();
+      await using second = await CaProcess.start({ folder: home });
+      const target = { kind: 'tcp', host: '127.0.0.1', port: second.grpcPort } as const;
+      const tls = { verifyServer: () => {}, identity: () => pem };
+      using after = connectGrpc({ target, clock: systemClock, tls });
+      expect(await failureOf(after.client(Entry).countEntries({}))).toMatchObject({ code: 'permission_denied' });
     });
   });
 
