@@ -268,7 +268,8 @@ export class EntryReconciler {
       return this.#fail(key, new IdentityError('already_exists', message));
     }
     this.#failures.clear(key);
-    this.#actual.set(key, actual);
+    // The key that is there already is kept, not a second text like it.
+    this.#actual.set(key, { ...actual, key });
     if (result.kind === 'exists') return this.enqueue([key]);
     this.counts.created += 1;
     const pod = this.#options.desired.desired(key)?.pod ?? '';
@@ -330,7 +331,10 @@ export class EntryReconciler {
 
   #know(entry: ActualEntry): void {
     if (this.#actual.has(entry.key)) this.#surplus.add(entry.id);
-    else this.#actual.set(entry.key, entry);
+    else {
+      const key = this.#options.desired.desired(entry.key)?.entry.key ?? entry.key;
+      this.#actual.set(key, { ...entry, key });
+    }
   }
 
   #forget(): void {

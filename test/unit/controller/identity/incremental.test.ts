@@ -1,5 +1,5 @@
 // After any events, in any order, the index has what a computation from scratch over the same objects gives.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { compileDeclaration } from '../../../../controller/identity/compiled-declaration.ts';
 import { precedenceOf } from '../../../../controller/identity/declaration-store.ts';
@@ -9,7 +9,7 @@ import { comparePrecedence } from '../../../../controller/identity/precedence.ts
 import { renderParentId, renderPodEntry } from '../../../../controller/identity/render-entry.ts';
 import type { DesiredEntry, EndpointsRecord, NodeRecord, PodRecord } from '../../../../controller/ports.ts';
 import type { IdentityDeclaration } from '../../../../crds/identity-declaration.ts';
-import { matches } from '../../../../crds/label-selector.ts';
+import { matches } from '../../../../policy/schema/label-selector.ts';
 import { clusterIdentity, teamIdentity, testNode, testPod, testSettings } from '../../../support/identity-world.ts';
 
 const settings = testSettings();
