@@ -213,6 +213,25 @@ describe.skipIf(kubernetesMissing() !== undefined).each([KUBERNETES.current, KUB
         .toEqual(new Set(['Issued/Issued']));
     });
 
+    test.skipIf(version !== KUBERNETES.current)(
+      'outages of the CA and of the API server delay a certificate and do not deny it',
+      async () => {
+        const [during, after] = [await newPod(), await newPod()];
+        for (const pod of [during, after]) await rig.register(pod, `/outage/${pod.metadata.name}`);
+        await rig.ca.stop();
+        const request = await rig.ask(during);
+        await expect
+          .poll(() => rig.events.find(({ regarding }) => regarding.uid === during.metadata.uid))
+          .toMatchObject({ reason: 'SigningFailed', type: 'Warning' });
+        expect(await rig.outcome(request)).toBeUndefined();
+        await rig.restartCa();
+        await expect.poll(() => rig.outcome(request), { timeout: 60_000 }).toBe('Issued/Issued');
+        await rig.server.restart();
+        const later = await rig.ask(after);
+        await expect.poll(() => rig.outcome(later), { timeout: 60_000 }).toBe('Issued/Issued');
+      },
+    );
+
     test('with the policy of the manifests, nobody but the kubelet of the node may ask', async () => {
       const pod = await newPod();
       await rig.register(pod, `/policy/${pod.metadata.name}`);

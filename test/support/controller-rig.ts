@@ -81,7 +81,7 @@ function settingsOf({ socket, kubeconfigFile, resourcesDir, yaml = '' }: Control
   const text = `
 trustDomain: example.org
 ca: { socket: "unix:${socket}" }
-listen: { http: "127.0.0.1:0" }
+${yaml.includes('listen:') ? '' : 'listen: { http: "127.0.0.1:0" }'}
 ${kubeconfigFile === undefined ? '' : `kubernetes: { kubeconfig: ${kubeconfigFile} }`}
 ${yaml.includes('leaderElection:') ? '' : 'leaderElection: { namespace: default }'}
 ${yaml}`;

@@ -1,5 +1,8 @@
 // Kubelets that ask for pod certificates, the controller's signer, and a real CA: all that a podCertificate volume needs but the mount.
 import { constants, sign } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { createPodCertificateMetrics } from '../../controller/pod-certificates/pod-certificate-metrics.ts';
 import { PodCertificateSigner } from '../../controller/pod-certificates/pod-certificate-signer.ts';
@@ -66,7 +69,7 @@ export interface RequestStatusSeen {
 /** An API server, a CA and the signer between them. Entries are registered at the CA by the test, as the controller would. */
 export class PodCertificateRig implements AsyncDisposable {
   readonly server: TestApiServer;
-  readonly ca: CaProcess;
+  ca: CaProcess;
   /** A member of `system:masters`. */
   readonly admin: KubeClient;
   readonly type: ResourceType;
@@ -100,7 +103,8 @@ export class PodCertificateRig implements AsyncDisposable {
 
   /** Starts everything; `rbac` is YAML that gives the user `controller` what the signer needs. */
   static async start({ version, rbac }: { readonly version: string; readonly rbac: string }): Promise<PodCertificateRig> {
-    const [server, ca] = await Promise.all([TestApiServer.start({ version }), CaProcess.start()]);
+    const folder = mkdtempSync(join(tmpdir(), 'ca-'));
+    const [server, ca] = await Promise.all([TestApiServer.start({ version }), CaProcess.start({ folder })]);
     const admin = await clientOf(server.kubeconfigFile);
     await server.applyYaml(rbac);
     const node = await server.api.expect('POST', '/api/v1/nodes', { metadata: { name: 'n1' } });
@@ -225,7 +229,14 @@ export class PodCertificateRig implements AsyncDisposable {
     return { pkixPublicKey: base64(key.spki), proofOfPossession: base64(proof) };
   }
 
-  /** The status of a request as it is now, read as its kubelet. */
+  /** Starts the CA again, on its data of before. */
+  async restartCa(): Promise<void> {
+    const { folder } = this.ca;
+    await this.ca.stop();
+    this.ca = await CaProcess.start({ folder });
+  }
+
+  /** The status of a request as it is now. */
   async status(request: KubeObject): Promise<RequestStatusSeen> {
     const { namespace = '', name = '' } = request.metadata;
     const { status } = await this.admin.get<KubeObject & { readonly status?: RequestStatusSeen }>(this.type, { namespace, name });
@@ -244,6 +255,7 @@ export class PodCertificateRig implements AsyncDisposable {
     for (const client of [this.admin, this.#kubelet, this.#signerClient]) client[Symbol.dispose]();
     this.#connection[Symbol.dispose]();
     await Promise.all([this.server[Symbol.asyncDispose](), this.ca[Symbol.asyncDispose]()]);
+    rmSync(this.ca.folder, { recursive: true, force: true });
   }
 }
 
