@@ -4,6 +4,7 @@ import { BUNDLE_COMMANDS } from './commands/bundle.ts';
 import { CHECK_COMMANDS } from './commands/check.ts';
 import { ENTRY_COMMANDS } from './commands/entry.ts';
 import { FEDERATION_COMMANDS } from './commands/federation.ts';
+import { MIGRATE_COMMANDS } from './commands/migrate.ts';
 import { NODE_COMMANDS } from './commands/node.ts';
 import { PROCESS_COMMANDS } from './commands/process.ts';
 import { SVID_COMMANDS } from './commands/svid.ts';
@@ -20,6 +21,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   ...AUTHORITY_COMMANDS,
   ...SVID_COMMANDS,
   ...WORKLOAD_COMMANDS,
+  ...MIGRATE_COMMANDS,
   {
     path: ['completion'],
     summary: 'Print a completion script for a shell',

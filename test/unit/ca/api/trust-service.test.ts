@@ -23,7 +23,8 @@ describe('countersign.admin.v1.Trust', () => {
     expect(appended).toMatchObject({ kind: 'x509', tainted: false });
     expect(Buffer.from(appended?.publicBytes ?? []).equals(foreign.root.der)).toBe(true);
     const own = authorities.find((each) => !each.appended);
-    expect(await failureOf(trust.removeAppendedAuthorities({ authorities: [own ?? {}, appended ?? {}] }))).toMatchObject({
+    const both = [own, appended].map((each) => ({ kind: each?.kind ?? '', id: each?.id ?? '' }));
+    expect(await failureOf(trust.removeAppendedAuthorities({ authorities: both }))).toMatchObject({
       code: 'failed_precondition',
     });
     await trust.removeAppendedAuthorities({ authorities: [{ kind: 'x509', id: appended?.id ?? '' }] });
