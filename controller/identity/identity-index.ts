@@ -266,6 +266,9 @@ export class IdentityIndex {
    */
   putDeclaration(declaration: IdentityDeclaration): void {
     if (!isOurClass(declaration.className, this.#settings)) return this.removeDeclaration(declarationKey(refOf(declaration)));
+    const present = this.#declarations.get(declarationKey(refOf(declaration)));
+    // Each of our own status writes comes back as an event: to render all pods anew for it would write the next one.
+    if (present !== undefined && isSameSpec(present.compiled.declaration.meta, declaration.meta)) return;
     checkDeclaration(declaration, this.#settings);
     const state = createDeclarationState(compileDeclaration(declaration));
     for (const namespace of this.#namespaces.values()) {
@@ -549,5 +552,16 @@ function samePod(one: PodRecord, other: PodRecord): boolean {
     one.object.trim === other.object.trim &&
     JSON.stringify([one.labels, one.object.metadata, one.object.spec]) ===
       JSON.stringify([other.labels, other.object.metadata, other.object.spec])
+  );
+}
+
+/** Whether two states of an object have one specification: an API server counts the changes of it. */
+function isSameSpec(one: IdentityDeclaration['meta'], other: IdentityDeclaration['meta']): boolean {
+  return (
+    one.uid !== '' &&
+    one.uid === other.uid &&
+    one.generation > 0 &&
+    one.generation === other.generation &&
+    one.deleting === other.deleting
   );
 }

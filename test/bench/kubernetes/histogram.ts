@@ -17,7 +17,8 @@ export function formatHistogram(timesMs: readonly number[]): string {
   const lines = counts.flatMap((count, at) => {
     if (count === 0) return [];
     const bar = '█'.repeat(Math.max(1, Math.round((count / most) * BAR_CHARS)));
-    return [`  ${`≤ ${BOUNDS[at]} ms`.padStart(13)} ${bar} ${count}`];
+    const range = at === BOUNDS.length - 1 ? 'more' : `≤ ${BOUNDS[at]} ms`;
+    return [`  ${range.padStart(13)} ${bar} ${count}`];
   });
   return lines.join('\n');
 }

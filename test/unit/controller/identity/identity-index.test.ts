@@ -342,3 +342,14 @@ test('static entries mask and are masked like any other', () => {
   index.removeStatic('StaticIdentity//old');
   expect(entries().map((each) => each?.hint)).toEqual(['young']);
 });
+
+test('a declaration is not looked at again because its status was written', () => {
+  put({ name: 'web' });
+  const declaration = clusterIdentity({ name: 'a', spec: { spiffeIDTemplate: ID } });
+  const looksAgainAt = (generation: number): boolean => {
+    index.takeChangedDeclarers();
+    index.putDeclaration({ ...declaration, meta: { ...declaration.meta, generation } });
+    return index.takeChangedDeclarers().size > 0;
+  };
+  expect([1, 1, 2, 2, 0, 0].map(looksAgainAt)).toEqual([true, false, true, false, true, true]);
+});
