@@ -47,8 +47,9 @@ describe('the CA', () => {
     await using held = new HeldSocket(first.socket);
     // In the middle of the first batches.
     held.holdAfter(60_000);
-    await using _rig = await ControllerRig.start({ socket: held.path, resourcesDir: resources });
+    await using rig = await ControllerRig.start({ socket: held.path, resourcesDir: resources });
     await expect.poll(() => held.isHolding, { timeout: 20_000 }).toBe(true);
+    expect(await rig.isReady()).toBe(true);
     await first.stop('SIGKILL');
     held.release();
     await using second = await CaProcess.start({ folder });
@@ -62,7 +63,8 @@ describe('the CA', () => {
     const folder = mkdtempSync(join(tmpdir(), 'controller-faults-'));
     writeFileSync(join(folder, 'all.yaml'), IDENTITY + podsYaml(3));
     await using ca = await RunningCa.start();
-    await using _rig = await ControllerRig.start({ socket: ca.socket, resourcesDir: folder, yaml: 'driftCheck: 200ms' });
+    await using rig = await ControllerRig.start({ socket: ca.socket, resourcesDir: folder, yaml: 'driftCheck: 200ms' });
+    await expect.poll(() => rig.isReady()).toBe(true);
     await expect.poll(() => pathsAt(ca.socket)).toHaveLength(3);
     const { Entry } = await import('../../proto/gen/spire/api/server/entry/v1/entry_pb.ts');
     const client = ca.local(Entry);

@@ -1,0 +1,141 @@
+// The controller with a folder of files instead of an API server.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Entry } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import { ControllerRig, entriesAt, pathsAt } from '../support/controller-rig.ts';
+import { countersign } from '../support/command.ts';
+import { RunningCa } from '../support/running-ca.ts';
+
+const POD = `
+apiVersion: v1
+kind: Node
+metadata: { name: n1, uid: node-1 }
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: web-0, namespace: shop, uid: pod-1, labels: { app: web } }
+spec: { nodeName: n1, serviceAccountName: web }
+`;
+const IDENTITY = `
+apiVersion: countersign.dev/v1alpha1
+kind: ClusterWorkloadIdentity
+metadata: { name: web }
+spec: { spiffeIDTemplate: "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}" }
+`;
+
+let ca: RunningCa;
+let folder: string;
+
+beforeEach(async () => {
+  ca = await RunningCa.start();
+  folder = mkdtempSync(join(tmpdir(), 'resources-'));
+});
+
+afterEach(async () => {
+  await ca[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const write = (name: string, text: string): void => writeFileSync(join(folder, name), text);
+
+test('files come, change and go', async () => {
+  write('pod.yaml', POD);
+  write('identity.yaml', IDENTITY);
+  await using rig = await ControllerRig.start({ socket: ca.socket, resourcesDir: folder });
+  await expect.poll(() => pathsAt(ca.socket)).toEqual(['/ns/shop/sa/web']);
+  await expect.poll(() => rig.lines).toContain('ClusterWorkloadIdentity web: ready (InForce): 1 entry in force');
+  write('identity.yaml', IDENTITY.replace('/sa/', '/account/'));
+  await expect.poll(() => pathsAt(ca.socket)).toEqual(['/ns/shop/account/web']);
+  rmSync(join(folder, 'identity.yaml'));
+  await expect.poll(() => pathsAt(ca.socket)).toEqual([]);
+});
+
+test('a file that is broken leaves what it held before in force, and is complained of', async () => {
+  write('pod.yaml', POD);
+  write('identity.yaml', IDENTITY);
+  await using rig = await ControllerRig.start({ socket: ca.socket, resourcesDir: folder });
+  await expect.poll(() => pathsAt(ca.socket)).toEqual(['/ns/shop/sa/web']);
+  const before = await entriesAt(ca.socket);
+  write('identity.yaml', 'apiVersion: [');
+  await expect.poll(() => rig.lines).toContainEqual(expect.stringMatching(/^identity.yaml: no valid YAML.*stays in force$/s));
+  write('identity.yaml', IDENTITY.replace('{{ .TrustDomain }}', '{{ .Nothing'));
+  await expect
+    .poll(() => rig.lines)
+    .toContainEqual(
+      expect.stringMatching(/^ClusterWorkloadIdentity web: not ready \(Invalid\): spec.spiffeIDTemplate: .*stays in force$/),
+    );
+  write('identity.yaml', IDENTITY.replace('spec:', 'spec: { nonsense: 1 }\n#'));
+  await expect.poll(() => rig.lines).toContainEqual(expect.stringContaining('spec.nonsense: unknown key'));
+  write('more.yaml', 'apiVersion: v1\nkind: Secret\nmetadata: { name: x }');
+  await expect.poll(() => rig.lines).toContainEqual(expect.stringContaining('more.yaml: Secret of v1 is not used here'));
+  expect(await entriesAt(ca.socket)).toEqual(before);
+});
+
+test('Services, and a pod that is not allowed what is declared for it', async () => {
+  write('pod.yaml', POD);
+  write(
+    'services.yaml',
+    `
+apiVersion: v1
+kind: List
+items:
+  - { apiVersion: v1, kind: Service, metadata: { name: web, namespace: shop } }
+  - apiVersion: discovery.k8s.io/v1
+    kind: EndpointSlice
+    metadata: { name: web-1, namespace: shop, labels: { kubernetes.io/service-name: web } }
+    addressType: IPv4
+    endpoints: [{ addresses: [10.0.0.1], targetRef: { kind: Pod, name: web-0, namespace: shop, uid: pod-1 } }]
+`,
+  );
+  write(
+    'identity.yaml',
+    `
+apiVersion: countersign.dev/v1alpha1
+kind: WorkloadIdentity
+metadata: { name: web, namespace: shop }
+spec: { pathTemplate: web, autoPopulateDNSNames: true }
+---
+${IDENTITY.replace('spiffe://{{ .TrustDomain }}', 'spiffe://other.test').replace('name: web', 'name: outside')}`,
+  );
+  await using rig = await ControllerRig.start({ socket: ca.socket, resourcesDir: folder });
+  await expect.poll(() => pathsAt(ca.socket)).toEqual(['/ns/shop/web']);
+  expect((await entriesAt(ca.socket))[0]?.dnsNames).toEqual(['web', 'web.shop', 'web.shop.svc', 'web.shop.svc.cluster.local']);
+  await expect
+    .poll(() => rig.lines)
+    .toContainEqual(expect.stringMatching(/^Pod shop\/web-0: RenderFailed: .*outside the trust domain example.org/));
+});
+
+test('a plan says what a run would do, by its exit code as well, and does nothing', async () => {
+  write('pod.yaml', POD);
+  write('identity.yaml', IDENTITY);
+  const client = ca.local(Entry);
+  const id = (path: string) => ({ trustDomain: 'example.org', path });
+  await client.batchCreateEntry({
+    entries: [{ id: 'main.old', parentId: id('/p'), spiffeId: id('/old'), selectors: [{ type: 'unix', value: 'uid:0' }] }],
+  });
+  const before = await entriesAt(ca.socket);
+  const config = join(folder, 'controller.yaml');
+  writeFileSync(config, `trustDomain: example.org\nca: { socket: "unix:${ca.socket}" }\n`);
+  const resources = mkdtempSync(join(tmpdir(), 'planned-'));
+  writeFileSync(join(resources, 'all.yaml'), `${POD}---${IDENTITY}`);
+  const words = ['controller', 'run', '--config', config, '--resources', resources];
+  const text = await countersign([...words, '--plan']);
+  expect(text.code).toBe(2);
+  expect(text.stdout).toContain('+ spiffe://example.org/ns/shop/sa/web');
+  expect(text.stdout).toContain('- spiffe://example.org/old');
+  expect(text.stdout).toContain('1 to create, 0 to change, 1 to delete');
+  const json = await countersign([...words, '--plan', '--output', 'json']);
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    hasChanges: true,
+    create: [{ spiffeId: 'spiffe://example.org/ns/shop/sa/web', declaredBy: 'ClusterWorkloadIdentity web', pod: 'shop/web-0' }],
+    delete: [{ id: 'main.old' }],
+  });
+  expect(await entriesAt(ca.socket)).toEqual(before);
+  await using rig = await ControllerRig.start({ socket: ca.socket, resourcesDir: resources });
+  await expect.poll(() => rig.isReady()).toBe(true);
+  await expect.poll(() => pathsAt(ca.socket)).toEqual(['/ns/shop/sa/web']);
+  expect((await countersign([...words, '--plan'])).code).toBe(0);
+  rmSync(resources, { recursive: true, force: true });
+});
