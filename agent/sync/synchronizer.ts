@@ -96,9 +96,13 @@ export class Synchronizer {
 
   async #afterFailure(error: unknown, signal: AbortSignal): Promise<void> {
     const failure = toIdentityError(error);
-    if (this.#status.failure?.message !== failure.message)
-      this.#options.log.warn({ err: failure }, 'not synchronised; trying again');
+    const { log } = this.#options;
+    // The CA ends a stream whose agent has renewed its SVID meanwhile: nothing is wrong with that.
+    const wasConnected = this.#status.isConnected;
+    if (failure.code === 'aborted') log.info({ reason: failure.message }, 'watching again');
+    else if (this.#status.failure?.message !== failure.message) log.warn({ err: failure }, 'not synchronised; trying again');
     this.#status = { ...this.#status, isConnected: false, failure };
+    if (failure.code === 'aborted' && wasConnected) return;
     if (await this.#options.recover(error, signal)) return;
     await sleep(this.#options.clock, this.#backoff.nextMs(), signal);
   }

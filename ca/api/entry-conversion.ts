@@ -125,7 +125,8 @@ function readExpiry(seconds: bigint): number {
 
 function readDnsNames(names: readonly string[]): readonly string[] {
   names.forEach((name, index) => checkDnsName(name, `dns_names[${index}]`));
-  return [...names];
+  // A certificate names each once; the first stays where it is.
+  return [...new Set(names)];
 }
 
 function readHint(hint: string): string {

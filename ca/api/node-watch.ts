@@ -93,7 +93,8 @@ class Stream<P> {
     try {
       await this.#options.assertStillAuthorized(this.#call);
     } catch (error) {
-      throw isIdentityError(error, 'permission_denied') && this.#hasNewerSvid() ? comeBack(error) : error;
+      const mayBeOutdated = isIdentityError(error, 'permission_denied') || isIdentityError(error, 'unavailable');
+      throw mayBeOutdated && this.#hasNewerSvid() ? comeBack(error) : error;
     }
   }
 

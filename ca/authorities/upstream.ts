@@ -1,10 +1,12 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { IdentityError } from '../../core/errors.ts';
 import { parsePemCertificates, type Certificate } from '../../spiffe/certificate.ts';
 import { findCertificationPath } from '../../spiffe/certification-path.ts';
 import type { SigningKey } from '../keys/key-store.ts';
 import { algorithmOf, softwareKey } from '../keys/software-key.ts';
+
+const OTHERS = 0o007;
 
 /** PEM files of the authority above: this CA's X.509 authorities are intermediates of it. */
 export interface UpstreamFiles {
@@ -85,15 +87,24 @@ async function readCertificates(file: string): Promise<readonly Certificate[]> {
 }
 
 async function readPrivateKey(file: string): Promise<KeyObject> {
-  const pem = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw unusable(file, reasonOf(cause), cause);
-  });
+  const pem = await readOwnFile(file);
   try {
     return createPrivateKey(pem);
   } catch {
     // The cause is left out: it may quote the file, which holds the key.
     throw unusable(file, 'it is no unencrypted private key in PEM');
   }
+}
+
+async function readOwnFile(file: string): Promise<string> {
+  await using handle = await open(file).catch((cause: unknown) => {
+    throw unusable(file, reasonOf(cause), cause);
+  });
+  const { mode } = await handle.stat();
+  // Whoever reads this key can be any identity of the trust domain. A group is let pass: mounted secrets have one.
+  if ((mode & OTHERS) !== 0)
+    throw unusable(file, `every user may read it; take that away: chmod o= ${file} (of a mounted secret: defaultMode: 0440)`);
+  return await handle.readFile('utf8');
 }
 
 function isSame(a: Uint8Array, b: Uint8Array): boolean {

@@ -98,6 +98,7 @@ export class StandInCa implements AsyncDisposable {
   /** The entries that polls asked for by ID. */
   readonly requestedEntries: string[] = [];
   #bundles: readonly Bundle[];
+  readonly #watchEnds = new Set<(error: IdentityError) => void>();
   readonly #entries = new Map<string, WireEntry>();
   readonly #revision = new Current(1n);
   readonly #changes: Change[] = [];
@@ -350,6 +351,12 @@ export class StandInCa implements AsyncDisposable {
     const { feedId, resumeRevision } = message.value;
     this.subscriptions.push({ feedId, revision: resumeRevision });
     const ended = new AbortController();
+    let failure: IdentityError | undefined;
+    const end = (error: IdentityError): void => {
+      failure = error;
+      ended.abort();
+    };
+    this.#watchEnds.add(end);
     void this.#readAnswers(iterator).finally(() => ended.abort());
     let revision = feedId === this.feedId ? resumeRevision : 0n;
     for await (const head of this.#revision.changes(ended.signal)) {
@@ -359,6 +366,13 @@ export class StandInCa implements AsyncDisposable {
       yield { revision: head, feedId: this.feedId, snapshot: isSnapshot, complete: true, resources };
       revision = head;
     }
+    this.#watchEnds.delete(end);
+    if (failure !== undefined) throw failure;
+  }
+
+  /** Ends every watch with an error. */
+  endWatches(error: IdentityError): void {
+    for (const end of this.#watchEnds) end(error);
   }
 
   async #readAnswers(iterator: AsyncIterator<WatchRequest>): Promise<void> {

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 
+import { IdentityError } from '../../../../core/errors.ts';
 import type { X509SVIDResponse } from '../../../../proto/gen/spiffe/workload/workload_pb.ts';
 import { AgentRig, codeOf } from '../../../support/agent-rig.ts';
 import { ownUid } from '../../../support/stand-in-ca.ts';
@@ -33,6 +34,15 @@ describe('watching', () => {
     expect(rig.ca.subscriptions.at(-1)).toEqual({ feedId: 'feed-1', revision: known });
     // What was there before was not signed again.
     expect(rig.ca.signed).toEqual(['web', 'b']);
+  });
+
+  test('watches again at once when the CA ends the stream because the agent has a newer SVID', async () => {
+    rig = await (await AgentRig.start()).ready();
+    await rig.until(() => rig.ca.acknowledged.length === 1);
+    rig.ca.endWatches(new IdentityError('aborted', 'the agent has a newer SVID; watch again with that'));
+    // The clock stands still: nothing was waited for.
+    await rig.until(() => rig.ca.subscriptions.length === 2);
+    expect(rig.ca.subscriptions.at(-1)).toEqual({ feedId: 'feed-1', revision: rig.ca.acknowledged[0] });
   });
 
   test('takes a snapshot from a CA with another history: what it does not name is gone', async () => {

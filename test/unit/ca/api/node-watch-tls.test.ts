@@ -70,7 +70,7 @@ test('an agent that renewed its SVID comes back with the new one, without a deni
   const connection = ca.remote({ chain: svid?.certChain ?? [], key });
   const after = watch({ ...agent, connection });
   expect(await after.next()).toMatchObject({ snapshot: true, complete: true });
-  expect(await failureOf(before.next())).toMatchObject({ code: 'unavailable', reason: undefined });
+  expect(await failureOf(before.next())).toMatchObject({ code: 'aborted', reason: undefined });
   const late = watch(agent);
   expect(await failureOf(late.next())).toMatchObject({ code: 'permission_denied', reason: Reason.AGENT_NOT_ACTIVE });
   for (const { stop } of [before, after, late]) stop.abort();
@@ -85,7 +85,7 @@ test('nor is it denied when the SVID of its stream runs out before the new one w
   // Late in its life, so that the new one lives longer.
   await expect.poll(() => Date.now()).toBeGreaterThan(expiresAtMs - 1500);
   await agent.connection.client(Agent).renewAgent({ params: { csr: createTestCsr({ key: createTestKey(), uris: [] }) } });
-  expect(await failureOf(untilEnd(next))).toMatchObject({ code: 'unavailable', reason: undefined });
+  expect(await failureOf(untilEnd(next))).toMatchObject({ code: 'aborted', reason: undefined });
   expect(Math.abs(Date.now() - expiresAtMs)).toBeLessThan(1000);
   stop.abort();
 });

@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Authorities } from '../../../../ca/authorities/authorities.ts';
@@ -28,8 +28,14 @@ afterEach(() => replica.delete());
 const years = { notAfterMs: NOW_MS + YEAR_MS };
 const createCa = (root: CertificateOptions = {}): TestCa => TestCa.create({ nowMs: NOW_MS, root: { ...years, ...root } });
 
+interface FileOptions {
+  readonly roots?: readonly Issued[];
+  readonly key?: string;
+  readonly keyMode?: number;
+}
+
 /** Writes the files of an upstream authority; `chain` begins with the one that signs. */
-function filesOf(chain: readonly Issued[], options: { readonly roots?: readonly Issued[]; readonly key?: string } = {}) {
+function filesOf(chain: readonly Issued[], options: FileOptions = {}) {
   const pem = (certificates: readonly Issued[]): string => certificates.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
   const [certFile, keyFile, bundleFile] = ['cert.pem', 'key.pem', 'bundle.pem'].map((name) => join(replica.dir, name)) as [
     string,
@@ -37,7 +43,9 @@ function filesOf(chain: readonly Issued[], options: { readonly roots?: readonly 
     string,
   ]; // Sound: three names make three paths.
   writeFileSync(certFile, pem(chain));
-  writeFileSync(keyFile, options.key ?? chain[0]?.key.privateKey.export({ type: 'pkcs8', format: 'pem' }) ?? '');
+  const key = options.key ?? chain[0]?.key.privateKey.export({ type: 'pkcs8', format: 'pem' }) ?? '';
+  writeFileSync(keyFile, key, { mode: options.keyMode ?? 0o600 });
+  chmodSync(keyFile, options.keyMode ?? 0o600);
   if (options.roots === undefined) return { certFile, keyFile };
   writeFileSync(bundleFile, pem(options.roots));
   return { certFile, keyFile, bundleFile };
@@ -179,6 +187,7 @@ describe('files that cannot be used are refused, and the text says why', () => {
       () => filesOf([TestCa.create({ nowMs: NOW_MS, key: createTestKey('Ed25519'), root: years }).root]),
     ],
     ['there is no key', /ENOENT/, () => ({ ...filesOf([createCa().root]), keyFile: join(replica.dir, 'absent') })],
+    ['every user may read the key', /chmod o=/, () => filesOf([createCa().root], { keyMode: 0o644 })],
     ['there is no certificate', /cert.pem/, () => filesOf([])],
     ['the certificate is no CA', /no CA/, () => filesOf([createCa().issueX509Svid()], { roots: [createCa().root] })],
     ['the certificate may not sign', /may not sign/, () => filesOf([createCa({ keyUsage: ['cRLSign'] }).root])],
