@@ -13,7 +13,7 @@ import {
 } from '../core/decode.ts';
 import { durationOfMs, type Duration } from '../core/duration.ts';
 import { IdentityError } from '../core/errors.ts';
-import { labelSelector, type LabelSelector } from '../crds/label-selector.ts';
+import { labelSelector, type LabelSelector } from '../policy/schema/label-selector.ts';
 import { bootstrapShape, type Bootstrap } from '../runtime/bootstrap.ts';
 import { filePath, listenAddress, type ListenAddress } from '../runtime/config-file.ts';
 import { LOG_LEVELS, type LogLevel } from '../runtime/log.ts';

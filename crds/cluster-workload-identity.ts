@@ -1,16 +1,16 @@
 import type { IdentityDeclaration } from './identity-declaration.ts';
 import { className, hint, lifetime, presentOr, selectorTemplates, template, templates, trustDomains } from './identity-fields.ts';
 import { jwtClaims } from './jwt-claims.ts';
-import { labelSelector, selectsEverything } from './label-selector.ts';
-import type { LabelSelector } from './label-selector.ts';
+import { labelSelector, selectsEverything } from '../policy/schema/label-selector.ts';
+import type { LabelSelector } from '../policy/schema/label-selector.ts';
 import { IDENTITY_COLUMNS } from './printer-columns.ts';
-import { parserOf } from './resource.ts';
-import type { ResourceDefinition } from './resource.ts';
+import { parserOf } from '../policy/schema/resource.ts';
+import type { ResourceDefinition } from '../policy/schema/resource.ts';
 import { identityStatus } from './resource-status.ts';
-import { object, optional, required } from './schema/collections.ts';
-import { boolean } from './schema/scalars.ts';
-import { ruled } from './schema/schema.ts';
-import type { Rule, ValueOf } from './schema/schema.ts';
+import { object, optional, required } from '../policy/schema/collections.ts';
+import { boolean } from '../policy/schema/scalars.ts';
+import { ruled } from '../policy/schema/schema.ts';
+import type { Rule, ValueOf } from '../policy/schema/schema.ts';
 
 const idTemplate = ruled(template, {
   cel: 'self.matches(r"^(spiffe://|[ \\t\\r\\n]*[{][{])")',

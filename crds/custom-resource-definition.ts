@@ -1,5 +1,5 @@
-import type { ResourceDefinition } from './resource.ts';
-import type { OpenApiSchema } from './schema/schema.ts';
+import type { ResourceDefinition } from '../policy/schema/resource.ts';
+import type { OpenApiSchema } from '../policy/schema/schema.ts';
 
 // What `kubectl explain` says about the fields that every object has.
 const COMMON_PROPERTIES: Readonly<Record<string, OpenApiSchema>> = {

@@ -1,13 +1,14 @@
 import type { FederationDeclaration } from './federation-declaration.ts';
-import { className, presentOr, spiffeId, trustDomain } from './identity-fields.ts';
-import { READY_COLUMNS } from './printer-columns.ts';
-import { parserOf } from './resource.ts';
-import type { ResourceDefinition } from './resource.ts';
+import { className, presentOr } from './identity-fields.ts';
+import { spiffeId, trustDomain } from '../policy/schema/identity.ts';
+import { READY_COLUMNS } from '../policy/schema/printer-columns.ts';
+import { parserOf } from '../policy/schema/resource.ts';
+import type { ResourceDefinition } from '../policy/schema/resource.ts';
 import { plainStatus } from './resource-status.ts';
-import { object, optional, required } from './schema/collections.ts';
-import { text, word } from './schema/scalars.ts';
-import { ruled } from './schema/schema.ts';
-import type { ValueOf } from './schema/schema.ts';
+import { object, optional, required } from '../policy/schema/collections.ts';
+import { text, word } from '../policy/schema/scalars.ts';
+import { ruled } from '../policy/schema/schema.ts';
+import type { ValueOf } from '../policy/schema/schema.ts';
 
 const endpointUrl = text({
   maxLength: 2048,

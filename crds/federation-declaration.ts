@@ -1,6 +1,6 @@
 import type { SpiffeId } from '../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../spiffe/trust-domain.ts';
-import type { ResourceMeta } from './resource-meta.ts';
+import type { ResourceMeta } from '../policy/schema/resource-meta.ts';
 
 /** How the bundle endpoint proves who it is (SPIFFE Federation §5.2). */
 export type EndpointProfile =

@@ -1,8 +1,8 @@
 import type { Duration } from '../core/duration.ts';
 import type { TrustDomain } from '../spiffe/trust-domain.ts';
 import type { JwtClaims } from './jwt-claims.ts';
-import type { LabelSelector } from './label-selector.ts';
-import type { ResourceMeta } from './resource-meta.ts';
+import type { LabelSelector } from '../policy/schema/label-selector.ts';
+import type { ResourceMeta } from '../policy/schema/resource-meta.ts';
 
 /** What the resources that select pods have in common: which pods get which identity. */
 export interface IdentityDeclaration {

@@ -2,7 +2,7 @@ import { CLUSTER_WORKLOAD_IDENTITY, parseClusterWorkloadIdentity } from './clust
 import { FEDERATED_TRUST_DOMAIN, parseFederatedTrustDomain } from './federated-trust-domain.ts';
 import type { FederationDeclaration } from './federation-declaration.ts';
 import type { IdentityDeclaration } from './identity-declaration.ts';
-import type { Parser, ResourceType } from './resource.ts';
+import type { Parser, ResourceType } from '../policy/schema/resource.ts';
 import { CLUSTER_FEDERATED_TRUST_DOMAIN_TYPE, parseClusterFederatedTrustDomain } from './spire/cluster-federated-trust-domain.ts';
 import { CLUSTER_SPIFFE_ID_TYPE, parseClusterSpiffeId } from './spire/cluster-spiffe-id.ts';
 import { CLUSTER_STATIC_ENTRY_TYPE, parseClusterStaticEntry } from './spire/cluster-static-entry.ts';

@@ -1,7 +1,7 @@
 import { map, record, refine } from '../core/decode.ts';
-import { json } from './schema/json.ts';
-import type { Json } from './schema/json.ts';
-import type { Schema } from './schema/schema.ts';
+import { json } from '../policy/schema/json.ts';
+import type { Json } from '../policy/schema/json.ts';
+import type { Schema } from '../policy/schema/schema.ts';
 
 /** Custom claims of JWT-SVIDs. */
 export type JwtClaims = Readonly<Record<string, Json>>;

@@ -1,25 +1,11 @@
 import { DecodeError, decode } from '../core/decode.ts';
-import { list, object, optional, required } from './schema/collections.ts';
-import { boolean, text, timestamp, wholeNumber, word } from './schema/scalars.ts';
-import type { Schema, ValueOf } from './schema/schema.ts';
+import { list, object, optional } from '../policy/schema/collections.ts';
+import { condition } from '../policy/schema/condition.ts';
+import type { Condition } from '../policy/schema/condition.ts';
+import { boolean, wholeNumber } from '../policy/schema/scalars.ts';
+import type { Schema, ValueOf } from '../policy/schema/schema.ts';
 
 const count = wholeNumber({ min: 0 });
-
-/** One observation about a resource (Kubernetes' `metav1.Condition`). */
-export const condition = object({
-  type: required('What is observed: `Ready`, `Accepted`.', text({ maxLength: 316, pattern: /^[A-Za-z]+$/, meaning: 'a word' })),
-  status: required('Whether it is so.', word('True', 'False', 'Unknown')),
-  observedGeneration: optional('The generation of the resource that was judged.', count),
-  lastTransitionTime: required('When `status` last changed.', timestamp),
-  reason: required(
-    'Why, as one word for programs.',
-    text({ maxLength: 1024, pattern: /^[A-Za-z][A-Za-z0-9_]*$/, meaning: 'a word' }),
-  ),
-  message: required('Why, for people.', text({ maxLength: 32_768, allowEmpty: true })),
-});
-
-/** One observation about a resource. */
-export type Condition = ValueOf<typeof condition>;
 
 const commonFields = {
   observedGeneration: optional('The generation of the resource that this status is about.', count),

@@ -2,7 +2,7 @@ import type { Duration } from '../core/duration.ts';
 import type { SpiffeId } from '../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../spiffe/trust-domain.ts';
 import type { JwtClaims } from './jwt-claims.ts';
-import type { ResourceMeta } from './resource-meta.ts';
+import type { ResourceMeta } from '../policy/schema/resource-meta.ts';
 
 /** A selector of an entry, such as `unix:uid:1000` of type `unix` and value `uid:1000`. */
 export interface EntrySelector {

@@ -1,13 +1,14 @@
-import { className, hint, lifetime, presentOr, spiffeIdWithPath, trustDomains } from './identity-fields.ts';
+import { className, hint, lifetime, presentOr, trustDomains } from './identity-fields.ts';
+import { spiffeIdWithPath } from '../policy/schema/identity.ts';
 import { jwtClaims } from './jwt-claims.ts';
-import { READY_COLUMNS } from './printer-columns.ts';
-import { parserOf } from './resource.ts';
-import type { ResourceDefinition } from './resource.ts';
+import { READY_COLUMNS } from '../policy/schema/printer-columns.ts';
+import { parserOf } from '../policy/schema/resource.ts';
+import type { ResourceDefinition } from '../policy/schema/resource.ts';
 import { staticStatus } from './resource-status.ts';
-import { list, object, optional, required } from './schema/collections.ts';
-import { boolean, text } from './schema/scalars.ts';
-import { converted, ruled } from './schema/schema.ts';
-import type { ValueOf } from './schema/schema.ts';
+import { list, object, optional, required } from '../policy/schema/collections.ts';
+import { boolean, text } from '../policy/schema/scalars.ts';
+import { converted, ruled } from '../policy/schema/schema.ts';
+import type { ValueOf } from '../policy/schema/schema.ts';
 import type { EntrySelector, StaticDeclaration } from './static-declaration.ts';
 
 const selector = converted(

@@ -1,13 +1,13 @@
 import type { IdentityDeclaration } from './identity-declaration.ts';
 import { className, hint, lifetime, presentOr, selectorTemplates } from './identity-fields.ts';
-import { labelSelector } from './label-selector.ts';
+import { labelSelector } from '../policy/schema/label-selector.ts';
 import { IDENTITY_COLUMNS } from './printer-columns.ts';
-import { parserOf } from './resource.ts';
-import type { ResourceDefinition } from './resource.ts';
+import { parserOf } from '../policy/schema/resource.ts';
+import type { ResourceDefinition } from '../policy/schema/resource.ts';
 import { identityStatus } from './resource-status.ts';
-import { object, optional, required } from './schema/collections.ts';
-import { boolean, text } from './schema/scalars.ts';
-import type { ValueOf } from './schema/schema.ts';
+import { object, optional, required } from '../policy/schema/collections.ts';
+import { boolean, text } from '../policy/schema/scalars.ts';
+import type { ValueOf } from '../policy/schema/schema.ts';
 
 const pathTemplate = text({
   title: 'template',

@@ -1,8 +1,8 @@
 // The text of docs/resources.md.
-import { labelSelector } from '../crds/label-selector.ts';
-import type { ResourceDefinition } from '../crds/resource.ts';
-import { condition } from '../crds/resource-status.ts';
-import type { OpenApiSchema } from '../crds/schema/schema.ts';
+import { labelSelector } from '../policy/schema/label-selector.ts';
+import type { ResourceDefinition } from '../policy/schema/resource.ts';
+import { condition } from '../policy/schema/condition.ts';
+import type { OpenApiSchema } from '../policy/schema/schema.ts';
 
 type Definition = ResourceDefinition<unknown>;
 

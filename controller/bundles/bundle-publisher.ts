@@ -1,6 +1,6 @@
 import { sleep, type Clock } from '../../core/clock.ts';
 import { Current, type Source } from '../../core/current.ts';
-import type { LabelSelector } from '../../crds/label-selector.ts';
+import type { LabelSelector } from '../../policy/schema/label-selector.ts';
 import type { BundleContent } from '../../runtime/kubernetes/bundle-config-map.ts';
 import type { KubeClient } from '../../runtime/kubernetes/client.ts';
 import type { OwnerReference } from '../../runtime/kubernetes/object.ts';

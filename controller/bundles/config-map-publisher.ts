@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts';
 import type { Source } from '../../core/current.ts';
 import { isIdentityError } from '../../core/errors.ts';
-import { matches, type Labels, type LabelSelector } from '../../crds/label-selector.ts';
+import { matches, type Labels, type LabelSelector } from '../../policy/schema/label-selector.ts';
 import {
   bundleConfigMap,
   bundleData,

@@ -1,5 +1,5 @@
-import type { ResourceMeta } from '../../crds/resource-meta.ts';
-import { indexLabelOf, matches } from '../../crds/label-selector.ts';
+import type { ResourceMeta } from '../../policy/schema/resource-meta.ts';
+import { indexLabelOf, matches } from '../../policy/schema/label-selector.ts';
 import type { NamespaceRecord, ObjectRef } from '../ports.ts';
 import type { CompiledDeclaration } from './compiled-declaration.ts';
 import type { PodState } from './pod-store.ts';

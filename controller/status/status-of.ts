@@ -1,4 +1,5 @@
-import type { Condition, ResourceStatus } from '../../crds/resource-status.ts';
+import type { ResourceStatus } from '../../crds/resource-status.ts';
+import type { Condition } from '../../policy/schema/condition.ts';
 import type { DeclaredObject } from '../declared-objects.ts';
 import type { FederationIndex } from '../federation/federation-index.ts';
 import type { FederationReconciler } from '../federation/federation-reconciler.ts';

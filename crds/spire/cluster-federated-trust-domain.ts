@@ -3,11 +3,11 @@ import type { Fault } from '../../core/decode.ts';
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
 import type { EndpointProfile, FederationDeclaration } from '../federation-declaration.ts';
 import { presentOr } from '../identity-fields.ts';
-import { parserOf } from '../resource.ts';
-import { object, optional, required } from '../schema/collections.ts';
-import { word } from '../schema/scalars.ts';
-import { converted } from '../schema/schema.ts';
-import type { ValueOf } from '../schema/schema.ts';
+import { parserOf } from '../../policy/schema/resource.ts';
+import { object, optional, required } from '../../policy/schema/collections.ts';
+import { word } from '../../policy/schema/scalars.ts';
+import { converted } from '../../policy/schema/schema.ts';
+import type { ValueOf } from '../../policy/schema/schema.ts';
 import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
 import { anyText, someText, SPIRE_API, trustDomainOf } from './fields.ts';
 

@@ -1,9 +1,9 @@
 import type { IdentityDeclaration } from '../identity-declaration.ts';
 import { presentOr } from '../identity-fields.ts';
-import { unlimitedLabelSelector } from '../label-selector.ts';
-import { parserOf } from '../resource.ts';
-import { object, optional, required } from '../schema/collections.ts';
-import { boolean } from '../schema/scalars.ts';
+import { unlimitedLabelSelector } from '../../policy/schema/label-selector.ts';
+import { parserOf } from '../../policy/schema/resource.ts';
+import { object, optional, required } from '../../policy/schema/collections.ts';
+import { boolean } from '../../policy/schema/scalars.ts';
 import { anyText, anyTexts, goDuration, someText, SPIRE_API, trustDomains } from './fields.ts';
 
 const spec = object(

@@ -1,7 +1,7 @@
 import { presentOr } from '../identity-fields.ts';
-import { parserOf } from '../resource.ts';
-import { object, optional, required } from '../schema/collections.ts';
-import { boolean } from '../schema/scalars.ts';
+import { parserOf } from '../../policy/schema/resource.ts';
+import { object, optional, required } from '../../policy/schema/collections.ts';
+import { boolean } from '../../policy/schema/scalars.ts';
 import type { StaticDeclaration } from '../static-declaration.ts';
 import { anyText, anyTexts, goDuration, selectors, spiffeId, SPIRE_API, trustDomains } from './fields.ts';
 

@@ -1,7 +1,7 @@
 // SPIRE's kinds with SPIRE's own CustomResourceDefinitions: what these admit is read, and their status takes what we write.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OWN_DEFINITIONS, RESOURCE_KINDS } from '../../../crds/index.ts';
-import type { OpenApiSchema } from '../../../crds/schema/schema.ts';
+import type { OpenApiSchema } from '../../../policy/schema/schema.ts';
 import { TestApiServer } from '../../support/kubernetes/api-server.ts';
 import { KUBERNETES, kubernetesMissing } from '../../support/kubernetes/binaries.ts';
 import { spireCrds } from '../../support/kubernetes/spire-crds.ts';

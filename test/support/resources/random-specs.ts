@@ -1,6 +1,6 @@
 // Random specifications near the border between what is admitted and what is not: a good one with a few fields changed.
 import * as fc from 'fast-check';
-import type { OpenApiSchema } from '../../../crds/schema/schema.ts';
+import type { OpenApiSchema } from '../../../policy/schema/schema.ts';
 import { withField } from './bad-specs.ts';
 
 const letters = (count: number): string => 'a'.repeat(count);

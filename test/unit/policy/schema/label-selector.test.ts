@@ -1,8 +1,14 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decode } from '../../../core/decode.ts';
-import { indexLabelOf, labelSelector, matches, selectsEverything, unlimitedLabelSelector } from '../../../crds/label-selector.ts';
-import type { LabelRequirement, LabelSelector, Labels } from '../../../crds/label-selector.ts';
+import { decode } from '../../../../core/decode.ts';
+import {
+  indexLabelOf,
+  labelSelector,
+  matches,
+  selectsEverything,
+  unlimitedLabelSelector,
+} from '../../../../policy/schema/label-selector.ts';
+import type { LabelRequirement, LabelSelector, Labels } from '../../../../policy/schema/label-selector.ts';
 
 const key = fc.constantFrom('app', 'tier', 'example.org/stage', 'constructor', '__proto__');
 const value = fc.constantFrom('', 'web', 'db', 'test');

@@ -1,8 +1,8 @@
-import * as decoders from '../core/decode.ts';
+import * as decoders from '../../core/decode.ts';
 import { resourceMeta } from './resource-meta.ts';
 import type { ResourceMeta } from './resource-meta.ts';
-import { object, optional, required } from './schema/collections.ts';
-import type { Schema } from './schema/schema.ts';
+import { object, optional, required } from './collections.ts';
+import type { Schema } from './schema.ts';
 
 /** How the API server calls a kind. */
 export interface ResourceType {

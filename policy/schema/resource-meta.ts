@@ -1,9 +1,9 @@
-import * as decoders from '../core/decode.ts';
-import { object, optional, required } from './schema/collections.ts';
-import { map } from './schema/collections.ts';
-import { text, timestamp } from './schema/scalars.ts';
-import { converted } from './schema/schema.ts';
-import type { Schema, ValueOf } from './schema/schema.ts';
+import * as decoders from '../../core/decode.ts';
+import { object, optional, required } from './collections.ts';
+import { map } from './collections.ts';
+import { text, timestamp } from './scalars.ts';
+import { converted } from './schema.ts';
+import type { Schema, ValueOf } from './schema.ts';
 
 /** What is used of an object's `metadata`. */
 export interface ResourceMeta {

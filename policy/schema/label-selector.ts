@@ -1,7 +1,7 @@
-import { list, map, object, optional, required } from './schema/collections.ts';
-import { text, word } from './schema/scalars.ts';
-import { ruled } from './schema/schema.ts';
-import type { Rule, Schema } from './schema/schema.ts';
+import { list, map, object, optional, required } from './collections.ts';
+import { text, word } from './scalars.ts';
+import { ruled } from './schema.ts';
+import type { Rule, Schema } from './schema.ts';
 
 /** Labels of an object. */
 export type Labels = Readonly<Record<string, string>>;
