@@ -25,6 +25,8 @@ const ONLY_IN: Readonly<Record<string, RegExp>> = {
   'reflect-metadata': /^(ca\/authorities|test)\//,
   '@peculiar/x509': /^(ca\/authorities|test)\//,
   koffi: /^runtime\//,
+  '@marcbachmann/cel-js': /^policy\/expressions\//,
+  re2js: /^policy\/expressions\//,
   pg: /^(ca\/store|test)\//,
 };
 
