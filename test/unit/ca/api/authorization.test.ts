@@ -1,6 +1,7 @@
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ACCESS_TABLE, type Role } from '../../../../ca/api/access-table.ts';
+import { Admin } from '../../../../proto/gen/countersign/admin/v1/admin_pb.ts';
 import { Node } from '../../../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Health } from '../../../../proto/gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../../../../proto/gen/grpc/reflection/v1/reflection_pb.ts';
@@ -21,7 +22,7 @@ import { TestCa } from '../../../support/test-ca.ts';
 import { createTestCsr } from '../../../support/test-csr.ts';
 import { createTestKey } from '../../../support/test-keys.ts';
 
-const SHARED: readonly DescService[] = [Agent, Bundle, Entry, LocalAuthority, SVID, TrustDomain, Node];
+const SHARED: readonly DescService[] = [Agent, Bundle, Entry, LocalAuthority, SVID, TrustDomain, Node, Admin];
 const LOCAL_ONLY: readonly DescService[] = [Debug, Logger, Health, ServerReflection];
 const own = (path: string) => ({ trustDomain: 'example.org', path });
 

@@ -26,6 +26,7 @@ describe('an entry of a request', () => {
       { type: 'unix', value: 'uid:1' },
       { type: 'unix', value: 'uid:2' },
     ]);
+    expect(read({ dnsNames: ['b', 'a', 'b'] }).dnsNames).toEqual(['b', 'a']);
     expect(read({})).not.toHaveProperty('id');
     expect(read({ id: 'ctrl.web-1_a' })).toHaveProperty('id', 'ctrl.web-1_a');
   });
