@@ -4,7 +4,7 @@ import { isIdentityError } from '../../core/errors.ts';
 import type { KubeClient } from '../../runtime/kubernetes/client.ts';
 import type { KubeMetrics } from '../../runtime/kubernetes/metrics.ts';
 import type { KubeObject, ObjectName } from '../../runtime/kubernetes/object.ts';
-import type { ResourceType } from '../../runtime/kubernetes/resource-types.ts';
+import { CUSTOM_RESOURCE_DEFINITIONS, type ResourceType } from '../../runtime/kubernetes/resource-types.ts';
 import { watchResource, type ResourceWatch } from '../../runtime/kubernetes/watch.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { ObjectKind, ResourceSource } from './object-kind.ts';
@@ -120,11 +120,17 @@ export class ApiServerSource implements ResourceSource {
     const watch = this.#watches.get(idOf(type));
     if (isWatched && watch !== undefined && watch.outage.value === undefined) return true;
     try {
-      return await this.#options.client.serves(type);
+      if (await this.#options.client.serves(type)) return true;
+      // An API server that has just started does not serve yet what is defined: that must not look as if everything declared had gone.
+      return (await this.#isDefined(type)) ? undefined : false;
     } catch (error) {
       if (!isIdentityError(error)) throw error;
-      return undefined;
+      return error.code === 'permission_denied' && !isWatched ? false : undefined;
     }
+  }
+
+  async #isDefined({ plural, group }: ResourceType): Promise<boolean> {
+    return (await this.read(CUSTOM_RESOURCE_DEFINITIONS, { name: `${plural}.${group}` })) !== undefined;
   }
 
   #report(): void {
