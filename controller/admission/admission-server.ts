@@ -87,8 +87,9 @@ class AdmissionHandler {
   }
 
   async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    // The API server adds ?timeout=…s to the path.
-    const kind = this.#kinds.get(new URL(request.url ?? '/', 'https://webhook').pathname);
+    // The API server adds ?timeout=…s to the path. It is not parsed as a URL: what a caller writes there may be none.
+    const [path = ''] = (request.url ?? '').split('?', 1);
+    const kind = this.#kinds.get(path);
     const started = this.#options.clock.monotonicMs();
     const { status, body, verdict } = await this.#answer(kind, request);
     this.#options.metrics.reviews.inc({ kind: kind ?? 'unknown', verdict });

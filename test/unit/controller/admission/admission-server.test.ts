@@ -144,6 +144,8 @@ describe('what cannot be read', () => {
 
   test.each([
     ['another path', '/admission/countersign.dev/pods', question, {}, 404],
+    ['a path that is no path', '//', question, {}, 404],
+    ['an empty query and a fragment', '/?#%', question, {}, 404],
     ['another method', PATH, '', { method: 'GET' }, 405],
     ['another content type', PATH, question, { contentType: 'text/plain' }, 415],
     ['no JSON', PATH, '{', {}, 400],
@@ -163,6 +165,22 @@ describe('what cannot be read', () => {
       response: { uid: '', allowed: false, status: { code: status, reason: 'BadRequest' } },
     });
     // The server goes on.
+    expect((await client.ask(PATH, admissionReview({ kind: KIND, object: {} }))).status).toBe(200);
+  });
+
+  test('callers that speak no HTTP, or go away in the middle, do not matter', async () => {
+    const options = { host: '127.0.0.1', port: admission.port, ca: ca.rootPem, servername: SERVICE };
+    const parts = [
+      'nonsense\r\n\r\n',
+      `POST ${PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{`,
+      `POST http://[ HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n`,
+    ];
+    for (const part of parts) {
+      const socket = connect(options);
+      await new Promise((resolve) => socket.once('secureConnect', resolve));
+      await new Promise((resolve) => socket.write(part, resolve));
+      socket.destroy();
+    }
     expect((await client.ask(PATH, admissionReview({ kind: KIND, object: {} }))).status).toBe(200);
   });
 
