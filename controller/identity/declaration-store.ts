@@ -2,21 +2,8 @@ import type { ResourceMeta } from '../../policy/schema/resource-meta.ts';
 import { indexLabelOf, matches } from '../../policy/schema/label-selector.ts';
 import type { NamespaceRecord, ObjectRef } from '../ports.ts';
 import type { CompiledDeclaration } from './compiled-declaration.ts';
-import type { PodState } from './pod-store.ts';
 import type { Precedence } from './precedence.ts';
-import type { Declarer } from './slots.ts';
-
-/** A declaration and what came of it. */
-export interface DeclarationState extends Declarer {
-  readonly key: string;
-  readonly compiled: CompiledDeclaration;
-  /** The namespaces that it selects, ignored ones among them. */
-  readonly namespaces: Set<string>;
-  /** The pods that it selects. */
-  readonly pods: Set<PodState>;
-  renderFailures: number;
-  waiting: number;
-}
+import type { DeclarationState } from './state.ts';
 
 /** The key of a declaring object among all kinds. */
 export function declarationKey({ kind, namespace, name }: Pick<ObjectRef, 'kind' | 'namespace' | 'name'>): string {

@@ -17,11 +17,11 @@ import {
   DeclarationStore,
   selectsLabels,
   selectsNamespace,
-  type DeclarationState,
 } from './declaration-store.ts';
 import { checkDeclaration } from './declaration-rules.ts';
 import { fieldsFingerprint } from './entry-key.ts';
-import { PodStore, type Outcome, type PodState } from './pod-store.ts';
+import { PodStore } from './pod-store.ts';
+import type { DeclarationState, Outcome, PodState } from './state.ts';
 import { comparePrecedence, type Precedence } from './precedence.ts';
 import { renderParentId, renderPodEntry } from './render-entry.ts';
 import { ServiceStore } from './service-store.ts';
@@ -104,12 +104,13 @@ export class IdentityIndex {
     return this.#slots.keys();
   }
 
-  /** The entries of a pod, by UID, with who declares them: those that hold, not those that are masked. */
+  /** The entries of a pod, by UID, with who declares them, the oldest declaration first: those that hold, not those that are masked. */
   entriesOfPod(uid: string): readonly { readonly entry: DesiredEntry; readonly declaredBy: ObjectRef }[] {
     const claims = claimsOf(this.#pods.withUid(uid)?.outcomes ?? []).filter(
       (claim) => this.#slots.winner(claim.entry.key) === claim,
     );
-    return claims.map(({ entry, declarer }) => ({ entry, declaredBy: declarer.precedence }));
+    const byRank = claims.toSorted((one, other) => comparePrecedence(one.declarer.precedence, other.declarer.precedence));
+    return byRank.map(({ entry, declarer }) => ({ entry, declaredBy: declarer.precedence }));
   }
 
   /** When the pod was made and bound, for measuring; undefined for an unknown one. */

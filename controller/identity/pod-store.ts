@@ -1,23 +1,5 @@
-import type { PodRecord, Problem } from '../ports.ts';
-import type { DeclarationState } from './declaration-store.ts';
-import type { Claim } from './slots.ts';
-
-/** What became of one declaration for one pod that it selects. */
-export type Outcome =
-  | { readonly kind: 'entry'; readonly declaration: DeclarationState; readonly claim: Claim }
-  /** It could not be rendered. */
-  | { readonly kind: 'failure'; readonly declaration: DeclarationState; readonly problem: Problem }
-  /** The pod is not on a node yet, or not all of it is known. */
-  | { readonly kind: 'waiting'; readonly declaration: DeclarationState; readonly problem: Problem }
-  /** A fallback that is not needed. */
-  | { readonly kind: 'yielded'; readonly declaration: DeclarationState };
-
-/** A pod with what the declarations made of it. */
-export interface PodState {
-  readonly key: string;
-  record: PodRecord;
-  outcomes: readonly Outcome[];
-}
+import type { PodRecord } from '../ports.ts';
+import type { PodState } from './state.ts';
 
 /** The pods, by every property that an event of something else names. */
 export class PodStore {

@@ -3,9 +3,9 @@ import type { IdentityDeclaration } from '../../crds/identity-declaration.ts';
 import { refText, type DeclarationPreview, type NodeRecord, type PodRecord, type Problem } from '../ports.ts';
 import { compileDeclaration } from './compiled-declaration.ts';
 import { checkDeclaration } from './declaration-rules.ts';
-import { createDeclarationState, type DeclarationState } from './declaration-store.ts';
+import { createDeclarationState } from './declaration-store.ts';
 import type { IdentityIndex } from './identity-index.ts';
-import type { Outcome } from './pod-store.ts';
+import type { DeclarationState, Outcome } from './state.ts';
 import type { IdentitySettings } from './settings.ts';
 
 /** What {@link Preview} needs. */
