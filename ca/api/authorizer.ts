@@ -115,6 +115,22 @@ export class Authorizer {
     );
   }
 
+  /**
+   * Whether the caller may change what is known of another trust domain. A controller may not where an admin is of that trust
+   * domain: with a bundle of its own making it could call itself that admin.
+   *
+   * @throws IdentityError `permission_denied`
+   */
+  checkTrustDomain({ peer }: Call<Peer>, trustDomain: TrustDomain): void {
+    const login = this.#loginOf(peer);
+    if (login?.role !== 'controller' || login.allowAdminIdentities) return;
+    if (!this.#options.admins.some((admin) => admin.isMemberOf(trustDomain))) return;
+    throw new IdentityError(
+      'permission_denied',
+      `an admin of this CA is of the trust domain "${trustDomain.name}", which this controller may not change; allowAdminIdentities of its login in adminLogin allows it`,
+    );
+  }
+
   /** The first entry that makes the ID one of a downstream CA. */
   downstreamEntry(id: SpiffeId): Entry | undefined {
     return this.#entriesOf(id).find(({ downstream }) => downstream);

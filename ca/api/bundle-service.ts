@@ -7,12 +7,14 @@ import type {
 } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { BundleSchema, type Bundle as ProtoBundle, type BundleMask } from '../../proto/gen/spire/api/types/bundle_pb.ts';
 import { encodeMessage, type EncodedMessage } from '../../runtime/grpc/encoded-message.ts';
+import type { Call } from '../../runtime/grpc/call.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { Mutation } from '../store/store.ts';
 import { commit, type ApiContext } from './api-context.ts';
+import type { Authorizer } from './authorizer.ts';
 import { appendAuthorities, appendedToken, appendedX509 } from './bundle-append.ts';
 import {
   bundleFromProto,
@@ -30,6 +32,7 @@ import type { RpcLimits } from './rpc-limits.ts';
 
 /** What the service needs besides the common context. */
 export interface BundleServiceOptions extends ApiContext {
+  readonly authorizer: Authorizer;
   readonly limits: RpcLimits;
 }
 
@@ -61,14 +64,28 @@ export function bundleService(options: BundleServiceOptions): ServiceHandlers<ty
       if (bundle === undefined) throw new IdentityError('not_found', 'bundle not found');
       return bundleToProto(bundle, outputMask);
     },
-    batchCreateFederatedBundle: ({ bundle, outputMask }) =>
-      writeBundles(options, { protos: bundle, outputMask, doing: 'creating', write: create }),
-    batchUpdateFederatedBundle: ({ bundle, inputMask, outputMask }) =>
-      writeBundles(options, { protos: bundle, outputMask, doing: 'updating', write: (tx, next) => update(tx, next, inputMask) }),
-    batchSetFederatedBundle: ({ bundle, outputMask }) =>
-      writeBundles(options, { protos: bundle, outputMask, doing: 'setting', write: set }),
-    batchDeleteFederatedBundle: (request) => deleteBundles(options, request),
+    batchCreateFederatedBundle: ({ bundle, outputMask }, call) =>
+      writeBundles(guarded(options, call), { protos: bundle, outputMask, doing: 'creating', write: create }),
+    batchUpdateFederatedBundle: ({ bundle, inputMask, outputMask }, call) =>
+      writeBundles(guarded(options, call), {
+        protos: bundle,
+        outputMask,
+        doing: 'updating',
+        write: (tx, next) => update(tx, next, inputMask),
+      }),
+    batchSetFederatedBundle: ({ bundle, outputMask }, call) =>
+      writeBundles(guarded(options, call), { protos: bundle, outputMask, doing: 'setting', write: set }),
+    batchDeleteFederatedBundle: (request, call) => deleteBundles(guarded(options, call), request),
   };
+}
+
+interface GuardedContext extends ApiContext {
+  /** Refuses the trust domains that the caller may not change. */
+  readonly guard: (trustDomain: TrustDomain) => void;
+}
+
+function guarded(options: BundleServiceOptions, call: Call<Peer>): GuardedContext {
+  return { ...options, guard: (trustDomain) => options.authorizer.checkTrustDomain(call, trustDomain) };
 }
 
 // Every agent asks for the bundle every few seconds: one encoding serves all until it changes.
@@ -130,10 +147,11 @@ interface BundleWrite {
   readonly write: (tx: Mutation, bundle: Bundle) => Promise<Bundle>;
 }
 
-async function writeBundles(context: ApiContext, { protos, outputMask, doing, write }: BundleWrite) {
+async function writeBundles(context: GuardedContext, { protos, outputMask, doing, write }: BundleWrite) {
   const refusal = `${doing} a federated bundle for the server's own trust domain is not allowed`;
   const read = (proto: ProtoBundle): Bundle => {
     const trustDomain = foreignTrustDomain(context, proto.trustDomain, refusal);
+    context.guard(trustDomain);
     return attempt('failed to convert bundle', () => bundleFromProto(proto, trustDomain));
   };
   const written = await commit(context, (tx) => inOrder(protos, (proto) => write(tx, read(proto))));
@@ -174,7 +192,7 @@ const MODES = new Map<number, 'restrict' | 'dissociate' | 'delete'>([
   [Mode.DELETE, 'delete'],
 ]);
 
-async function deleteBundles(context: ApiContext, { mode, trustDomains }: BatchDeleteFederatedBundleRequest) {
+async function deleteBundles(context: GuardedContext, { mode, trustDomains }: BatchDeleteFederatedBundleRequest) {
   const how = MODES.get(mode);
   if (how === undefined)
     throw new IdentityError('invalid_argument', `failed to parse deletion mode: unhandled delete mode ${mode}`, {
@@ -182,7 +200,11 @@ async function deleteBundles(context: ApiContext, { mode, trustDomains }: BatchD
     });
   const refusal = 'removing the bundle for the server trust domain is not allowed';
   const outcomes = await commit(context, (tx) =>
-    inOrder(trustDomains, (name) => remove(tx, foreignTrustDomain(context, name, refusal), how)),
+    inOrder(trustDomains, (name) => {
+      const trustDomain = foreignTrustDomain(context, name, refusal);
+      context.guard(trustDomain);
+      return remove(tx, trustDomain, how);
+    }),
   );
   return {
     results: outcomes.map((outcome, index) => ({

@@ -9,12 +9,14 @@ import type {
   FederationRelationship as ProtoRelationship,
   FederationRelationshipMask,
 } from '../../proto/gen/spire/api/types/federationrelationship_pb.ts';
+import type { Call } from '../../runtime/grpc/call.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { FederationRelationship } from '../model.ts';
 import type { Mutation } from '../store/store.ts';
 import { commit, type ApiContext } from './api-context.ts';
+import type { Authorizer } from './authorizer.ts';
 import { inOrder } from './in-order.ts';
 import { attempt, during, itemStatus, ITEM_OK } from './item-status.ts';
 import { trustDomainFromProto } from './id-conversion.ts';
@@ -29,6 +31,7 @@ export interface FederationRefresher {
 
 /** What the service needs besides the common context. */
 export interface TrustDomainServiceOptions extends ApiContext {
+  readonly authorizer: Authorizer;
   readonly refresher: FederationRefresher;
 }
 
@@ -46,9 +49,9 @@ export function trustDomainService(options: TrustDomainServiceOptions): ServiceH
       if (relationship === undefined) throw new IdentityError('not_found', 'federation relationship does not exist');
       return render(options, relationship, outputMask);
     },
-    batchCreateFederationRelationship: (request) => createRelationships(options, request),
-    batchUpdateFederationRelationship: (request) => updateRelationships(options, request),
-    batchDeleteFederationRelationship: (request) => deleteRelationships(options, request),
+    batchCreateFederationRelationship: (request, call) => createRelationships(guarded(options, call), request),
+    batchUpdateFederationRelationship: (request, call) => updateRelationships(guarded(options, call), request),
+    batchDeleteFederationRelationship: (request, call) => deleteRelationships(guarded(options, call), request),
     refreshBundle: async ({ trustDomain: name }, call) => {
       const trustDomain = readName(name);
       const known = await refresher.refresh(trustDomain, call.signal).catch((error: unknown) => {
@@ -65,6 +68,15 @@ export function trustDomainService(options: TrustDomainServiceOptions): ServiceH
   };
 }
 
+interface GuardedContext extends ApiContext {
+  /** Refuses the trust domains that the caller may not change. */
+  readonly guard: (trustDomain: TrustDomain) => void;
+}
+
+function guarded(options: TrustDomainServiceOptions, call: Call<Peer>): GuardedContext {
+  return { ...options, guard: (trustDomain) => options.authorizer.checkTrustDomain(call, trustDomain) };
+}
+
 function readName(name: string): TrustDomain {
   return attempt('failed to parse trust domain', () => trustDomainFromProto(name));
 }
@@ -73,7 +85,7 @@ function render({ registry }: ApiContext, relationship: FederationRelationship, 
   return relationshipToProto(relationship, registry.federatedBundles.get(relationship.trustDomain), mask);
 }
 
-async function createRelationships(context: ApiContext, request: BatchCreateFederationRelationshipRequest) {
+async function createRelationships(context: GuardedContext, request: BatchCreateFederationRelationshipRequest) {
   const create = async (tx: Mutation, { relationship, bundle }: RelationshipInput): Promise<FederationRelationship> => {
     await tx.createRelationship(relationship);
     if (bundle !== undefined) await tx.putBundle(bundle);
@@ -83,7 +95,7 @@ async function createRelationships(context: ApiContext, request: BatchCreateFede
   return writeRelationships(context, { protos, outputMask, doing: 'create', write: create });
 }
 
-async function updateRelationships(context: ApiContext, request: BatchUpdateFederationRelationshipRequest) {
+async function updateRelationships(context: GuardedContext, request: BatchUpdateFederationRelationshipRequest) {
   const { federationRelationships: protos, inputMask: mask, outputMask } = request;
   const update = async (tx: Mutation, { relationship, bundle }: RelationshipInput): Promise<FederationRelationship> => {
     const { trustDomain, bundleEndpointUrl, profile } = relationship;
@@ -104,13 +116,14 @@ interface RelationshipWrite {
   readonly write: (tx: Mutation, input: RelationshipInput) => Promise<FederationRelationship>;
 }
 
-async function writeRelationships(context: ApiContext, { protos, outputMask, doing, write }: RelationshipWrite) {
+async function writeRelationships(context: GuardedContext, { protos, outputMask, doing, write }: RelationshipWrite) {
   const writeOne = async (tx: Mutation, proto: ProtoRelationship): Promise<FederationRelationship> => {
     const input = attempt('failed to convert federation relationship', () => relationshipFromProto(proto));
     if (input.relationship.trustDomain.equals(context.trustDomain)) {
       const message = `unable to ${doing} federation relationship for server trust domain`;
       throw new IdentityError('invalid_argument', message, { field: 'trust_domain' });
     }
+    context.guard(input.relationship.trustDomain);
     return write(tx, input).catch((error: unknown) => {
       throw during(`failed to ${doing} federation relationship`, error);
     });
@@ -136,10 +149,12 @@ function warnOfMissingBundles({ registry, log }: ApiContext, written: readonly (
   }
 }
 
-async function deleteRelationships(context: ApiContext, { trustDomains }: BatchDeleteFederationRelationshipRequest) {
+async function deleteRelationships(context: GuardedContext, { trustDomains }: BatchDeleteFederationRelationshipRequest) {
   const remove = async (tx: Mutation, name: string): Promise<true> => {
     if (name === '') throw new IdentityError('invalid_argument', 'missing trust domain', { field: 'trust_domains' });
-    await tx.deleteRelationship(readName(name)).catch((error: unknown) => {
+    const trustDomain = readName(name);
+    context.guard(trustDomain);
+    await tx.deleteRelationship(trustDomain).catch((error: unknown) => {
       if (!isIdentityError(error, 'not_found')) throw during('failed to delete federation relationship', error);
       throw new IdentityError('not_found', 'federation relationship not found', { cause: error });
     });

@@ -10,6 +10,7 @@ import { systemClock } from '../../core/clock.ts';
 import { Admin, Role } from '../../proto/gen/countersign/admin/v1/admin_pb.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Entry } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import { TrustDomain } from '../../proto/gen/spire/api/server/trustdomain/v1/trustdomain_pb.ts';
 import { LocalAuthority } from '../../proto/gen/spire/api/server/localauthority/v1/localauthority_pb.ts';
 import { connectGrpc, type GrpcConnection } from '../../runtime/grpc-client.ts';
 import { openAdminSession, type AdminSession, type LoginTarget } from '../../runtime/admin-session.ts';
@@ -26,6 +27,7 @@ import { ManualClock } from '../support/manual-clock.ts';
 import { failureOf } from '../support/rpc-failure.ts';
 import { RunningCa } from '../support/running-ca.ts';
 import { attestBy } from '../support/test-agent.ts';
+import { TestCa } from '../support/test-ca.ts';
 import { createTestCsr } from '../support/test-csr.ts';
 import { createTestKey } from '../support/test-keys.ts';
 
@@ -46,7 +48,7 @@ describe.skipIf(clusterMissing !== undefined)('admin login (needs go, or KUBEBUI
   const yamlWith = (login: string): string => {
     const psat = `k8sPsat: { clusters: { main: { serviceAccounts: ["${SYSTEM}:agent"], kubeconfig: ${cluster.kubeconfig} } } }`;
     const logins = `serviceAccounts: { "${SYSTEM}:controller": ${login} }, kubeconfig: ${cluster.kubeconfig}`;
-    return `attestors: { joinToken: {}, ${psat} }\nadmins: ["spiffe://example.org/ops"]\nadminLogin: { clusters: { main: { ${logins} } } }`;
+    return `attestors: { joinToken: {}, ${psat} }\nadmins: ["spiffe://example.org/ops", "spiffe://partner.example/ops"]\nadminLogin: { clusters: { main: { ${logins} } } }`;
   };
   const startCa = (login = `{ role: controller, dnsNames: [${DNS_NAME}] }`): Promise<RunningCa> =>
     RunningCa.start({ yaml: yamlWith(login) });
@@ -166,6 +168,30 @@ describe.skipIf(clusterMissing !== undefined)('admin login (needs go, or KUBEBUI
     const { spki: publicKey } = createTestKey();
     const signed = controller.connection.client(Admin).signPublicKey({ entryId: 'admin', publicKey });
     expect(await failureOf(signed)).toMatchObject({ code: 'permission_denied' });
+  });
+
+  test('keeps a controller from speaking for a trust domain that an admin is of', async () => {
+    const x509Authorities = [{ asn1: TestCa.create({ trustDomain: 'partner.example' }).root.der }];
+    const bundleOf = (name: string) => ({ trustDomain: name, x509Authorities });
+    const bundles = controller.connection.client(Bundle);
+    const both = [bundleOf('partner.example'), bundleOf('other.example')];
+    const set = await bundles.batchSetFederatedBundle({ bundle: both });
+    expect(set.results.map(({ status }) => status?.code)).toEqual([7, 0]);
+    for (const bundle of both.slice(0, 1)) {
+      expect((await bundles.batchCreateFederatedBundle({ bundle: [bundle] })).results[0]?.status?.code).toBe(7);
+      expect((await bundles.batchUpdateFederatedBundle({ bundle: [bundle] })).results[0]?.status?.code).toBe(7);
+    }
+    const removed = await bundles.batchDeleteFederatedBundle({ trustDomains: ['partner.example', 'other.example'] });
+    expect(removed.results.map(({ status }) => status?.code)).toEqual([7, 0]);
+    const relationships = controller.connection.client(TrustDomain);
+    const profile = { bundleEndpointProfile: { case: 'httpsWeb', value: {} } } as const;
+    const relationship = { trustDomain: 'partner.example', bundleEndpointUrl: 'https://evil.example/', ...profile };
+    const created = await relationships.batchCreateFederationRelationship({ federationRelationships: [relationship] });
+    expect(created.results[0]?.status?.code).toBe(7);
+    const updated = await relationships.batchUpdateFederationRelationship({ federationRelationships: [relationship] });
+    expect(updated.results[0]?.status?.code).toBe(7);
+    const deleted = await relationships.batchDeleteFederationRelationship({ trustDomains: ['partner.example'] });
+    expect(deleted.results[0]?.status?.code).toBe(7);
   });
 
   test('lets a controller do so where its login says it may, and an admin everything', async () => {
