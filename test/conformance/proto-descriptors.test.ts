@@ -5,6 +5,7 @@ import { createFileRegistry, fromBinary } from '@bufbuild/protobuf';
 import type { DescEnum, DescField, DescFile, DescMessage, DescService, FileRegistry } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { file_csi_v1_csi } from '../../proto/gen/csi/v1/csi_pb.ts';
 import { file_envoy_config_core_v3_base } from '../../proto/gen/envoy/config/core/v3/base_pb.ts';
 import { file_envoy_config_core_v3_extension } from '../../proto/gen/envoy/config/core/v3/extension_pb.ts';
 import { file_envoy_extensions_transport_sockets_tls_v3_common } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts';
@@ -20,6 +21,7 @@ import { file_google_rpc_status } from '../../proto/gen/google/rpc/status_pb.ts'
 import { file_grpc_health_v1_health } from '../../proto/gen/grpc/health/v1/health_pb.ts';
 import { file_grpc_reflection_v1_reflection } from '../../proto/gen/grpc/reflection/v1/reflection_pb.ts';
 import { file_grpc_reflection_v1alpha_reflection } from '../../proto/gen/grpc/reflection/v1alpha/reflection_pb.ts';
+import { file_pluginregistration_registration } from '../../proto/gen/pluginregistration/registration_pb.ts';
 import { file_spiffe_workload_workload } from '../../proto/gen/spiffe/workload/workload_pb.ts';
 import { file_spire_api_agent_debug_v1_debug } from '../../proto/gen/spire/api/agent/debug/v1/debug_pb.ts';
 import { file_spire_api_agent_delegatedidentity_v1_delegatedidentity } from '../../proto/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity_pb.ts';
@@ -40,6 +42,7 @@ const complete = [
   file_grpc_reflection_v1_reflection,
   file_grpc_reflection_v1alpha_reflection,
   file_google_rpc_status,
+  file_pluginregistration_registration,
   file_spiffe_workload_workload,
   file_spire_api_agent_debug_v1_debug,
   file_spire_api_agent_delegatedidentity_v1_delegatedidentity,
@@ -56,6 +59,7 @@ const complete = [
 
 /** Held in part: what is here must agree with the published descriptor, which has more. */
 const partial = [
+  file_csi_v1_csi,
   file_google_rpc_error_details,
   file_envoy_config_core_v3_base,
   file_envoy_config_core_v3_extension,

@@ -8,9 +8,10 @@ import (
 	"os"
 
 	_ "countersign.dev/test/go/internal/contract"
-
+	_ "github.com/container-storage-interface/spec/lib/go/csi"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/service/secret/v3"
+	_ "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
