@@ -11,12 +11,12 @@ import (
 	_ "github.com/container-storage-interface/spec/lib/go/csi"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/service/secret/v3"
-	_ "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
+	_ "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 )
 
 func main() {
