@@ -35,6 +35,8 @@ interface Agents {
 const MAX_CONNECTIONS = 24;
 /** The kernel finds a peer that vanished some ten seconds after this. */
 const KEEP_ALIVE_PROBE_MS = 30_000;
+/** Unused connections are closed before the API server does so (after 90 s), perhaps while a request is on its way. */
+const IDLE_MS = 60_000;
 /** How long connections with outdated credentials may still finish what they are at. */
 const RETIRE_AFTER_MS = 60_000;
 
@@ -119,11 +121,11 @@ function agentsOf(url: URL, material: AccessMaterial): Agents {
   const { proxy } = material;
   if (proxy !== undefined) return { material, requests: proxy, watches: proxy };
   const options = { keepAlive: true, keepAliveMsecs: KEEP_ALIVE_PROBE_MS, scheduling: 'lifo' as const };
-  const make = (maxSockets: number): http.Agent =>
+  const make = (limits: http.AgentOptions): http.Agent =>
     url.protocol === 'http:'
-      ? new http.Agent({ ...options, maxSockets })
-      : new https.Agent({ ...options, maxSockets, ...material.tls });
-  return { material, requests: make(MAX_CONNECTIONS), watches: make(Infinity) };
+      ? new http.Agent({ ...options, ...limits })
+      : new https.Agent({ ...options, ...limits, ...material.tls });
+  return { material, requests: make({ maxSockets: MAX_CONNECTIONS, timeout: IDLE_MS }), watches: make({}) };
 }
 
 function destroy({ requests, watches }: Agents): void {

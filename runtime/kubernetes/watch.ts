@@ -100,8 +100,8 @@ class Watch<T> {
   /** Objects are to be put although their version is known. */
   #putAll = false;
   #lists = 0;
-  /** When the present watch began, in monotonic milliseconds. */
-  #sinceMs = 0;
+  /** When the server accepted the present watch, in monotonic milliseconds; undefined until it has. */
+  #acceptedMs: number | undefined;
   #attempt = new AbortController();
 
   constructor(options: WatchOptions<T>) {
@@ -140,12 +140,11 @@ class Watch<T> {
 
   async #once(): Promise<void> {
     this.#attempt = new AbortController();
-    const { clock } = this.#options;
     try {
       if (this.#version === undefined) await this.#list();
       await this.#follow(this.#version ?? '');
       // The server ends each watch after a while; only one that it ends at once is a reason to wait.
-      if (clock.monotonicMs() - this.#sinceMs < SHORT_WATCH_MS) await this.#wait(this.#backoff.nextMs());
+      if (!this.#hasLasted()) await this.#wait(this.#backoff.nextMs());
     } catch (error) {
       await this.#recover(error);
     }
@@ -218,13 +217,14 @@ class Watch<T> {
 
   async #follow(version: string): Promise<void> {
     const { client, type, clock, random = Math.random } = this.#options;
-    this.#sinceMs = clock.monotonicMs();
+    this.#acceptedMs = undefined;
     const { alive, done } = this.#watchdog();
     try {
       const timeoutSeconds = Math.round(WATCH_SECONDS.least + random() * WATCH_SECONDS.spread);
       const signal = this.#attempt.signal;
       const started = (): void => {
         alive();
+        this.#acceptedMs ??= clock.monotonicMs();
         this.#recovered();
       };
       const options = { ...this.#selection(), resourceVersion: version, timeoutSeconds, signal, alive: started };
@@ -236,8 +236,12 @@ class Watch<T> {
     } finally {
       done();
       this.#options.metrics?.watchRestarts.inc({ resource: type.plural });
-      if (clock.monotonicMs() - this.#sinceMs >= SHORT_WATCH_MS) this.#backoff.reset();
+      if (this.#hasLasted()) this.#backoff.reset();
     }
+  }
+
+  #hasLasted(): boolean {
+    return this.#acceptedMs !== undefined && this.#options.clock.monotonicMs() - this.#acceptedMs >= SHORT_WATCH_MS;
   }
 
   /** Ends the attempt when nothing, not even a bookmark, has arrived for too long. */

@@ -29,9 +29,11 @@ describe('the splitter of lists', () => {
         fc.integer({ min: 1, max: 64 }),
         (items, around, first, size) => {
           const rest = Object.fromEntries(Object.entries(around).filter(([key]) => key !== 'items'));
+          // Some values, such as -0, are others in JSON.
+          const expected: unknown = JSON.parse(JSON.stringify({ items, rest: { ...rest, items: [] } }));
           const list = first ? { items, ...rest } : { ...rest, items };
           for (const text of [JSON.stringify(list), JSON.stringify(list, null, 2)]) {
-            expect(split(text, size)).toEqual({ items, rest: JSON.parse(JSON.stringify({ ...rest, items: [] })) as unknown });
+            expect(split(text, size)).toEqual(expected);
           }
         },
       ),
