@@ -26,8 +26,12 @@ export interface PodContainer {
  */
 export function podContainerOf(cgroups: readonly CgroupEntry[], own: readonly CgroupEntry[]): PodContainer | undefined {
   let found: PodContainer | undefined;
+  let last = { path: '', ownPath: '' };
   for (const { hierarchy, path } of cgroups) {
     const ownPath = own.find((each) => each.hierarchy === hierarchy)?.path ?? '/';
+    // The dozen hierarchies of cgroup v1 usually say the same.
+    if (path === last.path && ownPath === last.ownPath) continue;
+    last = { path, ownPath };
     const container = containerOnPath(path, ownPath);
     if (container === undefined) continue;
     if (found !== undefined) requireSame(found, container);
