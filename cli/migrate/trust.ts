@@ -42,8 +42,10 @@ export function trustPlanOf(now: {
   const [inSpire, here] = [fingerprints(now.theirs), fingerprints(now.ours)];
   const taken = new Set(now.record.taken);
   const ownNow = fingerprints(own);
+  // A SPIRE server without WIT-SVIDs drops their authorities, and its agents have no use for them.
+  const spireKnowsWit = now.theirs.some(({ kind }) => kind === 'wit');
   return {
-    giveToSpire: own.filter(({ fingerprint }) => !inSpire.has(fingerprint)),
+    giveToSpire: own.filter(({ kind, fingerprint }) => !inSpire.has(fingerprint) && (kind !== 'wit' || spireKnowsWit)),
     takeFromSpire: spiresOwn.filter(({ fingerprint }) => !here.has(fingerprint)),
     dropHere: now.ours.filter(({ appended, fingerprint }) => appended && taken.has(fingerprint) && !inSpire.has(fingerprint)),
     stuckInSpire: theirs?.filter(({ fingerprint }) => now.record.given.includes(fingerprint) && !ownNow.has(fingerprint)) ?? [],

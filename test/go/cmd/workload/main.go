@@ -5,6 +5,7 @@
 //	workload -addr unix:/run/api.sock watch x509|bundles|jwtbundles|wit|witbundles
 //	workload -addr unix:/run/api.sock -authorize spiffe://example.org/client serve 127.0.0.1:0
 //	workload -addr unix:/run/api.sock -authorize spiffe://example.org/server dial 127.0.0.1:4433
+//	workload -addr unix:/run/api.sock -authorize spiffe://example.org/server call 127.0.0.1:4433
 //
 // It exits with 1 after {"error", "code"} when the agent or the peer refuses.
 package main
@@ -65,8 +66,10 @@ func run(ctx context.Context, o options, command, argument string) error {
 		return serve(ctx, o, argument)
 	case "dial":
 		return dial(ctx, o, argument)
+	case "call":
+		return call(ctx, o, argument)
 	}
-	return fmt.Errorf("unknown command %q: use fetch, validate, watch, serve or dial", command)
+	return fmt.Errorf("unknown command %q: use fetch, validate, watch, serve, dial or call", command)
 }
 
 func (o options) client(ctx context.Context) (*workloadapi.Client, error) {
