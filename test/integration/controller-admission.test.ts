@@ -6,10 +6,12 @@ import { runToEnd } from '../support/command.ts';
 import { ControllerRig, pathsAt } from '../support/controller-rig.ts';
 import { TestApiServer } from '../support/kubernetes/api-server.ts';
 import { kubernetesMissing } from '../support/kubernetes/binaries.ts';
+import { spireCrds } from '../support/kubernetes/spire-crds.ts';
 import { createNamespace, createNode, createPod } from '../support/kubernetes/stand-in-node.ts';
 import { RunningCa } from '../support/running-ca.ts';
 
 const SERVICE = { namespace: 'countersign-system', name: 'countersign-controller' };
+const spire = kubernetesMissing() === undefined ? await spireCrds() : { missing: 'no API server' };
 const CONFIGURATIONS = '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations';
 
 function yaml(kind: string, name: string, spec: unknown, namespace?: string): string {
@@ -23,7 +25,7 @@ describe.skipIf(kubernetesMissing() !== undefined)('webhooks of the controller (
   let rig: ControllerRig;
 
   beforeAll(async () => {
-    [server, ca] = await Promise.all([TestApiServer.start({ crds: ['crds'] }), RunningCa.start()]);
+    [server, ca] = await Promise.all([TestApiServer.start({ crds: ['crds', ...(spire.files ?? [])] }), RunningCa.start()]);
     await createNode(server, 'node-1');
     for (const name of [SERVICE.namespace, 'payments', 'orders']) await createNamespace(server, name);
     await createPod(server, { namespace: 'payments', name: 'web', node: 'node-1', labels: { app: 'web' } });
@@ -126,6 +128,21 @@ listen: { http: "127.0.0.1:0", webhook: "127.0.0.1:0" }`,
     expect(stdout).toContain('created');
     expect(stderr).toContain('Warning: pod payments/web: ClusterWorkloadIdentity good, which is older');
   });
+
+  test.skipIf(spire.missing !== undefined)(
+    `SPIRE's kinds are judged as well (${spire.missing ?? 'its CRDs are there'})`,
+    async () => {
+      const object = (name: string, spiffeIDTemplate: string): string => {
+        const spec = { spiffeIDTemplate, podSelector: { matchLabels: { app: 'db' } } };
+        return JSON.stringify({ apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'ClusterSPIFFEID', metadata: { name }, spec });
+      };
+      expect(await apply(object('bad', 'spiffe://{{ .TrustDomain }}/{{ index .PodMeta.Labels "x" }}'))).toContain(
+        'pod orders/db: ',
+      );
+      expect(await apply(object('good', 'spiffe://{{ .TrustDomain }}/{{ .PodMeta.Name }}'))).toContain('created');
+      await expect.poll(() => pathsAt(ca.socket)).toContain('/db');
+    },
+  );
 
   test('a selector that matches nothing is a warning', async () => {
     const none = { spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/x', podSelector: { matchLabels: { app: 'none' } } };
