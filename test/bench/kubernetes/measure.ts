@@ -65,6 +65,8 @@ export async function measureKubernetes(folder: string, pods: number): Promise<F
     figures.push(...(await measureBindings(bench)));
     figures.push(...(await measureRemoval(bench, controller)));
   }
+  // The peer takes many minutes: what is known is told before.
+  for (const { what, countersign, unit } of figures) process.stderr.write(`  ${what}: ${countersign.toFixed(2)} ${unit}\n`);
   return withPeer(figures, await measurePeer(own, cluster, pods));
 }
 
