@@ -135,6 +135,8 @@ export class LeaderElection {
       return signal.aborted;
     } finally {
       signal.removeEventListener('abort', onAbort);
+      // Work of several parts may have failed in one of them: the others must not go on without the lease.
+      work.abort(new IdentityError('aborted', 'leading has ended'));
     }
   }
 

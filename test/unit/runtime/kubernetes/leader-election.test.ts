@@ -201,6 +201,7 @@ describe('the election of a leader', () => {
   it('gives the lease back and fails when the work fails', async () => {
     const one = candidate('one', () => Promise.reject(new Error('work fails')));
     await expect(one.ended).rejects.toThrow('work fails');
+    expect(one.terms[0]?.aborted).toBe(true);
     expect(leases.lease?.spec.holderIdentity).toBe('');
   });
 
