@@ -1,10 +1,11 @@
 import type { Clock } from '../core/clock.ts';
+import type { IdentityError } from '../core/errors.ts';
 import type { GrpcConnection } from '../runtime/grpc-client.ts';
 import type { Logger } from '../runtime/log.ts';
 import { namespacePathOf, type ControllerConfig } from './config.ts';
 import { DeclaredObjects, subjectOf } from './declared-objects.ts';
 import { EntryClient } from './entries/entry-client.ts';
-import { EntryReconciler } from './entries/entry-reconciler.ts';
+import { EntryReconciler, type Desired } from './entries/entry-reconciler.ts';
 import { FederationClient } from './federation/federation-client.ts';
 import { FederationIndex } from './federation/federation-index.ts';
 import { FederationReconciler, type OwnedRelationships } from './federation/federation-reconciler.ts';
@@ -19,6 +20,7 @@ import type { PodEntries, PodRecord, ObjectRef, Problem } from './ports.ts';
 import { Reconciliation } from './reconciliation.ts';
 import type { ObjectKind, ResourceSource } from './sources/object-kind.ts';
 import { nodeRecord, podRecord } from './sources/records.ts';
+import { lastingOutage } from './status/lasting-outage.ts';
 import { PodProblems } from './status/pod-problems.ts';
 import { StatusWriter, type StatusSink } from './status/status-writer.ts';
 import { NODES, PODS } from '../runtime/kubernetes/resource-types.ts';
@@ -62,14 +64,20 @@ export function createParts(options: PartsOptions): Parts {
   const federation = new FederationIndex(config.trustDomain);
   const declared = new DeclaredObjects();
   const latency = new PodLatency(clock, options.observeLatency);
-  const entries = createEntries(options, { index, latency, onFailures: (ref) => statuses.mark(declarationKey(ref)) });
+  const onFailures = (ref: ObjectRef): void => statuses.mark(declarationKey(ref));
+  const onRefused = (desired: Desired, problem: Problem): void =>
+    tellRefused(desired, problem, { declared, index, tell: options.tell });
+  const entries = createEntries(options, { index, latency, onFailures, onRefused });
   const relationships = createRelationships(options, federation, {
     onChanged: (trustDomain) => federation.declarersOf(trustDomain).forEach((key) => statuses.mark(key)),
     onFederated: () => entries.retryFailures(),
   });
   const now = (): string => `${new Date(clock.nowMs()).toISOString().slice(0, 19)}Z`;
-  const statusInputs = { index, entries, federation, relationships, now };
-  const isBusy = (): boolean => entries.queueLength > 0 && entries.outage.value === undefined;
+  const isBusy = (): boolean => entries.queueLength > 0 || !entries.settled.value;
+  const lasting = lastingOutage(entries.outage, clock);
+  // What was declared during an outage says so at once; what is in force need not hear of a short one.
+  const outage = (): IdentityError | undefined => lasting.value ?? (isBusy() ? entries.outage.value : undefined);
+  const statusInputs = { index, entries, outage, federation, relationships, now };
   const statuses = new StatusWriter({ ...statusInputs, declared, sink: options.sink, clock, log, isBusy });
   const tellPod = (pod: ObjectRef, problem: Problem): void => options.tell(subjectOf({ type: PODS, ref: pod }), problem);
   const pods = new PodProblems({ index, clock, tell: tellPod });
@@ -79,7 +87,11 @@ export function createParts(options: PartsOptions): Parts {
     relationships.enqueue();
     federation.declarersOf(trustDomain).forEach((key) => statuses.mark(key));
   });
-  entries.outage.subscribe(() => statuses.markAll());
+  lasting.subscribe(() => statuses.markAll());
+  entries.settled.subscribe(() => statuses.markAll());
+  entries.outage.subscribe((error) => {
+    if (error === undefined) statuses.markAll();
+  });
   const kinds = feedKinds({ index, federation, declared, settings, onEvent: reconciliation.onEvent, latency });
   const preview = new Preview({ index, settings, readWhole: (pod) => readWhole(source, pod) });
   const podEntries = podEntriesOf(index, entries);
@@ -110,11 +122,27 @@ interface EntryTargets {
   readonly index: IdentityIndex;
   readonly latency: PodLatency;
   readonly onFailures: (ref: ObjectRef) => void;
+  readonly onRefused: (desired: Desired, problem: Problem) => void;
+}
+
+/** What the CA refuses is told at the object that declares it, and at the pod that goes without. */
+function tellRefused(
+  { declarer, pod }: Desired,
+  problem: Problem,
+  { declared, index, tell }: Pick<PartsOptions, 'tell'> & { readonly declared: DeclaredObjects; readonly index: IdentityIndex },
+): void {
+  const object = declared.get(declarationKey(declarer));
+  const place = pod === '' ? '' : `pod ${pod}: `;
+  if (object !== undefined) tell(subjectOf(object), { ...problem, message: `${place}${problem.message}` });
+  const record = index.pod(pod);
+  if (record === undefined) return;
+  const { namespace, name, uid } = record;
+  tell(subjectOf({ type: PODS, ref: { kind: PODS.kind, namespace, name, uid } }), problem);
 }
 
 function createEntries(
   { config, connection, clock, log }: PartsOptions,
-  { index, latency, onFailures }: EntryTargets,
+  { index, latency, onFailures, onRefused }: EntryTargets,
 ): EntryReconciler {
   return new EntryReconciler({
     desired: index,
@@ -125,6 +153,7 @@ function createEntries(
     driftCheckMs: config.driftCheck.ms,
     onCreated: (pod) => latency.created(pod),
     onFailures,
+    onRefused,
   });
 }
 

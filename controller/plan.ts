@@ -49,6 +49,7 @@ export async function makePlan(
     entries,
     federation,
     relationships: { failureOf: () => undefined, isInForce: () => true },
+    outage: () => undefined,
     now: () => '',
   };
   const problems = Iterator.from(declared.keys())

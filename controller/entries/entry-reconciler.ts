@@ -37,6 +37,8 @@ export interface EntryReconcilerOptions {
   readonly driftCheckMs: number;
   /** Told of each entry that has just been made for a pod. */
   readonly onCreated?: (pod: string) => void;
+  /** Told of each entry that the CA refuses, each time. */
+  readonly onRefused?: (desired: Desired, problem: Problem) => void;
   /** Told when the failures of a declaring object changed. */
   readonly onFailures: (declarer: Precedence) => void;
 }
@@ -326,7 +328,8 @@ export class EntryReconciler {
   #fail(key: string, error: IdentityError): void {
     const desired = this.#options.desired.desired(key);
     this.#options.log.warn({ err: error, spiffeId: desired?.entry.spiffeId, pod: desired?.pod }, 'entry refused');
-    this.#failures.add(key, error, desired);
+    const problem = this.#failures.add(key, error, desired);
+    if (desired !== undefined && problem !== undefined) this.#options.onRefused?.(desired, problem);
   }
 
   #know(entry: ActualEntry): void {

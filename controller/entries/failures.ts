@@ -42,8 +42,12 @@ export class Failures {
     return [...(this.#byDeclarer.get(declarerKey)?.values() ?? [])];
   }
 
-  /** Notes a failure; the entry is tried again after a time that grows with each one. */
-  add(key: string, error: IdentityError, owner?: { readonly declarer: Precedence; readonly pod: string }): void {
+  /**
+   * Notes a failure; the entry is tried again after a time that grows with each one.
+   *
+   * @returns the problem as the owner is told it
+   */
+  add(key: string, error: IdentityError, owner?: { readonly declarer: Precedence; readonly pod: string }): Problem | undefined {
     const before = this.#byKey.get(key);
     before?.timer.cancel();
     const backoff = before?.backoff ?? new Backoff(BACKOFF);
@@ -61,6 +65,7 @@ export class Failures {
     if (owner !== undefined && problem !== undefined && before?.problem?.message !== problem.message) {
       this.#own(key, owner.declarer, problem);
     }
+    return problem;
   }
 
   /** Forgets a failure: the entry is as it ought to be, or no longer ought to be. */

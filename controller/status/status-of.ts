@@ -1,3 +1,4 @@
+import type { IdentityError } from '../../core/errors.ts';
 import type { ResourceStatus } from '../../crds/resource-status.ts';
 import type { Condition } from '../../policy/schema/condition.ts';
 import type { DeclaredObject } from '../declared-objects.ts';
@@ -10,7 +11,9 @@ import type { JsonObject, Problem } from '../ports.ts';
 /** What a status is made from. */
 export interface StatusInputs {
   readonly index: IdentityIndex;
-  readonly entries: Pick<EntryReconciler, 'failuresOf' | 'outage'>;
+  readonly entries: Pick<EntryReconciler, 'failuresOf'>;
+  /** Why the CA does not take changes, when that is worth telling. */
+  readonly outage: () => IdentityError | undefined;
   readonly federation: Pick<FederationIndex, 'trustDomainOf' | 'maskedBy'>;
   readonly relationships: Pick<FederationReconciler, 'failureOf' | 'isInForce'>;
   /** RFC 3339. */
@@ -70,10 +73,10 @@ const NOTHING: DeclarationStats = {
   podsWaiting: 0,
 };
 
-function staticOf({ key, ref, fault }: DeclaredObject, { index, entries }: StatusInputs): JsonObject {
+function staticOf({ key, ref, fault }: DeclaredObject, { index, entries, outage }: StatusInputs): JsonObject {
   if (ref.kind !== 'StaticIdentity' && ref.kind !== 'ClusterStaticEntry') return {};
   const counts = index.staticCounts(key);
-  const isSet = counts?.entriesToSet === 1 && entries.failuresOf(key).length === 0 && entries.outage.value === undefined;
+  const isSet = counts?.entriesToSet === 1 && entries.failuresOf(key).length === 0 && outage() === undefined;
   return { rendered: fault === undefined, masked: counts?.entriesMasked === 1, set: isSet };
 }
 
@@ -88,7 +91,7 @@ function readyOf(object: DeclaredObject, inputs: StatusInputs): Verdict {
     const message = `${fault.message}; what was declared before, if anything, stays in force`;
     return { status: 'False', reason: fault.reason, message };
   }
-  const outage = inputs.entries.outage.value;
+  const outage = inputs.outage();
   if (outage !== undefined) {
     return {
       status: 'Unknown',

@@ -1,0 +1,117 @@
+import { expect, test } from 'vitest';
+import type { DeclaredObject } from '../../../../controller/declared-objects.ts';
+import { FederationIndex } from '../../../../controller/federation/federation-index.ts';
+import { IdentityIndex } from '../../../../controller/identity/identity-index.ts';
+import type { Problem } from '../../../../controller/ports.ts';
+import { sameStatus, statusOf, type StatusInputs } from '../../../../controller/status/status-of.ts';
+import { IdentityError } from '../../../../core/errors.ts';
+import { CLUSTER_WORKLOAD_IDENTITY } from '../../../../crds/cluster-workload-identity.ts';
+import { clusterIdentity, testNode, testPod, testSettings } from '../../../support/identity-world.ts';
+
+const KEY = 'ClusterWorkloadIdentity//web';
+const settings = testSettings();
+const object: DeclaredObject = {
+  key: KEY,
+  type: CLUSTER_WORKLOAD_IDENTITY.type,
+  ref: { kind: 'ClusterWorkloadIdentity', namespace: '', name: 'web', uid: 'uid-web' },
+  generation: 3,
+  isOurs: true,
+  status: undefined,
+  fault: undefined,
+};
+
+function inputs(
+  template: string,
+  changes: { failures?: readonly Problem[]; outage?: IdentityError; now?: string } = {},
+): StatusInputs {
+  const index = new IdentityIndex(settings);
+  index.putNamespace('shop', { name: 'shop', labels: {} });
+  index.putNode('n1', testNode('n1'));
+  index.putPod('shop/web', testPod({ name: 'web' }));
+  index.putPod('shop/late', testPod({ name: 'late', node: undefined }));
+  index.putDeclaration(clusterIdentity({ name: 'web', spec: { spiffeIDTemplate: template } }));
+  index.settle();
+  return {
+    index,
+    entries: { failuresOf: () => changes.failures ?? [] },
+    outage: () => changes.outage,
+    federation: new FederationIndex(settings.trustDomain),
+    relationships: { failureOf: () => undefined, isInForce: () => true },
+    now: () => changes.now ?? '2026-01-01T00:00:00Z',
+  };
+}
+
+const GOOD = 'spiffe://example.org/{{ .PodMeta.Name }}';
+
+test('says what came of a declaration', () => {
+  expect(statusOf(object, inputs(GOOD))).toEqual({
+    observedGeneration: 3,
+    conditions: [
+      expect.objectContaining({ type: 'Accepted', status: 'True', observedGeneration: 3 }),
+      {
+        type: 'Ready',
+        status: 'True',
+        reason: 'InForce',
+        message: '1 entry in force; 1 pod not on a node yet',
+        observedGeneration: 3,
+        lastTransitionTime: '2026-01-01T00:00:00Z',
+      },
+    ],
+    stats: {
+      namespacesSelected: 1,
+      namespacesIgnored: 0,
+      podsSelected: 2,
+      podEntryRenderFailures: 0,
+      entriesMasked: 0,
+      entriesToSet: 1,
+      entryFailures: 0,
+    },
+  });
+});
+
+const readyOf = (given: StatusInputs, about = object): unknown => statusOf(about, given)?.['conditions'];
+
+test.each([
+  [
+    'RenderFailed',
+    'False',
+    inputs('spiffe://other.test/x'),
+    'pod shop/web: spec.spiffeIDTemplate: "spiffe://other.test/x" is outside',
+  ],
+  [
+    'EntryRefused',
+    'False',
+    inputs(GOOD, { failures: [{ reason: 'EntryRefused', message: 'because', pod: 'shop/web' }] }),
+    'pod shop/web: because',
+  ],
+  ['CaUnavailable', 'Unknown', inputs(GOOD, { outage: new IdentityError('unavailable', 'no route') }), 'no route'],
+])('is not ready: %s', (reason, status, given, message) => {
+  expect(readyOf(given)).toContainEqual(
+    expect.objectContaining({ type: 'Ready', status, reason, message: expect.stringContaining(message) }),
+  );
+});
+
+test('a specification that is at fault is not accepted, and what was before stays', () => {
+  const fault = { reason: 'Invalid', message: 'spec.nonsense: unknown key' };
+  expect(readyOf(inputs(GOOD), { ...object, fault })).toEqual([
+    expect.objectContaining({ type: 'Accepted', status: 'False', ...fault }),
+    expect.objectContaining({
+      type: 'Ready',
+      status: 'False',
+      reason: 'Invalid',
+      message: expect.stringContaining('stays in force'),
+    }),
+  ]);
+});
+
+test('the time of a condition is that of its last change', () => {
+  const first = statusOf(object, inputs(GOOD));
+  const later = inputs(GOOD, { now: '2027-01-01T00:00:00Z' });
+  expect(statusOf({ ...object, status: first }, later)).toEqual(first);
+  const broken = statusOf({ ...object, status: first }, inputs('spiffe://other.test/x', { now: '2027-01-01T00:00:00Z' }));
+  expect(broken?.['conditions']).toContainEqual(
+    expect.objectContaining({ type: 'Ready', lastTransitionTime: '2027-01-01T00:00:00Z' }),
+  );
+  expect(sameStatus(first, broken)).toBe(false);
+  expect(sameStatus(first, { stats: first?.['stats'], conditions: first?.['conditions'], observedGeneration: 3 })).toBe(true);
+});
