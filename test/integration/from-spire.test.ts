@@ -9,6 +9,7 @@ import { systemClock } from '../../core/clock.ts';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Entry } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import { LocalAuthority } from '../../proto/gen/spire/api/server/localauthority/v1/localauthority_pb.ts';
 import { TrustDomain } from '../../proto/gen/spire/api/server/trustdomain/v1/trustdomain_pb.ts';
 import { connectGrpc, type GrpcConnection } from '../../runtime/grpc-client.ts';
 import { parseCertificate } from '../../spiffe/certificate.ts';
@@ -124,7 +125,7 @@ describe.skipIf(spireBinaries === undefined || !isInstalled('go'))('docs/from-sp
     spire = connectGrpc({ target: { kind: 'unix', path: server.admin.slice('unix:'.length) }, clock: systemClock });
     resources.use(spire);
     const [front, back] = [await addNode('front'), await addNode('back')];
-    await register('/front', front.agentPath, { hint: 'f', dnsNames: ['front.example.org'] });
+    await register('/front', front.agentPath, { hint: 'f', dnsNames: ['front.example.org'], admin: true });
     await register('/alias', '/spire/server', { selectors: [{ type: 'x509pop', value: 'subject:cn:back' }] });
     await register('/back', '/alias', { x509SvidTtl: 25 });
     await register('/bound', '/spire/agent/join_token/abc');
@@ -175,6 +176,25 @@ describe.skipIf(spireBinaries === undefined || !isInstalled('go'))('docs/from-sp
     );
   });
 
+  test('2. … and goes on while authorities come and go', async () => {
+    const watching = walk([shell[2]?.[1] ?? '', 'while [ ! -e done ]; do sleep 0.2; done', 'kill %1', 'wait || true']);
+    using admin = ca.connect();
+    const keyIds = async (side: GrpcConnection): Promise<string[]> =>
+      (await side.client(Bundle).getBundle({})).jwtAuthorities.map(({ keyId }) => keyId);
+    const theirs = spire.client(LocalAuthority);
+    const { preparedAuthority: next } = await theirs.prepareJWTAuthority({});
+    await expect.poll(() => keyIds(admin), { timeout: 30_000 }).toContain(next?.authorityId);
+    const { preparedAuthority: ours } = await admin.client(LocalAuthority).prepareJWTAuthority({});
+    await expect.poll(() => keyIds(spire), { timeout: 30_000 }).toContain(ours?.authorityId);
+    await theirs.activateJWTAuthority({ authorityId: next?.authorityId ?? '' });
+    const { old } = await theirs.getJWTAuthorityState({});
+    await theirs.taintJWTAuthority({ authorityId: old?.authorityId ?? '' });
+    await theirs.revokeJWTAuthority({ authorityId: old?.authorityId ?? '' });
+    await expect.poll(() => keyIds(admin), { timeout: 30_000 }).not.toContain(old?.authorityId);
+    writeFileSync(join(folder, 'done'), '');
+    expect(await watching).toMatchObject({ code: 0, stdout: expect.stringContaining('SPIRE has revoked it: jwt authority') });
+  });
+
   test('3. entries and federation', async () => {
     const [block = ''] = shell[3] ?? [];
     const text = await output([block]);
@@ -202,6 +222,13 @@ describe.skipIf(spireBinaries === undefined || !isInstalled('go'))('docs/from-sp
     );
   });
 
+  test('3. the same question over TLS, as an admin of both', async () => {
+    const front = nodes.find(({ name }) => name === 'front');
+    const servers = `--from ${server.address} --server 127.0.0.1:${ca.grpcPort}`;
+    const asked = [`export SPIFFE_ENDPOINT_SOCKET=${front?.spire?.workloadApi}`, `countersign migrate spire compare ${servers}`];
+    expect(await output(asked)).toContain('entries: 4 same, 0 missing, 0 changed, 1 skipped');
+  });
+
   test.each(['back', 'front'])('4. the agent of %s moves, and no call fails', { timeout: 120_000 }, async (name) => {
     const node = nodes.find((each) => each.name === name);
     if (node === undefined) throw new Error('no node');
@@ -223,7 +250,7 @@ describe.skipIf(spireBinaries === undefined || !isInstalled('go'))('docs/from-sp
 
   test('5. the end comes when nothing of SPIRE can be alive, and not before', { timeout: 180_000 }, async () => {
     const [plan = '', finish = ''] = shell[5] ?? [];
-    const early = await walk(['sleep 100 &', plan]);
+    const early = await walk([shell[2]?.[1] ?? '', plan]);
     expect(early).toMatchObject({ code: 0, stderr: expect.stringContaining('SVIDs that SPIRE signed may live until') });
     expect(early.stdout).toContain('not yet\n');
     let finished = await walk([finish]);
