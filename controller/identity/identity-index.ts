@@ -424,8 +424,9 @@ export class IdentityIndex {
       const entry = renderPodEntry(declaration.compiled, input, this.#settings);
       return { kind: 'entry', declaration, claim: { entry, declarer: declaration, pod: pod.key } };
     } catch (error) {
-      if (!isIdentityError(error)) throw error;
-      return { kind: 'failure', declaration, problem: { reason: 'RenderFailed', message: error.message, pod: pod.key } };
+      // Whatever a template does to one pod, the others get their entries.
+      const message = isIdentityError(error) ? error.message : 'the template could not be rendered: an internal error';
+      return { kind: 'failure', declaration, problem: { reason: 'RenderFailed', message, pod: pod.key } };
     }
   }
 

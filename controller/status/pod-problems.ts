@@ -27,8 +27,18 @@ export class PodProblems {
     this.#options = options;
   }
 
+  /** Has these pods looked at; those that are gone are forgotten. */
   mark(pods: Iterable<string>): void {
-    for (const pod of pods) this.#changed.add(pod);
+    for (const pod of pods) {
+      if (this.#options.index.pod(pod) !== undefined) this.#changed.add(pod);
+      else this.#forget(pod);
+    }
+  }
+
+  #forget(pod: string): void {
+    this.#changed.delete(pod);
+    this.#told.delete(pod);
+    this.#waiting.delete(pod);
   }
 
   /** Tells until the signal aborts. To be run by one process at a time. */

@@ -41,6 +41,11 @@ export class StatusWriter {
 
   /** Has the status of this object looked at again. */
   mark(key: string): void {
+    if (this.#options.declared.get(key) === undefined) {
+      this.#dirty.delete(key);
+      this.#written.delete(key);
+      return;
+    }
     this.#dirty.add(key);
     this.#wake();
   }
