@@ -195,8 +195,8 @@ export class IdentityIndex {
     if (record.finished) return this.removePod(key);
     const present = this.#pods.get(key);
     if (present !== undefined && samePod(present.record, record)) return;
-    // A name that is used again is another pod.
-    if (present !== undefined && present.record.uid !== record.uid) this.removePod(key);
+    // A name that is used again is another pod; so is one that is said to be on another node, which no pod ever moves to.
+    if (present !== undefined && !isSuccessor(present.record, record)) this.removePod(key);
     this.#dirtyPods.add(this.#pods.put(key, record));
   }
 
@@ -545,6 +545,10 @@ function reuse(outcome: Outcome, before: readonly Outcome[]): Outcome {
   const same = before.find((each) => each.kind === 'entry' && each.declaration === outcome.declaration);
   if (same?.kind !== 'entry' || same.claim.entry.key !== outcome.claim.entry.key) return outcome;
   return fieldsFingerprint(same.claim.entry) === fieldsFingerprint(outcome.claim.entry) ? same : outcome;
+}
+
+function isSuccessor(before: PodRecord, after: PodRecord): boolean {
+  return before.uid === after.uid && (before.nodeName === undefined || before.nodeName === after.nodeName);
 }
 
 function samePod(one: PodRecord, other: PodRecord): boolean {
