@@ -147,10 +147,13 @@ class Survey {
   }
 
   #fields(shapes: Shapes, names: readonly string[], at: number): Shapes {
-    return names.reduce(
+    const found = names.reduce(
       (receivers: Shapes, name) => receivers.map((shape) => this.#field(shape, name, receivers.length > 1 ? undefined : at)),
       shapes,
     );
+    // Going through a pointer that may be nil, or into a map, can fail by itself: it is a read, whatever becomes of the value.
+    this.#readAll(found.filter(({ path, exact }) => exact !== true || (path !== undefined && path.length > 2)));
+    return found;
   }
 
   /** `at` is missing when other receivers are possible, so that nothing is certain. */

@@ -110,6 +110,11 @@ describe('what a template reads', () => {
     ['{{ (or .PodMeta .NodeMeta).Name }}', ['NodeMeta.Name', 'PodMeta.Name']],
     ['{{ .PodMeta.GetLabels.app }}', ['PodMeta.Labels']],
     ['{{ $x := .PodMeta }}{{ range 2 }}{{ $x.Name }}{{ $x = $.NodeMeta }}{{ end }}', ['NodeMeta.Name', 'PodMeta.Name']],
+    [
+      '{{ $x := .PodSpec.SecurityContext.RunAsUser }}{{ $y := .PodMeta.Labels.app }}',
+      ['PodMeta.Labels', 'PodSpec.SecurityContext.RunAsUser'],
+    ],
+    ['{{ $x := .PodMeta.Name }}', []],
     ['{{ eq . nil }}', ['']],
     ['{{ eq .PodSpec nil }}{{ .PodSpec.NodeName }}', ['PodSpec']],
   ])('%s', (text, paths) => {
