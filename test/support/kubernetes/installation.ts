@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import type { Cluster } from './cluster.ts';
 import { productImage } from './use-cluster.ts';
 
-const MANIFESTS = join(import.meta.dirname, '../../../manifests/overlays/one-node');
+/** The overlay that the tests install. */
+export const MANIFESTS = join(import.meta.dirname, '../../../manifests/overlays/one-node');
+
 const SYSTEM = 'countersign-system';
 const AGENTS = 'countersign-agents';
 /** Says on the namespace which image was installed, so that a cluster that stays up gets a new one. */
@@ -46,6 +48,14 @@ export class Installation {
     return installation;
   }
 
+  /** The cluster without Countersign, and this checkout's image known to its node. */
+  static async absent(cluster: Cluster): Promise<Installation> {
+    await productImage();
+    const installation = new Installation(cluster);
+    await installation.remove();
+    return installation;
+  }
+
   /** `kubectl apply -k`, as the guide has it. */
   async apply(folder = MANIFESTS): Promise<void> {
     await this.#cluster.kubectl(['apply', '-k', folder]);
@@ -66,6 +76,39 @@ export class Installation {
     for (const [namespace, process] of Object.values(PROCESSES)) {
       await this.#cluster.kubectl(['-n', namespace, 'rollout', 'restart', process]);
     }
+  }
+
+  /** `kubectl rollout undo` of every process. */
+  async rollBack(): Promise<void> {
+    for (const [namespace, process] of Object.values(PROCESSES)) {
+      await this.#cluster.kubectl(['-n', namespace, 'rollout', 'undo', process]);
+    }
+  }
+
+  /** The images that its pods run, each once. */
+  async images(): Promise<string[]> {
+    const path = 'jsonpath={range .items[*]}{.spec.containers[*].image}{" "}{end}';
+    const label = 'app.kubernetes.io/name in (countersign-ca,countersign-controller,countersign-agent)';
+    const images = await this.#cluster.kubectl([
+      'get',
+      'pods',
+      '-A',
+      '-l',
+      label,
+      '--field-selector=status.phase=Running',
+      '-o',
+      path,
+    ]);
+    return [...new Set(images.trim().split(' '))];
+  }
+
+  /** Every object in the cluster with Countersign in its name, as `kind/name`; Events aside, which end by themselves. */
+  async remains(): Promise<string[]> {
+    const kinds = (await this.#cluster.kubectl(['api-resources', '--verbs=list', '-o', 'name'])).trim().split('\n');
+    const listed = kinds.filter((kind) => !kind.startsWith('events')).join(',');
+    const objects = await this.#cluster.kubectl(['get', listed, '-A', '--ignore-not-found', '-o', 'name']);
+    const drivers = await this.#cluster.kubectl(['get', 'csinodes', '-o', 'jsonpath={.items[*].spec.drivers[*].name}']);
+    return [...objects.trim().split('\n'), ...drivers.split(' ')].filter((name) => name.includes('countersign'));
   }
 
   /** Restarts one process as an upgrade does, and waits until it is ready again. */

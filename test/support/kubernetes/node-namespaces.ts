@@ -24,15 +24,22 @@ export async function startNode({ folder, binaries, endsWithUs }: NodeOptions): 
   const command = [...bound, ...unshare, 'bash', join(import.meta.dirname, 'node.sh'), folder, binaries];
   const [program = '', ...args] = command;
   const log = openSync(join(folder, 'node.log'), 'a');
+  // Where a node ended with the process that made it, its end of the link may still be going away.
+  spawnSync('ip', ['link', 'delete', MACHINE_END], { stdio: 'ignore' });
   const child = spawn(program, args, { stdio: ['ignore', log, log], detached: true });
   closeSync(log);
   child.unref();
   const pid = child.pid ?? 0;
-  for (let attempt = 0; firstProcessOf(pid) === undefined; attempt += 1) {
-    if (attempt > 100) throw new Error(`the node did not start: ${readFileSync(join(folder, 'node.log'), 'utf8')}`);
-    await sleep(50);
+  try {
+    for (let attempt = 0; firstProcessOf(pid) === undefined; attempt += 1) {
+      if (attempt > 100) throw new Error(`the node did not start: ${readFileSync(join(folder, 'node.log'), 'utf8')}`);
+      await sleep(50);
+    }
+    connect(firstProcessOf(pid) ?? 0);
+  } catch (error) {
+    await endNode(pid);
+    throw error;
   }
-  connect(firstProcessOf(pid) ?? 0);
   return pid;
 }
 
