@@ -56,16 +56,17 @@ function stateOf(agent: Agent, here: Agent | undefined, nowMs: number): AgentFin
 export const SPIRE_DEFAULT_TTL_SECONDS = 3600;
 
 /**
- * When the last SVID ends that SPIRE may have signed: an agent asks for SVIDs until its own runs out, and each then lives as
- * long as its entry says.
+ * When the last SVID ends that SPIRE may sign for these agents: an agent asks for SVIDs until its own runs out, and each then
+ * lives for up to the longest lifetime.
  *
  * @returns Unix seconds; 0 when there is no agent
  */
-export function spireSvidsEndAt(agents: readonly Agent[], entries: readonly Entry[], defaultTtlSeconds: number): number {
-  const lastAsk = Math.max(0, ...agents.map(({ x509svidExpiresAt }) => Number(x509svidExpiresAt)));
-  const longest = entries.reduce(
-    (most, { x509SvidTtl, jwtSvidTtl }) => Math.max(most, x509SvidTtl, jwtSvidTtl),
-    defaultTtlSeconds,
-  );
-  return lastAsk === 0 ? 0 : lastAsk + longest;
+export function spireSvidsEndAt(agents: readonly Agent[], longestTtlSeconds: number): number {
+  const lastAsk = agents.reduce((latest, { x509svidExpiresAt }) => Math.max(latest, Number(x509svidExpiresAt)), 0);
+  return lastAsk === 0 ? 0 : lastAsk + longestTtlSeconds;
+}
+
+/** The longest lifetime of an SVID by these entries. */
+export function longestTtlOf(entries: readonly Entry[], defaultTtlSeconds: number): number {
+  return entries.reduce((most, { x509SvidTtl, jwtSvidTtl }) => Math.max(most, x509SvidTtl, jwtSvidTtl), defaultTtlSeconds);
 }

@@ -11,8 +11,12 @@ const RECORD = object({
   given: array(string()),
   /** Fingerprints of SPIRE's authorities that were added to our bundle. */
   taken: array(string()),
-  /** Unix seconds: when the last SVID that SPIRE may have signed ends, as far as is known. */
+  /** Unix seconds: when the last SVID ends that SPIRE signed for the agents it was last seen with; 0 when it was never seen. */
   spireSvidsEndAt: integer({ min: 0 }),
+  /** The longest lifetime of an SVID that SPIRE signs for a workload. */
+  longestTtlSeconds: integer({ min: 0 }),
+  /** Unix seconds: since when SPIRE does not answer; 0 while it does. It signs nothing from then on. */
+  spireGoneSince: integer({ min: 0 }),
   /** Whether SPIRE's authorities were taken out again: nothing must bring them back. */
   finished: boolean,
 });
@@ -30,7 +34,8 @@ export async function readRecord(file: string, trustDomain: string): Promise<Mig
     if (cause.code === 'ENOENT') return undefined;
     throw new IdentityError('failed_precondition', `cannot read the record of the migration: ${cause.message}`, { cause });
   });
-  if (text === undefined) return { trustDomain, given: [], taken: [], spireSvidsEndAt: 0, finished: false };
+  if (text === undefined)
+    return { trustDomain, given: [], taken: [], spireSvidsEndAt: 0, longestTtlSeconds: 0, spireGoneSince: 0, finished: false };
   const record = parseRecord(text, file);
   if (record.trustDomain === trustDomain) return record;
   throw new IdentityError(

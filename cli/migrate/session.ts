@@ -8,7 +8,7 @@ import { parseListenAddress } from '../../runtime/config-file.ts';
 import { connectGrpc, toIdentityError, type GrpcConnection } from '../../runtime/grpc-client.ts';
 import { connectCa } from '../ca-connection.ts';
 import type { Invocation } from '../command.ts';
-import { allAgents, SPIRE_DEFAULT_TTL_SECONDS, spireSvidsEndAt } from './agents.ts';
+import { allAgents, longestTtlOf, SPIRE_DEFAULT_TTL_SECONDS, spireSvidsEndAt } from './agents.ts';
 import { allEntries } from './entries.ts';
 import { readRecord, writeRecord, type MigrationRecord } from './record.ts';
 
@@ -74,8 +74,9 @@ export async function withSpire(session: MigrationSession, invocation: Invocatio
     );
   }
   const [agents, entries] = await Promise.all([allAgents(session.spire), allEntries(session.spire)]);
-  const endAt = spireSvidsEndAt(agents, entries, defaultTtlSeconds(invocation));
-  const record = { ...session.record, spireSvidsEndAt: Math.max(session.record.spireSvidsEndAt, endAt) };
+  const longestTtlSeconds = longestTtlOf(entries, defaultTtlSeconds(invocation));
+  const endAt = Math.max(session.record.spireSvidsEndAt, spireSvidsEndAt(agents, longestTtlSeconds));
+  const record = { ...session.record, spireSvidsEndAt: endAt, longestTtlSeconds, spireGoneSince: 0 };
   await keepRecord(session, record);
   return { ...session, record };
 }

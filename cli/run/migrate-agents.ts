@@ -133,16 +133,23 @@ async function obstacles(
     if (error instanceof IdentityError && error.code === 'unavailable') return undefined;
     throw error;
   });
-  const session = reached ?? opened;
-  const faults = reached === undefined ? [] : await faultsAtSpire(reached, invocation);
-  const { spireSvidsEndAt } = session.record;
-  if (reached === undefined && spireSvidsEndAt === 0) {
-    return { session, faults: ['SPIRE does not answer, and it is not known until when its SVIDs live'] };
-  }
-  if (spireSvidsEndAt * 1000 > systemClock.nowMs()) {
-    faults.push(`SVIDs that SPIRE signed may live until ${formatSeconds(spireSvidsEndAt)}`);
-  }
-  return { session, faults };
+  if (reached === undefined) return withoutSpire(opened);
+  const faults = await faultsAtSpire(reached, invocation);
+  return { session: reached, faults: [...faults, ...livesUntil(reached.record.spireSvidsEndAt)] };
+}
+
+/** Once SPIRE is gone it signs nothing more: what it signed last ends a longest lifetime after it was first found gone. */
+async function withoutSpire(opened: MigrationSession): Promise<{ session: MigrationSession; faults: readonly string[] }> {
+  const { longestTtlSeconds, spireGoneSince } = opened.record;
+  const goneSince = spireGoneSince === 0 ? Math.ceil(systemClock.nowMs() / 1000) : spireGoneSince;
+  const session = { ...opened, record: { ...opened.record, spireGoneSince: goneSince } };
+  await keepRecord(session, session.record);
+  if (longestTtlSeconds === 0) return { session, faults: ['SPIRE does not answer, and it is not known how long its SVIDs live'] };
+  return { session, faults: livesUntil(goneSince + longestTtlSeconds) };
+}
+
+function livesUntil(endAt: number): string[] {
+  return endAt * 1000 > systemClock.nowMs() ? [`SVIDs that SPIRE signed may live until ${formatSeconds(endAt)}`] : [];
 }
 
 async function faultsAtSpire(session: MigrationSession, invocation: Invocation): Promise<string[]> {

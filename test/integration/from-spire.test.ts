@@ -271,4 +271,18 @@ describe.skipIf(spireBinaries === undefined || !isInstalled('go'))('docs/from-sp
     });
     expect(await output([finish])).toContain('our bundle has no authority of SPIRE');
   });
+
+  test('5. without SPIRE, what was noted of it decides', async () => {
+    await server[Symbol.asyncDispose]();
+    const finish = shell[5]?.[1] ?? '';
+    expect(await walk([finish])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('SVIDs that SPIRE signed may live until'),
+    });
+    expect(await walk([finish.replace('finish', 'finish --record another.json')])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('it is not known how long its SVIDs live'),
+    });
+    expect(await output([finish.replace('finish', 'finish --force 2>&1')])).toContain('in spite of: SVIDs that SPIRE signed');
+  });
 });

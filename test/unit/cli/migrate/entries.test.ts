@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 
-import { compareAgents, spireSvidsEndAt } from '../../../../cli/migrate/agents.ts';
+import { compareAgents, longestTtlOf, spireSvidsEndAt } from '../../../../cli/migrate/agents.ts';
 import { compareEntries, type EntryFinding } from '../../../../cli/migrate/entries.ts';
 import { entriesOfAgent, missingSelectors } from '../../../../cli/migrate/entries-of-agent.ts';
 import { AgentSchema, type Agent } from '../../../../proto/gen/spire/api/types/agent_pb.ts';
@@ -114,10 +114,10 @@ describe('agents beside each other', () => {
 
   it('knows until when an SVID of SPIRE may live', () => {
     const agents = [agent('/a', NOW + 100), agent('/b', NOW + 300)];
-    expect(spireSvidsEndAt([], [], 3600)).toBe(0);
-    expect(spireSvidsEndAt(agents, [], 3600)).toBe(NOW + 3900);
+    expect(spireSvidsEndAt([], 3600)).toBe(0);
+    expect(spireSvidsEndAt(agents, 3600)).toBe(NOW + 3900);
     const entries = [entry('1', '/a', NODE, { x509SvidTtl: 7200 }), entry('2', '/b', NODE, { jwtSvidTtl: 10_000 })];
-    expect(spireSvidsEndAt(agents, entries, 3600)).toBe(NOW + 10_300);
+    expect([longestTtlOf([], 3600), longestTtlOf(entries, 3600)]).toEqual([3600, 10_000]);
   });
 
   it('finds the entries that an agent serves, through its aliases too', () => {

@@ -12,7 +12,15 @@ describe('the record of a migration', () => {
   it('begins empty, and is read back as it was written', async () => {
     const file = join(folder, 'record.json');
     const record = await readRecord(file, 'example.org');
-    expect(record).toEqual({ trustDomain: 'example.org', given: [], taken: [], spireSvidsEndAt: 0, finished: false });
+    expect(record).toEqual({
+      trustDomain: 'example.org',
+      given: [],
+      taken: [],
+      spireSvidsEndAt: 0,
+      longestTtlSeconds: 0,
+      spireGoneSince: 0,
+      finished: false,
+    });
     await writeRecord(file, { ...record, given: ['x509:a'], spireSvidsEndAt: 5 });
     expect(await readRecord(file, 'example.org')).toMatchObject({ given: ['x509:a'], spireSvidsEndAt: 5 });
     expect(readdirSync(folder)).toEqual(['record.json']);
@@ -23,7 +31,15 @@ describe('the record of a migration', () => {
     '{',
     '[]',
     '{"trustDomain":"example.org"}',
-    JSON.stringify({ trustDomain: 'other.org', given: [], taken: [], spireSvidsEndAt: 0, finished: false }),
+    JSON.stringify({
+      trustDomain: 'other.org',
+      given: [],
+      taken: [],
+      spireSvidsEndAt: 0,
+      longestTtlSeconds: 0,
+      spireGoneSince: 0,
+      finished: false,
+    }),
   ])('refuses %j', async (text) => {
     const file = join(folder, 'odd.json');
     writeFileSync(file, text);

@@ -6,7 +6,15 @@ import { isSettled, recordAfter, trustPlanOf, type TrustPlan } from '../../../..
 
 const NOW_MS = 1_000_000_000_000;
 const LATER = NOW_MS / 1000 + 3600;
-const record: MigrationRecord = { trustDomain: 'example.org', given: [], taken: [], spireSvidsEndAt: 0, finished: false };
+const record: MigrationRecord = {
+  trustDomain: 'example.org',
+  given: [],
+  taken: [],
+  spireSvidsEndAt: 0,
+  longestTtlSeconds: 0,
+  spireGoneSince: 0,
+  finished: false,
+};
 
 function authority(id: string, more: Partial<BundleItem> = {}): BundleItem {
   return { kind: 'x509', id, fingerprint: `x509:${id}`, bytes: new Uint8Array(), expiresAt: LATER, appended: false, ...more };
