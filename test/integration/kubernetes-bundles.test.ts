@@ -17,7 +17,7 @@ import {
 import { Bundle, parseBundleDocument } from '../../spiffe/bundle.ts';
 import { encodePem } from '../../spiffe/pem.ts';
 import { TestApiServer } from '../support/kubernetes/api-server.ts';
-import { kubernetesMissing } from '../support/kubernetes/binaries.ts';
+import { KUBERNETES, kubernetesMissing } from '../support/kubernetes/binaries.ts';
 import { createNamespace } from '../support/kubernetes/stand-in-node.ts';
 import { TestCa } from '../support/test-ca.ts';
 
@@ -33,7 +33,14 @@ const config: BundlePublishingConfig = {
   signerName: 'countersign.dev/svid',
 };
 
-describe.skipIf(kubernetesMissing() !== undefined)('published bundles (needs go, or KUBEBUILDER_ASSETS)', () => {
+// The newest serves ClusterTrustBundles in another version than the oldest.
+describe.each([KUBERNETES.current, KUBERNETES.oldest])('Kubernetes %s', (version) => {
+  describe.skipIf(kubernetesMissing({ version }) !== undefined)('published bundles (needs go, or KUBEBUILDER_ASSETS)', () => {
+    suite(version);
+  });
+});
+
+function suite(version: string): void {
   let server: TestApiServer;
   let client: KubeClient;
   let bundleType: ResourceType;
@@ -44,7 +51,7 @@ describe.skipIf(kubernetesMissing() !== undefined)('published bundles (needs go,
   let bundle: Current<Bundle>;
 
   beforeAll(async () => {
-    server = await TestApiServer.start();
+    server = await TestApiServer.start({ version });
     client = await openKubeClient({ kubeconfigFile: server.kubeconfigFile, clock, log });
     const served = await client.firstServed(CLUSTER_TRUST_BUNDLES);
     if (served === undefined) throw new Error('the API server serves no ClusterTrustBundles');
@@ -194,4 +201,4 @@ describe.skipIf(kubernetesMissing() !== undefined)('published bundles (needs go,
       },
     ]);
   });
-});
+}

@@ -285,6 +285,20 @@ describe('a watch', () => {
     await expect.poll(() => told).toEqual(['synced', 'put ns/a@11']);
   });
 
+  it('does not wait for ever for a list or a watch that is never answered', async () => {
+    objects.put('a');
+    objects.spoilList = () => true;
+    start();
+    await expect.poll(() => api.seen.length).toBe(1);
+    objects.spoilList = undefined;
+    objects.spoilWatch = () => true;
+    await letPass(() => told.includes('synced'), 5_000);
+    expect(clock.monotonicMs()).toBeGreaterThanOrEqual(60_000);
+    await expect.poll(() => api.seen.at(-1)?.url.searchParams.get('watch')).toBe('true');
+    objects.spoilWatch = undefined;
+    await letPass(() => objects.watches.length === 1, 5_000);
+  });
+
   it('takes a connection that stays silent for dead', async () => {
     start();
     await watching();
