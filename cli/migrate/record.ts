@@ -53,9 +53,22 @@ function parseRecord(text: string, file: string): MigrationRecord {
   }
 }
 
-/** Writes the record; it is there as it was or as it shall be, never in part. */
-export async function writeRecord(file: string, record: MigrationRecord): Promise<void> {
+/**
+ * Writes the record; it is there as it was or as it shall be, never in part. What another command has noted meanwhile is kept.
+ *
+ * @returns What was written
+ */
+export async function writeRecord(file: string, record: MigrationRecord): Promise<MigrationRecord> {
+  const noted = await readRecord(file, record.trustDomain);
+  const merged: MigrationRecord = {
+    ...record,
+    given: [...new Set([...noted.given, ...record.given])].sort(),
+    taken: [...new Set([...noted.taken, ...record.taken])].sort(),
+    spireSvidsEndAt: Math.max(noted.spireSvidsEndAt, record.spireSvidsEndAt),
+    finished: noted.finished || record.finished,
+  };
   const scratch = `${file}.${process.pid}.new`;
-  await writeFile(scratch, `${JSON.stringify(record, undefined, 2)}\n`);
+  await writeFile(scratch, `${JSON.stringify(merged, undefined, 2)}\n`);
   await rename(scratch, file);
+  return merged;
 }

@@ -77,8 +77,7 @@ export async function withSpire(session: MigrationSession, invocation: Invocatio
   const longestTtlSeconds = longestTtlOf(entries, defaultTtlSeconds(invocation));
   const endAt = Math.max(session.record.spireSvidsEndAt, spireSvidsEndAt(agents, longestTtlSeconds));
   const record = { ...session.record, spireSvidsEndAt: endAt, longestTtlSeconds, spireGoneSince: 0 };
-  await keepRecord(session, record);
-  return { ...session, record };
+  return { ...session, record: await keepRecord(session, record) };
 }
 
 function defaultTtlSeconds(invocation: Invocation): number {
@@ -86,7 +85,11 @@ function defaultTtlSeconds(invocation: Invocation): number {
   return text === undefined ? SPIRE_DEFAULT_TTL_SECONDS : Math.ceil(parseDuration(text, '--spire-svid-ttl').ms / 1000);
 }
 
-/** Writes the record, unless nothing may be changed. */
-export async function keepRecord({ recordFile, planOnly }: MigrationSession, record: MigrationRecord): Promise<void> {
-  if (!planOnly) await writeRecord(recordFile, record);
+/**
+ * Writes the record, unless nothing may be changed.
+ *
+ * @returns The record as it is now, with what other commands have noted in it meanwhile
+ */
+export async function keepRecord({ recordFile, planOnly }: MigrationSession, record: MigrationRecord): Promise<MigrationRecord> {
+  return planOnly ? record : await writeRecord(recordFile, record);
 }

@@ -20,7 +20,7 @@ export const shareTrust: CommandRun = async (invocation) => {
   }
   let session = await round(await withSpire(opened, invocation), invocation, true);
   const { signal } = invocation.terminal;
-  while (invocation.flag('watch') && !session.planOnly && !signal.aborted) {
+  while (invocation.flag('watch') && !session.planOnly && !session.record.finished && !signal.aborted) {
     await delay(ROUND_MS, undefined, { signal }).catch(() => {});
     if (!signal.aborted) session = await watchRound(session, invocation);
   }
@@ -38,6 +38,10 @@ async function watchRound(session: MigrationSession, invocation: Invocation): Pr
 }
 
 async function round(session: MigrationSession, invocation: Invocation, tellSettled: boolean): Promise<MigrationSession> {
+  if (session.record.finished) {
+    invocation.terminal.write('the migration is finished: nothing is carried over any longer\n');
+    return session;
+  }
   const plan = await planTrust(session, { record: session.record, nowMs: systemClock.nowMs() });
   const record = recordAfter(session.record, plan);
   if (!session.planOnly) {

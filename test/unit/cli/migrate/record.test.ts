@@ -24,6 +24,9 @@ describe('the record of a migration', () => {
     await writeRecord(file, { ...record, given: ['x509:a'], spireSvidsEndAt: 5 });
     expect(await readRecord(file, 'example.org')).toMatchObject({ given: ['x509:a'], spireSvidsEndAt: 5 });
     expect(readdirSync(folder)).toEqual(['record.json']);
+    await writeRecord(file, { ...record, given: ['x509:b'], taken: ['jwt:c'], finished: true });
+    const merged = await writeRecord(file, { ...record, spireSvidsEndAt: 3 });
+    expect(merged).toMatchObject({ given: ['x509:a', 'x509:b'], taken: ['jwt:c'], spireSvidsEndAt: 5, finished: true });
   });
 
   it.each([
