@@ -1,0 +1,77 @@
+import type { Call } from '../model.ts';
+import type { CompiledRule } from './policy.ts';
+import { YES } from './tri.ts';
+
+/**
+ * Rules in order, found by the caller: a rule that names callers exactly is looked at for these only. What decides is the first rule
+ * that matches, in the order of the policies and of their rules.
+ */
+export class RuleIndex {
+  readonly rules: readonly CompiledRule[];
+  readonly #byId = new Map<string, Entry[]>();
+  readonly #byNamespace = new Map<string, Entry[]>();
+  readonly #rest: Entry[] = [];
+
+  constructor(rules: readonly CompiledRule[]) {
+    this.rules = rules;
+    for (const [place, rule] of rules.entries()) this.#add({ place, rule });
+  }
+
+  /** The first rule that matches. */
+  first(call: Call): CompiledRule | undefined {
+    if (this.rules.length === 0) return undefined;
+    if (call.unseen !== undefined || call.unrecorded !== undefined) return this.rules.find(({ test }) => test(call) === YES);
+    const { spiffeId, namespace } = call.source;
+    let best: Entry | undefined;
+    if (spiffeId !== undefined && this.#byId.size > 0) best = firstOf(this.#byId.get(spiffeId.toString()), call, best);
+    if (namespace !== undefined && this.#byNamespace.size > 0) best = firstOf(this.#byNamespace.get(namespace), call, best);
+    return firstOf(this.#rest, call, best)?.rule;
+  }
+
+  #add(entry: Entry): void {
+    const keys = exactSources(entry.rule);
+    if (keys === undefined) this.#rest.push(entry);
+    else
+      for (const [map, key] of keys.map((each) => [each.kind === 'id' ? this.#byId : this.#byNamespace, each.text] as const))
+        push(map, key, entry);
+  }
+}
+
+interface Entry {
+  readonly place: number;
+  readonly rule: CompiledRule;
+}
+
+function firstOf(entries: readonly Entry[] | undefined, call: Call, best: Entry | undefined): Entry | undefined {
+  if (entries === undefined) return best;
+  for (const entry of entries) {
+    if (best !== undefined && entry.place > best.place) return best;
+    if (entry.rule.test(call) === YES) return entry;
+  }
+  return best;
+}
+
+function push(map: Map<string, Entry[]>, key: string, entry: Entry): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [entry]);
+  else if (list.at(-1) !== entry) list.push(entry);
+}
+
+interface SourceKey {
+  readonly kind: 'id' | 'namespace';
+  readonly text: string;
+}
+
+/** The callers that a rule names exactly; undefined where any clause could hold for others. */
+function exactSources({ policy, index }: CompiledRule): readonly SourceKey[] | undefined {
+  const { from } = policy.source.rules[index] ?? {};
+  const keys = from?.map(({ spiffeIDs, namespaces, serviceAccounts }) => {
+    const owners = serviceAccounts?.map((each) => (each.includes('/') ? (each.split('/')[0] ?? '') : policy.name.namespace));
+    return exact('id', spiffeIDs) ?? exact('namespace', namespaces) ?? exact('namespace', owners);
+  });
+  return keys?.every((each) => each !== undefined) ? keys.flat() : undefined;
+}
+
+function exact(kind: SourceKey['kind'], texts: readonly string[] | undefined): readonly SourceKey[] | undefined {
+  return texts?.every((text) => !text.includes('*')) ? texts.map((text) => ({ kind, text })) : undefined;
+}
