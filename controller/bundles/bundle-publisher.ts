@@ -1,3 +1,4 @@
+import { IdentityError } from '../../core/errors.ts';
 import { sleep, type Clock } from '../../core/clock.ts';
 import { Current, type Source } from '../../core/current.ts';
 import type { LabelSelector } from '../../policy/schema/label-selector.ts';
@@ -121,7 +122,17 @@ export class BundlePublisher {
     readonly signal: AbortSignal;
   } {
     const { client, clock, log, ownerCrd = OWNER_CRD } = this.#options;
-    return { client, owner: () => ownerIn(client, ownerCrd, signal), clock, log, signal };
+    let wasOwned = false;
+    const owner = async (): Promise<OwnerReference | undefined> => {
+      const found = await ownerIn(client, ownerCrd, signal);
+      // Countersign is being removed: what is deleted with the owner must not come back without one.
+      if (found === undefined && wasOwned) throw new IdentityError('not_found', `the definition ${ownerCrd} was removed`);
+      wasOwned ||= found !== undefined;
+      return found;
+    };
+    // Where the bundle is published already, nobody asks for the owner before it is gone.
+    void owner();
+    return { client, owner, clock, log, signal };
   }
 }
 
