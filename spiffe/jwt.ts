@@ -97,6 +97,19 @@ export function parseJws(token: string, field = 'token'): Jws {
 
 /** As {@link parseJws}, for any payload. */
 export function splitJws(token: string, field = 'token'): Omit<Jws, 'payload'> & { readonly payloadBytes: Uint8Array } {
+  const { algorithm, ...parts } = splitAnyJws(token, field);
+  if (isJwsAlgorithm(algorithm)) return { ...parts, algorithm };
+  throw new IdentityError('invalid_argument', 'has a signature algorithm that is not allowed', { field });
+}
+
+/** A compact JWS, taken apart; whether its algorithm may be used has not been asked. */
+export interface JwsParts extends Omit<Jws, 'payload' | 'algorithm'> {
+  readonly algorithm: unknown;
+  readonly payloadBytes: Uint8Array;
+}
+
+/** As {@link splitJws}, for readers that allow other algorithms than the SPIFFE standards do; they must judge `algorithm`. */
+export function splitAnyJws(token: string, field = 'token'): JwsParts {
   const fault = (message: string): IdentityError => new IdentityError('invalid_argument', message, { field });
   if (token.length > MAX_TOKEN_BYTES) throw fault(`is larger than ${MAX_TOKEN_BYTES} bytes`);
   const [headerText, payloadText, signatureText, ...more] = token.split('.', 4);
@@ -110,7 +123,6 @@ export function splitJws(token: string, field = 'token'): Omit<Jws, 'payload'> &
   };
   const header = parseJsonObject(decode(headerText), `${field} header`);
   const { alg: algorithm, kid, typ, crit } = header;
-  if (!isJwsAlgorithm(algorithm)) throw fault('has a signature algorithm that is not allowed');
   if (crit !== undefined) throw fault('has a critical header parameter that is not processed');
   if (kid !== undefined && typeof kid !== 'string') throw fault('has a key ID that is no text');
   if (typ !== undefined && typeof typ !== 'string') throw fault('has a type that is no text');
