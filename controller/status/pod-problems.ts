@@ -1,4 +1,4 @@
-import { sleep, type Clock } from '../../core/clock.ts';
+import { sleep, type Clock, type Timer } from '../../core/clock.ts';
 import type { IdentityIndex } from '../identity/identity-index.ts';
 import type { ObjectRef, Problem } from '../ports.ts';
 
@@ -10,7 +10,8 @@ export interface PodProblemsOptions {
   readonly tell: (pod: ObjectRef, problem: Problem) => void;
 }
 
-const EVERY_MS = 1_000;
+/** What is put right at once is not told. */
+const COALESCE_MS = 1_000;
 /** Every pod waits for its node for a moment. */
 const UNSCHEDULED_MS = 30_000;
 
@@ -22,6 +23,9 @@ export class PodProblems {
   readonly #told = new Map<string, ReadonlySet<string>>();
   /** Since when a pod waits for something, in monotonic milliseconds. */
   readonly #waiting = new Map<string, number>();
+  /** Those of them that have not waited long enough to be told of; who waits longest comes first. */
+  readonly #unripe = new Set<string>();
+  #wake: () => void = () => {};
 
   constructor(options: PodProblemsOptions) {
     this.#options = options;
@@ -33,24 +37,54 @@ export class PodProblems {
       if (this.#options.index.pod(pod) !== undefined) this.#changed.add(pod);
       else this.#forget(pod);
     }
+    if (this.#changed.size > 0) this.#wake();
   }
 
   #forget(pod: string): void {
     this.#changed.delete(pod);
     this.#told.delete(pod);
+    this.#stopWaiting(pod);
+  }
+
+  #stopWaiting(pod: string): void {
     this.#waiting.delete(pod);
+    this.#unripe.delete(pod);
   }
 
   /** Tells until the signal aborts. To be run by one process at a time. */
   async run(signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', () => this.#wake(), { once: true });
     while (!signal.aborted) {
-      this.#tellChanged();
-      await sleep(this.#options.clock, EVERY_MS, signal).catch(() => {});
+      await this.#changes(signal);
+      await sleep(this.#options.clock, COALESCE_MS, signal).catch(() => {});
+      if (!signal.aborted) this.#tellChanged();
     }
+  }
+
+  /** Settles when a pod was marked, or has waited for so long that it is to be told. */
+  async #changes(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    const timer = this.#timerOfNextRipe();
+    if (this.#changed.size > 0 || signal.aborted) resolve();
+    await promise;
+    timer?.cancel();
+  }
+
+  #timerOfNextRipe(): Timer | undefined {
+    const { clock } = this.#options;
+    const [next] = this.#unripe;
+    if (next === undefined) return undefined;
+    const sinceMs = this.#waiting.get(next) ?? clock.monotonicMs();
+    return clock.setTimer(sinceMs + UNSCHEDULED_MS - clock.monotonicMs(), () => this.mark([next]));
   }
 
   #tellChanged(): void {
     const nowMs = this.#options.clock.monotonicMs();
+    for (const pod of this.#unripe) {
+      if (!this.#isRipe(pod, nowMs)) break;
+      this.#changed.add(pod);
+    }
     const pods = [...this.#changed];
     this.#changed.clear();
     for (const pod of pods) this.#look(pod, nowMs);
@@ -60,8 +94,9 @@ export class PodProblems {
     const { index, tell } = this.#options;
     const record = index.pod(pod);
     const problems = record === undefined ? [] : index.problemsOfPod(pod);
-    const ripe = problems.filter((problem) => this.#isRipe(pod, problem, nowMs));
-    if (!problems.some(isWaiting)) this.#waiting.delete(pod);
+    if (problems.some(isWaiting)) this.#waits(pod, nowMs);
+    else this.#stopWaiting(pod);
+    const ripe = problems.filter((problem) => !isWaiting(problem) || this.#isRipe(pod, nowMs));
     const texts = ripe.map(({ reason, message }) => `${reason} ${message}`);
     const told = this.#told.get(pod) ?? new Set();
     for (const [index_, problem] of ripe.entries()) {
@@ -72,13 +107,16 @@ export class PodProblems {
     else this.#told.set(pod, new Set(texts));
   }
 
-  #isRipe(pod: string, problem: Problem, nowMs: number): boolean {
-    if (!isWaiting(problem)) return true;
-    const sinceMs = this.#waiting.get(pod) ?? nowMs;
-    this.#waiting.set(pod, sinceMs);
-    if (nowMs - sinceMs >= UNSCHEDULED_MS) return true;
-    this.#changed.add(pod);
-    return false;
+  #waits(pod: string, nowMs: number): void {
+    if (!this.#waiting.has(pod)) {
+      this.#waiting.set(pod, nowMs);
+      this.#unripe.add(pod);
+    }
+    if (this.#isRipe(pod, nowMs)) this.#unripe.delete(pod);
+  }
+
+  #isRipe(pod: string, nowMs: number): boolean {
+    return nowMs - (this.#waiting.get(pod) ?? nowMs) >= UNSCHEDULED_MS;
   }
 }
 

@@ -32,7 +32,7 @@ function rig() {
       await Promise.resolve();
     }
   };
-  return { put, pass, told, pods, all, stop };
+  return { put, pass, told, pods, all, stop, clock };
 }
 
 test('each reason is told once, and again when it came back', async () => {
@@ -71,5 +71,19 @@ test('a pod that is gone is forgotten', async () => {
   all.mark(['shop/a']);
   await pass(60);
   expect(told).toEqual([]);
+  stop.abort();
+});
+
+test('nothing wakes while nothing changed; one timer stands for all pods that wait', async () => {
+  const { put, pass, told, clock, stop } = rig();
+  await pass(2);
+  expect(clock.timers).toBe(0);
+  put('a', 'NotScheduled');
+  put('b', 'NotScheduled');
+  await pass(3);
+  expect(clock.timers).toBe(1);
+  await pass(35);
+  expect(told).toEqual(['a NotScheduled', 'b NotScheduled']);
+  expect(clock.timers).toBe(0);
   stop.abort();
 });
