@@ -4,12 +4,12 @@ import type { TLSSocket } from 'node:tls';
 
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
 import type { Clock } from '../../core/clock.ts';
+import { guardedLookup, refuseForbiddenHost } from '../../runtime/address-guard.ts';
 import { presentedChain } from '../../runtime/http2-sessions.ts';
 import { parseBundleDocument, type Bundle, type BundleSource } from '../../spiffe/bundle.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import { verifyX509Svid } from '../../spiffe/x509-svid.ts';
 import type { FederationRelationship } from '../model.ts';
-import { guardedLookup, refuseForbiddenHost } from './address-guard.ts';
 
 /** What fetching depends on. */
 export interface FetchBundleOptions {

@@ -1,11 +1,12 @@
 import { lookup as resolveName, type LookupAddress } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 
-import { IdentityError } from '../../core/errors.ts';
+import { IdentityError } from '../core/errors.ts';
 
 /**
- * Addresses that no bundle endpoint of another organisation has: whoever may declare a relationship must not be able to make
- * the CA call services of its own network or the cloud's metadata service (RFC 6890 special-purpose registries).
+ * Addresses that no service of another organisation has, be it a bundle endpoint or an issuer of tokens: whoever may declare one
+ * must not be able to make us call services of our own network or the cloud's metadata service (RFC 6890 special-purpose
+ * registries).
  */
 const FORBIDDEN = new BlockList();
 for (const [network, prefix] of [
@@ -92,6 +93,6 @@ function isAllowed(hostname: string, allowed: readonly string[]): boolean {
 function forbidden(hostname: string): IdentityError {
   return new IdentityError(
     'permission_denied',
-    `bundle endpoint host ${hostname} has a private, link-local or otherwise special address; if that is meant, name it in federation.allowPrivateHosts`,
+    `the host ${hostname} has a private, link-local or otherwise special address; if that is meant, name it in allowPrivateHosts`,
   );
 }

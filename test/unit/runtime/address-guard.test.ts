@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
-import { guardedLookup, isForbiddenAddress, refuseForbiddenHost } from '../../../../ca/federation/address-guard.ts';
-import { isIdentityError } from '../../../../core/errors.ts';
+import { guardedLookup, isForbiddenAddress, refuseForbiddenHost } from '../../../runtime/address-guard.ts';
+import { isIdentityError } from '../../../core/errors.ts';
 
 const FORBIDDEN = [
   '127.0.0.1',
