@@ -6,6 +6,7 @@ import { declaredKey, refOf, type DeclaredObjects } from './declared-objects.ts'
 import type { FederationIndex } from './federation/federation-index.ts';
 import { precedenceOf } from './identity/declaration-store.ts';
 import type { IdentityIndex } from './identity/identity-index.ts';
+import type { KeptParts } from './identity/kept-parts.ts';
 import { isOurClass, type IdentitySettings } from './identity/settings.ts';
 import { staticEntry } from './identity/static-entry.ts';
 import type { PodLatency } from './pod-latency.ts';
@@ -19,6 +20,7 @@ export interface FeedTargets {
   readonly federation: FederationIndex;
   readonly declared: DeclaredObjects;
   readonly settings: IdentitySettings;
+  readonly kept: KeptParts;
   /** Called after each event. */
   readonly onEvent: () => void;
   readonly latency: Pick<PodLatency, 'placed' | 'removed'>;
@@ -30,7 +32,7 @@ export function feedKinds(targets: FeedTargets): readonly ObjectKind[] {
   return [...RESOURCE_KINDS.map((kind) => declaringKind(kind, targets)), ...clusterKinds(targets)];
 }
 
-function clusterKinds({ index, onEvent, latency }: FeedTargets): readonly ObjectKind[] {
+function clusterKinds({ index, kept, onEvent, latency }: FeedTargets): readonly ObjectKind[] {
   const kind = <T>(type: ResourceType, read: (object: KubeObject) => T, sink: Sink<T>): ObjectKind => ({
     type,
     optional: false,
@@ -51,7 +53,7 @@ function clusterKinds({ index, onEvent, latency }: FeedTargets): readonly Object
       put: (key, it) => index.putNamespace(key, it),
       remove: (key) => index.removeNamespace(key),
     }),
-    kind(NODES, (object) => nodeRecord(object, index.needs.node), {
+    kind(NODES, (object) => nodeRecord(object, kept.take('node')), {
       put: (key, it) => index.putNode(key, it),
       remove: (key) => index.removeNode(key),
     }),
@@ -60,7 +62,7 @@ function clusterKinds({ index, onEvent, latency }: FeedTargets): readonly Object
       put: (key, it) => index.putEndpoints(key, it),
       remove: (key) => index.removeEndpoints(key),
     }),
-    kind(PODS, (object) => podRecord(object, index.needs.pod), {
+    kind(PODS, (object) => podRecord(object, kept.take('pod')), {
       put: (key, it) => {
         const before = index.pod(key);
         if (it.nodeName !== undefined && !(before?.uid === it.uid && before.nodeName !== undefined)) latency.placed(key);

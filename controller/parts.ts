@@ -12,6 +12,7 @@ import { FederationReconciler, type OwnedRelationships } from './federation/fede
 import { feedKinds } from './feed.ts';
 import { declarationKey } from './identity/declaration-store.ts';
 import { IdentityIndex } from './identity/identity-index.ts';
+import { KeptParts } from './identity/kept-parts.ts';
 import { Preview } from './identity/preview.ts';
 import type { IdentitySettings } from './identity/settings.ts';
 import { EVERYTHING } from './identity/trim.ts';
@@ -74,14 +75,16 @@ export function createParts(options: PartsOptions): Parts {
   });
   const now = (): string => `${new Date(clock.nowMs()).toISOString().slice(0, 19)}Z`;
   const isBusy = (): boolean => entries.queueLength > 0 || !entries.settled.value;
+  const isCounting = (): boolean => reconciliation.isSettling;
   const lasting = lastingOutage(entries.outage, clock);
   // What was declared during an outage says so at once; what is in force need not hear of a short one.
   const outage = (): IdentityError | undefined => lasting.value ?? (isBusy() ? entries.outage.value : undefined);
   const statusInputs = { index, entries, outage, federation, relationships, now };
-  const statuses = new StatusWriter({ ...statusInputs, declared, sink: options.sink, clock, log, isBusy });
+  const statuses = new StatusWriter({ ...statusInputs, declared, sink: options.sink, clock, log, isBusy, isCounting });
   const tellPod = (pod: ObjectRef, problem: Problem): void => options.tell(subjectOf({ type: PODS, ref: pod }), problem);
   const pods = new PodProblems({ index, clock, tell: tellPod });
-  const reconciliation = new Reconciliation({ index, entries, statuses, pods, source, latency, clock });
+  const kept = new KeptParts(() => index.needs);
+  const reconciliation = new Reconciliation({ index, kept, entries, statuses, pods, source, latency });
   declared.onChanged((key) => statuses.mark(key));
   federation.onChanged((trustDomain) => {
     relationships.enqueue();
@@ -92,7 +95,7 @@ export function createParts(options: PartsOptions): Parts {
   entries.outage.subscribe((error) => {
     if (error === undefined) statuses.markAll();
   });
-  const kinds = feedKinds({ index, federation, declared, settings, onEvent: reconciliation.onEvent, latency });
+  const kinds = feedKinds({ index, federation, declared, settings, kept, onEvent: reconciliation.onEvent, latency });
   const preview = new Preview({ index, settings, readWhole: (pod) => readWhole(source, pod) });
   const podEntries = podEntriesOf(index, entries);
   return {

@@ -1,7 +1,6 @@
-import type { Clock } from '../core/clock.ts';
 import type { EntryReconciler } from './entries/entry-reconciler.ts';
 import type { IdentityIndex } from './identity/identity-index.ts';
-import { covers, type Needs } from './identity/trim.ts';
+import type { KeptParts } from './identity/kept-parts.ts';
 import type { PodLatency } from './pod-latency.ts';
 import type { ResourceSource } from './sources/object-kind.ts';
 import type { PodProblems } from './status/pod-problems.ts';
@@ -10,12 +9,12 @@ import type { StatusWriter } from './status/status-writer.ts';
 /** What {@link Reconciliation} connects. */
 export interface ReconciliationOptions {
   readonly index: IdentityIndex;
+  readonly kept: Pick<KeptParts, 'takeLacking'>;
   readonly entries: Pick<EntryReconciler, 'enqueue'>;
   readonly statuses: Pick<StatusWriter, 'mark'>;
   readonly pods: Pick<PodProblems, 'mark'>;
   readonly source: Pick<ResourceSource, 'reload'>;
   readonly latency: PodLatency;
-  readonly clock: Clock;
 }
 
 /** How many pods are looked at before other work of the process gets its turn: some milliseconds. */
@@ -29,12 +28,15 @@ export class Reconciliation {
   readonly #options: ReconciliationOptions;
   #isScheduled = false;
   #isOpen = false;
-  #given: Needs;
   #settled = Promise.withResolvers<void>();
 
   constructor(options: ReconciliationOptions) {
     this.#options = options;
-    this.#given = options.index.needs;
+  }
+
+  /** Whether pods wait to be looked at: what declarations have come to so far is not the whole of it. */
+  get isSettling(): boolean {
+    return this.#isScheduled;
   }
 
   /** To be called after each event. */
@@ -66,11 +68,8 @@ export class Reconciliation {
 
   /** A template that reads more than is kept needs the objects again. */
   #reloadIfWider(): void {
-    const { index, source } = this.#options;
-    const { needs } = index;
-    const before = this.#given;
-    this.#given = needs;
-    const wider = [covers(before.pod, needs.pod) ? [] : ['pods'], covers(before.node, needs.node) ? [] : ['nodes']].flat();
-    if (wider.length > 0) source.reload(wider);
+    const { kept, source } = this.#options;
+    const lacking = kept.takeLacking();
+    if (lacking.length > 0) source.reload(lacking.map((of) => `${of}s`));
   }
 }

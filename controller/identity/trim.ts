@@ -52,6 +52,16 @@ export function unionTrim(one: Trim, other: Trim): Trim {
   return { metadata: unionOf(one.metadata, other.metadata), spec: unionOf(one.spec, other.spec) };
 }
 
+/** What both keep. */
+export function intersectTrim(one: Trim, other: Trim): Trim {
+  return { metadata: intersectionOf(one.metadata, other.metadata), spec: intersectionOf(one.spec, other.spec) };
+}
+
+function intersectionOf(one: ReadonlySet<string> | 'all', other: ReadonlySet<string> | 'all'): ReadonlySet<string> | 'all' {
+  if (one === 'all') return other;
+  return other === 'all' ? one : one.intersection(other);
+}
+
 /** Whether something trimmed to `kept` has all that `needed` asks for. */
 export function covers(kept: Trim, needed: Trim): boolean {
   return kept === needed || (partCovers(kept.metadata, needed.metadata) && partCovers(kept.spec, needed.spec));

@@ -19,10 +19,14 @@ export interface StatusWriterOptions extends StatusInputs {
   readonly log: Logger;
   /** Whether entries are still being written: statuses then wait a little, so as not to be written twice. */
   readonly isBusy: () => boolean;
+  /** Whether pods are still being looked at: what a status would say now is half counted. */
+  readonly isCounting: () => boolean;
 }
 
 const COALESCE_MS = 250;
-const MAX_WAITS = 20;
+/** How long statuses wait for entries, and for the counts to be whole: a cluster in which something always changes has statuses too. */
+const BUSY_MS = 5_000;
+const COUNTING_MS = 30_000;
 const BACKOFF = { initialMs: 500, maxMs: 30_000 };
 const IN_FLIGHT = 8;
 
@@ -56,17 +60,23 @@ export class StatusWriter {
 
   /** Writes statuses until the signal aborts. To be run by one process at a time. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
     this.#written.clear();
     this.markAll();
     signal.addEventListener('abort', () => this.#wake(), { once: true });
     while (!signal.aborted) {
       await this.#changes(signal);
-      for (let waits = 0; waits < MAX_WAITS && !signal.aborted; waits += 1) {
-        await sleep(clock, COALESCE_MS, signal).catch(() => {});
-        if (!this.#options.isBusy()) break;
-      }
+      await this.#calm(signal);
       if (!signal.aborted) await this.#flush(signal);
+    }
+  }
+
+  /** Settles a little later, when there is something to say that holds for a while. */
+  async #calm(signal: AbortSignal): Promise<void> {
+    const { clock, isBusy, isCounting } = this.#options;
+    for (let waitedMs = COALESCE_MS; !signal.aborted; waitedMs += COALESCE_MS) {
+      await sleep(clock, COALESCE_MS, signal).catch(() => {});
+      const counts = isCounting() && waitedMs < COUNTING_MS;
+      if (!counts && !(isBusy() && waitedMs < BUSY_MS)) return;
     }
   }
 

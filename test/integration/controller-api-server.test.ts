@@ -208,6 +208,8 @@ spec: { trustDomain: other.test, bundleEndpointURL: "https://other.test/bundle",
     expect(await entriesAt(ca.socket)).toEqual([before]);
     const again = await server.api.expect('GET', `${RESOURCES}/clusterworkloadidentities/web`);
     expect(again.metadata.resourceVersion).toBe(object.metadata.resourceVersion);
+    // Nor has it listed anything twice: it knew the templates before it read the pods.
+    expect(await second.metric('countersign_kubernetes_relists_total')).toBeNaN();
     await deletePod(server, 'default', 'web-4');
   });
 
