@@ -59,6 +59,8 @@ interface Removal {
 const BATCH = 200;
 const IN_FLIGHT = 4;
 const CYCLE = BATCH * IN_FLIGHT;
+/** No request of a process that no longer leads is under way for longer. */
+const LATE_WRITES_MS = 10_000;
 const OUTAGE_BACKOFF = { initialMs: 100, maxMs: 10_000 };
 
 /**
@@ -352,9 +354,10 @@ export class EntryReconciler {
 
   async #watchDrift(signal: AbortSignal): Promise<void> {
     const { clock, driftCheckMs, log } = this.#options;
-    while (!signal.aborted) {
+    // A write of whoever wrote before may arrive after the first list was read.
+    for (let waitMs = Math.min(LATE_WRITES_MS, driftCheckMs); !signal.aborted; waitMs = driftCheckMs) {
       try {
-        await sleep(clock, driftCheckMs, signal);
+        await sleep(clock, waitMs, signal);
         await this.checkDrift(signal);
       } catch (error) {
         if (signal.aborted) return;
