@@ -4,16 +4,22 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { customResourceDefinition } from '../crds/custom-resource-definition.ts';
-import { OWN_DEFINITIONS } from '../crds/index.ts';
+import { OWN_DEFINITIONS, POLICY_DEFINITIONS } from '../crds/index.ts';
 import { resourceReference } from './resource-reference.ts';
+
+/** Where the definitions are, by what the header of the generated file says. */
+const DEFINITIONS = [
+  ...OWN_DEFINITIONS.map((definition) => ({ definition, folder: '' })),
+  ...POLICY_DEFINITIONS.map((definition) => ({ definition, folder: '../policy/resources/' })),
+];
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 /** Every generated file by its path in the tree, with its content. */
 export function generatedResourceFiles(): ReadonlyMap<string, string> {
-  const definitions = OWN_DEFINITIONS.map((definition) => {
+  const definitions = DEFINITIONS.map(({ definition, folder }) => {
     const name = fileNameOf(definition.type.kind);
-    const header = `# Written by \`npm run generate\` from ${name}.ts: change that.\n`;
+    const header = `# Written by \`npm run generate\` from ${folder}${name}.ts: change that.\n`;
     const yaml = stringify(customResourceDefinition(definition), {
       lineWidth: 0,
       singleQuote: true,
@@ -21,7 +27,7 @@ export function generatedResourceFiles(): ReadonlyMap<string, string> {
     });
     return [`crds/${name}.yaml`, header + yaml] as const;
   });
-  return new Map([...definitions, ['docs/resources.md', resourceReference(OWN_DEFINITIONS)]]);
+  return new Map([...definitions, ['docs/resources.md', resourceReference(DEFINITIONS.map(({ definition }) => definition))]]);
 }
 
 /** `ClusterWorkloadIdentity` → `cluster-workload-identity`. */

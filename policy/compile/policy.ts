@@ -2,6 +2,7 @@ import type { CallField, Decision, PolicyName, RelationQuery, RuleReference } fr
 import type { Policy } from '../policy.ts';
 import { policyKey } from '../policy.ts';
 import type { Expressions } from '../expressions/expressions.ts';
+import type { RuleSpec } from '../resources/policy-spec.ts';
 import { compileRule } from './rule.ts';
 import type { Problem, RuleTests } from './rule.ts';
 import { targetOf } from './target.ts';
@@ -11,6 +12,7 @@ import { NO, YES } from './tri.ts';
 /** A rule, compiled. */
 export interface CompiledRule extends RuleTests {
   readonly policy: CompiledPolicy;
+  readonly spec: RuleSpec;
   readonly index: number;
   readonly reference: RuleReference;
   /** What is decided when it matches, made once. */
@@ -57,11 +59,15 @@ export function compilePolicy(source: Policy, expressions: Expressions): Compile
     ),
     notes: tests.flatMap((rule, index) => notesOf(rule, index, source.action)),
   };
-  for (const [index, test] of tests.entries()) rules.push(ruleOf(policy, test, index));
+  for (const [index, spec] of source.rules.entries()) {
+    const test = tests[index];
+    if (test !== undefined) rules.push(ruleOf(policy, test, { spec, index }));
+  }
   return policy;
 }
 
-function ruleOf(policy: CompiledPolicy, tests: RuleTests, index: number): CompiledRule {
+function ruleOf(policy: CompiledPolicy, tests: RuleTests, place: Pick<CompiledRule, 'spec' | 'index'>): CompiledRule {
+  const { index } = place;
   const isAllow = policy.source.action === 'ALLOW';
   const decision: Decision = {
     verdict: isAllow ? 'allow' : 'deny',
@@ -70,7 +76,7 @@ function ruleOf(policy: CompiledPolicy, tests: RuleTests, index: number): Compil
     rule: index,
     audits: NO_AUDITS,
   };
-  return { ...tests, policy, index, reference: { policy: policy.name, rule: index }, decision };
+  return { ...tests, ...place, policy, reference: { policy: policy.name, rule: index }, decision };
 }
 
 const isOfRequest = (field: CallField): boolean => field.startsWith('request.') || field === 'user';

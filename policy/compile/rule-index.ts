@@ -63,8 +63,7 @@ interface SourceKey {
 }
 
 /** The callers that a rule names exactly; undefined where any clause could hold for others. */
-function exactSources({ policy, index }: CompiledRule): readonly SourceKey[] | undefined {
-  const { from } = policy.source.rules[index] ?? {};
+function exactSources({ policy, spec: { from } }: CompiledRule): readonly SourceKey[] | undefined {
   const keys = from?.map(({ spiffeIDs, namespaces, serviceAccounts }) => {
     const owners = serviceAccounts?.map((each) => (each.includes('/') ? (each.split('/')[0] ?? '') : policy.name.namespace));
     return exact('id', spiffeIDs) ?? exact('namespace', namespaces) ?? exact('namespace', owners);

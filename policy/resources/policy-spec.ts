@@ -54,7 +54,7 @@ export const commonFields = {
   selector: optional('Labels of the pods that are called.', labelSelector),
   attested: optional(
     'Selectors that the called workload must all have been attested with, such as `unix:uid:1000`. For use without Kubernetes.',
-    list(text({ title: 'selector', maxLength: 512, pattern: /^[^:]+:[^]+$/, meaning: 'a selector "type:value"', cheap: true }), {
+    list(text({ title: 'selector', maxLength: 512, pattern: /^[^:]+:./, meaning: 'a selector "type:value"', cheap: true }), {
       minItems: 1,
       maxItems: 16,
     }),

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { loadAllExpressions } from '../../policy/expressions/load.ts';
 import { compareEvaluators } from '../support/policy/agreement.ts';
 
-const CALLS = Number(process.env['COUNTERSIGN_POLICY_CALLS'] ?? 400_000);
+const CALLS = Number(process.env['COUNTERSIGN_POLICY_CALLS'] ?? 1_000_000);
 
 test(`the engine and the naive evaluator agree on ${CALLS} random calls`, async () => {
   const { compared, reasons } = compareEvaluators(CALLS, await loadAllExpressions());

@@ -2,11 +2,32 @@ import { isDeepStrictEqual } from 'node:util';
 import { DecodeError } from '../../../core/decode.ts';
 import type { Fault } from '../../../core/decode.ts';
 import { RESOURCE_KINDS } from '../../../crds/index.ts';
-import type { ResourceKind } from '../../../crds/index.ts';
+import { parseAuthorizationPolicy } from '../../../policy/resources/authorization-policy.ts';
+import { AUTHORIZATION_POLICY } from '../../../policy/resources/authorization-policy.ts';
+import {
+  CLUSTER_AUTHORIZATION_POLICY,
+  parseClusterAuthorizationPolicy,
+} from '../../../policy/resources/cluster-authorization-policy.ts';
+import { parseRequestAuthentication, REQUEST_AUTHENTICATION } from '../../../policy/resources/request-authentication.ts';
+import type { ResourceMeta } from '../../../policy/schema/resource-meta.ts';
+import type { Parser, ResourceType } from '../../../policy/schema/resource.ts';
+
+/** A kind of which objects can be read. */
+export interface ReadableKind {
+  readonly type: ResourceType;
+  readonly parse: Parser<{ readonly meta: ResourceMeta }>;
+}
+
+const KINDS: readonly ReadableKind[] = [
+  ...RESOURCE_KINDS,
+  { type: AUTHORIZATION_POLICY.type, parse: parseAuthorizationPolicy },
+  { type: CLUSTER_AUTHORIZATION_POLICY.type, parse: parseClusterAuthorizationPolicy },
+  { type: REQUEST_AUTHENTICATION.type, parse: parseRequestAuthentication },
+];
 
 /** The kind of that name. */
-export function kindNamed(name: string): ResourceKind {
-  const kind = RESOURCE_KINDS.find(({ type }) => type.kind === name);
+export function kindNamed(name: string): ReadableKind {
+  const kind = KINDS.find(({ type }) => type.kind === name);
   if (kind === undefined) throw new Error(`there is no kind ${name}`);
   return kind;
 }

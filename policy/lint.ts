@@ -1,0 +1,111 @@
+import type { CompiledPolicy, CompiledRule } from './compile/policy.ts';
+import type { Snapshot } from './compile/snapshot.ts';
+import { comparePolicies } from './compile/snapshot.ts';
+import { ruleCovers, targetCovers } from './covers.ts';
+import { decide } from './decide.ts';
+import type { RuleReference } from './model.ts';
+import { policyKey } from './policy.ts';
+import { neverMatches } from './never-matches.ts';
+import type { RecordedCall } from './simulate.ts';
+
+/** Something about a rule that its author may not have meant. */
+export interface Finding extends RuleReference {
+  readonly code: 'shadowed' | 'conflicts' | 'never_matches' | 'unused' | 'wider_than_used';
+  readonly message: string;
+  /** The rule that it is shadowed by or conflicts with. */
+  readonly other?: RuleReference;
+}
+
+/** What to compare with. */
+export interface LintOptions {
+  /** Without them, nothing is said about what is used. */
+  readonly calls?: Iterable<RecordedCall>;
+}
+
+/**
+ * Finds rules that never decide (`shadowed`), that say the opposite of another one (`conflicts`), that match no call (`never_matches`), and,
+ * given recorded calls, that none or few of them needed. Judged by how rules are written: what it says is so, and it does not find all.
+ *
+ * @example
+ * lint(snapshot, { calls }).map(({ code, policy, rule }) => `${policy.name}[${rule}]: ${code}`);
+ */
+export function lint(snapshot: Snapshot, { calls }: LintOptions = {}): readonly Finding[] {
+  const policies = [...snapshot.policies.values()].sort(comparePolicies);
+  return [
+    ...policies.flatMap(({ rules }) => rules.flatMap(whyNever)),
+    ...overlaps(policies),
+    ...(calls === undefined ? [] : usage(snapshot, policies, calls)),
+  ];
+}
+
+function whyNever(rule: CompiledRule): Finding[] {
+  const reasons = neverMatches(rule.spec);
+  return reasons.map((message) => ({ ...rule.reference, code: 'never_matches', message }));
+}
+
+const MOST_COMPARED = 500;
+
+function overlaps(policies: readonly CompiledPolicy[]): Finding[] {
+  const enforced = policies.filter(({ source }) => source.mode === 'Enforce' && source.action !== 'AUDIT');
+  // Policies of other namespaces never meet, except those of the cluster with everybody's.
+  const groups = Map.groupBy(enforced, ({ name }) => name.namespace);
+  const ofCluster = groups.get('') ?? [];
+  return enforced.flatMap((narrow) => {
+    const others = narrow.name.namespace === '' ? ofCluster : [...ofCluster, ...(groups.get(narrow.name.namespace) ?? [])];
+    return narrow.rules.flatMap((rule) => overlapOf(rule, others.slice(0, MOST_COMPARED)));
+  });
+}
+
+function overlapOf(narrow: CompiledRule, policies: readonly CompiledPolicy[]): Finding[] {
+  const { source } = narrow.policy;
+  const others = policies.filter((policy) => targetCovers(policy.source, source)).flatMap(({ rules }) => rules);
+  for (const wide of others) {
+    if (wide === narrow || !ruleCovers(wide.spec, narrow.spec)) continue;
+    const isMutual = targetCovers(source, wide.policy.source) && ruleCovers(narrow.spec, wide.spec);
+    const finding = judge(narrow, wide, isMutual);
+    if (finding !== undefined) return [finding];
+  }
+  return [];
+}
+
+/** What it means that everything which `narrow` matches is matched by `wide`. */
+function judge(narrow: CompiledRule, wide: CompiledRule, isMutual: boolean): Finding | undefined {
+  const [action, other] = [narrow.policy.source.action, wide.policy.source.action];
+  const place = `rule ${wide.index} of ${policyKey(wide.policy.name)}`;
+  const shared = { ...narrow.reference, other: wide.reference };
+  if (action === 'ALLOW' && other === 'DENY') {
+    if (isMutual) return { ...shared, code: 'conflicts', message: `${place} denies the very same calls` };
+    return { ...shared, code: 'shadowed', message: `${place} denies all that it allows` };
+  }
+  const isEarlier = !isMutual || isBefore(wide, narrow);
+  if (action !== other || !isEarlier) return undefined;
+  return { ...shared, code: 'shadowed', message: `${place} ${action === 'ALLOW' ? 'allows' : 'denies'} the same calls and more` };
+}
+
+function isBefore(one: CompiledRule, other: CompiledRule): boolean {
+  return one.policy === other.policy ? one.index < other.index : comparePolicies(one.policy, other.policy) < 0;
+}
+
+function usage(snapshot: Snapshot, policies: readonly CompiledPolicy[], calls: Iterable<RecordedCall>): Finding[] {
+  const callers = new Map<string, Set<string>>();
+  for (const { call } of calls) {
+    const { policy, rule, verdict } = decide(snapshot, call);
+    if (policy === undefined || verdict === 'deny') continue;
+    const key = `${policyKey(policy)}#${rule}`;
+    const known = callers.get(key) ?? new Set();
+    callers.set(key, known.add(call.source.spiffeId?.toString() ?? 'nobody known'));
+  }
+  const allowing = policies
+    .filter(({ source }) => source.action === 'ALLOW' && source.mode === 'Enforce')
+    .flatMap(({ rules }) => rules);
+  return allowing.flatMap((rule) => usageOf(rule, callers.get(`${rule.policy.key}#${rule.index}`)));
+}
+
+function usageOf(rule: CompiledRule, callers: ReadonlySet<string> | undefined): Finding[] {
+  if (callers === undefined) return [{ ...rule.reference, code: 'unused', message: 'no recorded call needed it' }];
+  const { from } = rule.spec;
+  const isExact = from?.every(({ spiffeIDs }) => spiffeIDs?.every((id) => !id.includes('*')) ?? false) ?? false;
+  if (isExact) return [];
+  const message = `lets in more than the ${callers.size} callers that were recorded: ${[...callers].sort().slice(0, 5).join(', ')}`;
+  return [{ ...rule.reference, code: 'wider_than_used', message }];
+}
