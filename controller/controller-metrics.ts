@@ -1,6 +1,9 @@
+import { createKubeMetrics, type KubeMetrics } from '../runtime/kubernetes/metrics.ts';
 import { Counter, gaugeOf, Histogram, type Registry } from '../runtime/metrics.ts';
+import { createAdmissionMetrics, type AdmissionMetrics } from './admission/admission-metrics.ts';
 import type { EntryReconciler } from './entries/entry-reconciler.ts';
 import type { IdentityIndex } from './identity/identity-index.ts';
+import { createPodCertificateMetrics, type PodCertificateMetrics } from './pod-certificates/pod-certificate-metrics.ts';
 
 /** What the metrics are read from. */
 export interface MetricSources {
@@ -9,8 +12,29 @@ export interface MetricSources {
   readonly isLeading: () => boolean;
 }
 
+/** What the parts of a controller count and time; made once, so that who leads a second time goes on counting. */
+export interface ControllerMetrics {
+  readonly kube: KubeMetrics;
+  readonly admission: AdmissionMetrics;
+  readonly podCertificates: PodCertificateMetrics;
+  readonly podLatency: Histogram;
+  /** Has what is read from these told whenever it is asked for; to be called once. */
+  readonly watch: (sources: MetricSources) => void;
+}
+
+/** Makes every metric of a controller. */
+export function createControllerMetrics(registry: Registry): ControllerMetrics {
+  return {
+    kube: createKubeMetrics(registry),
+    admission: createAdmissionMetrics(registry),
+    podCertificates: createPodCertificateMetrics(registry),
+    podLatency: createPodLatencyHistogram(registry),
+    watch: (sources) => registerControllerMetrics(registry, sources),
+  };
+}
+
 /** The histogram of the time from a pod on its node to its entry at the CA. */
-export function createPodLatencyHistogram(registry: Registry): Histogram {
+function createPodLatencyHistogram(registry: Registry): Histogram {
   return new Histogram({
     name: 'countersign_controller_pod_to_entry_seconds',
     help: 'Time from the moment when a pod is seen on a node until its first entry is at the CA, in seconds',
@@ -20,7 +44,7 @@ export function createPodLatencyHistogram(registry: Registry): Histogram {
 }
 
 /** Registers what is read when it is scraped. */
-export function registerControllerMetrics(registry: Registry, { index, entries, isLeading }: MetricSources): void {
+function registerControllerMetrics(registry: Registry, { index, entries, isLeading }: MetricSources): void {
   gaugeOf(
     registry,
     'countersign_controller_queue_length',

@@ -3,7 +3,8 @@ import { loadConfigFile } from '../runtime/config-file.ts';
 import { inClusterEnvironment } from '../runtime/kubernetes/access.ts';
 import { runProcess } from '../runtime/lifecycle.ts';
 import { createLogger } from '../runtime/log.ts';
-import { planController, startController, type ControllerOptions } from './app.ts';
+import { planController, startController } from './app.ts';
+import type { ControllerOptions } from './assembly.ts';
 import { controllerConfig } from './config.ts';
 import { hasChanges, planText } from './plan.ts';
 

@@ -1,0 +1,33 @@
+import type { Clock } from '../core/clock.ts';
+import { Current } from '../core/current.ts';
+import type { CheckResult } from '../runtime/http.ts';
+import type { InClusterEnvironment } from '../runtime/kubernetes/access.ts';
+import type { Logger } from '../runtime/log.ts';
+import type { ControllerConfig } from './config.ts';
+import type { ControllerMetrics } from './controller-metrics.ts';
+
+/** What a controller is made from. */
+export interface ControllerOptions {
+  readonly config: ControllerConfig;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Reads resources from this folder instead of the API server, and prints statuses. */
+  readonly resourcesDir?: string | undefined;
+  /** Where the API server of this pod is; undefined outside a cluster. */
+  readonly inCluster?: InClusterEnvironment | undefined;
+  /** Where statuses go when they have no object to go into. */
+  readonly write: (text: string) => void;
+}
+
+/** What there is before anything has been reached. */
+export interface Assembly extends ControllerOptions {
+  readonly metrics: ControllerMetrics;
+  readonly state: ControllerState;
+}
+
+/** How far the controller has come, for `/readyz`. */
+export class ControllerState {
+  readonly ca = new Current<CheckResult>({ ok: false, reason: 'the CA has not been reached yet; see ca in controller.yaml' });
+  readonly source = new Current<CheckResult>({ ok: false, reason: 'resources have not all been read yet' });
+  readonly checks = { ca: () => this.ca.value, resources: () => this.source.value };
+}
