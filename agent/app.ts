@@ -122,7 +122,10 @@ function createParts(options: Assembly, resources: AsyncDisposableStack): Parts 
   return { node, cache, jwtSvids, witSvids, synchronizer, attestation, observability, serving, log };
 }
 
-function createAttestation({ config, clock, levels, environment = {} }: Assembly, { onAttested }: Observability): WorkloadAttestation {
+function createAttestation(
+  { config, clock, levels, environment = {} }: Assembly,
+  { onAttested }: Observability,
+): WorkloadAttestation {
   const log = levels.component('attestation');
   const attestors = createWorkloadAttestors(config.workloadAttestors, { clock, log, environment });
   return new WorkloadAttestation({ attestors, clock, log, observe: onAttested });
@@ -173,7 +176,9 @@ async function serveWorkloads(options: Assembly, parts: Parts, resources: AsyncD
   const { cache, jwtSvids, witSvids } = parts;
   const server = createServer(options, parts, resources);
   server.addService(SpiffeWorkloadAPI, workloadApi({ cache, jwtSvids, witSvids, clock }));
-  server.addService(SecretDiscoveryService, secretDiscovery({ cache, config: config.sds, log: levels.component('sds') }));
+  server.addService(SecretDiscoveryService, secretDiscovery({ cache, config: config.sds, log: levels.component('sds') }), {
+    standing: ['streamSecrets', 'deltaSecrets'],
+  });
   await listen(server, { parts, resources, path: config.listen.workload.path, mode: PUBLIC_SOCKET_MODE });
   log.info({ path: config.listen.workload.path }, 'workload api is served');
 }

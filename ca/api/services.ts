@@ -71,7 +71,7 @@ export function addSharedServices(server: GrpcServer<Peer>, options: ApiOptions)
   server.addService(Inspection, inspectionService(options));
   server.addService(Trust, trustService(options));
   const assertStillAuthorized = options.authorizer.recheck.bind(options.authorizer);
-  server.addService(Node, nodeService({ ...options, assertStillAuthorized, agentOf: agentOfPeer }));
+  server.addService(Node, nodeService({ ...options, assertStillAuthorized, agentOf: agentOfPeer }), { standing: ['watch'] });
 }
 
 /** Adds what only the private socket has. */

@@ -106,6 +106,13 @@ export class Connection<P> {
     if (!this.#session.closed) this.#session.close();
   }
 
+  /** Drains because the server stops: calls that would never finish by themselves end with UNAVAILABLE now. */
+  shutDown(graceMs: number): void {
+    // The GOAWAY goes first, so that nobody tries again on this connection.
+    this.drain(graceMs);
+    for (const call of this.#calls) if (call.standing) call.shutDown();
+  }
+
   #expel(): void {
     for (const call of this.#calls) call.shutDown();
     if (!this.#session.closed) this.#session.close();

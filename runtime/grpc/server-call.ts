@@ -35,6 +35,8 @@ export interface CallParts<P> {
   readonly raw: readonly string[];
   readonly path: string;
   readonly known: boolean;
+  /** It lasts until somebody ends it. */
+  readonly standing: boolean;
   readonly peer: P;
   readonly traffic: Traffic;
   readonly context: CallContext<P>;
@@ -51,6 +53,7 @@ const LINGER_MS = 5_000;
 export class ServerCall<P> implements Call<P> {
   readonly peer: P;
   readonly method: string;
+  readonly standing: boolean;
   readonly #stream: ServerHttp2Stream;
   readonly #raw: readonly string[];
   readonly #context: CallContext<P>;
@@ -71,9 +74,10 @@ export class ServerCall<P> implements Call<P> {
   #resetEarly = false;
   deadlineMs: number | undefined;
 
-  constructor({ stream, raw, path, known, peer, traffic, context }: CallParts<P>) {
+  constructor({ stream, raw, path, known, standing, peer, traffic, context }: CallParts<P>) {
     this.peer = peer;
     this.method = path;
+    this.standing = standing;
     this.#stream = stream;
     this.#raw = raw;
     this.#known = known;

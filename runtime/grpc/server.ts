@@ -8,7 +8,7 @@ import { DEFAULT_LIMITS, type ConnectionLimits } from './limits.ts';
 import { parseHead, refusal } from './request-head.ts';
 import { runCall } from './run-call.ts';
 import { ServerCall, type CallContext } from './server-call.ts';
-import { methodsOf, type Method, type ServiceHandlers } from './service.ts';
+import { methodsOf, type Method, type ServiceHandlers, type ServiceOptions } from './service.ts';
 import { UNIMPLEMENTED } from './status.ts';
 
 /** How a {@link GrpcServer} is set up. */
@@ -59,9 +59,9 @@ export class GrpcServer<P> {
   }
 
   /** Registers handlers by the local names of the service's methods; those left out answer UNIMPLEMENTED. */
-  addService<S extends DescService>(desc: S, handlers: ServiceHandlers<S, P>): this {
+  addService<S extends DescService>(desc: S, handlers: ServiceHandlers<S, P>, options?: ServiceOptions<S>): this {
     this.#services.push(desc);
-    for (const method of methodsOf(desc, handlers)) this.#methods.set(method.path, method);
+    for (const method of methodsOf(desc, handlers, options)) this.#methods.set(method.path, method);
     return this;
   }
 
@@ -71,11 +71,14 @@ export class GrpcServer<P> {
     else this.#connections.add(new Connection(socket, peer, this.#connectionContext));
   }
 
-  /** Stops: no new calls, those in flight have `graceMs` to finish before they end with UNAVAILABLE. */
+  /**
+   * Stops: no new calls, those in flight have `graceMs` to finish before they end with UNAVAILABLE. Streams that would never
+   * finish by themselves end with it at once.
+   */
   close({ graceMs }: { readonly graceMs: number }): Promise<void> {
     this.#closed ??= new Promise((resolve) => {
       this.#onEmpty = resolve;
-      for (const connection of this.#connections) connection.drain(graceMs);
+      for (const connection of this.#connections) connection.shutDown(graceMs);
       if (this.#connections.size === 0) resolve();
     });
     return this.#closed;
@@ -100,7 +103,17 @@ export class GrpcServer<P> {
     const path = headers[':path'] ?? '';
     const method = this.#methods.get(path);
     const { peer, traffic } = connection;
-    const call = new ServerCall({ stream, raw, path, known: method !== undefined, peer, traffic, context: this.#context });
+    const known = method !== undefined;
+    const call = new ServerCall({
+      stream,
+      raw,
+      path,
+      known,
+      standing: method?.standing ?? false,
+      peer,
+      traffic,
+      context: this.#context,
+    });
     connection.add(call);
     stream.on('close', () => connection.remove(call));
     if (method === undefined) return call.finish({ code: UNIMPLEMENTED, message: unknownMethod(path) });

@@ -65,15 +65,32 @@ export interface Method<P> {
   readonly path: string;
   readonly desc: DescMethod;
   readonly handle: AnyHandler<P>;
+  /** Its calls last until somebody ends them: a server that stops does not wait for them. */
+  readonly standing: boolean;
+}
+
+/** What is to be known of a service besides its handlers. */
+export interface ServiceOptions<S extends DescService> {
+  /**
+   * Bidirectional methods whose calls last until somebody ends them, by local name: when the server stops they end at once.
+   * (Methods that only the server streams of are always taken for such.)
+   */
+  readonly standing?: readonly (keyof S['method'])[];
 }
 
 /** The methods of a service that have a handler. */
-export function methodsOf<S extends DescService, P>(desc: S, handlers: ServiceHandlers<S, P>): Method<P>[] {
+export function methodsOf<S extends DescService, P>(
+  desc: S,
+  handlers: ServiceHandlers<S, P>,
+  options: ServiceOptions<S> = {},
+): Method<P>[] {
+  const named: ReadonlySet<unknown> = new Set(options.standing);
   return desc.methods.flatMap((method) => {
     // The cast is sound: ServiceHandlers maps each local name of the descriptor to a handler of that method's types.
     const handler = (handlers as Record<string, AnyHandler<P> | undefined>)[method.localName];
     if (handler === undefined) return [];
     const handle = handler.bind(handlers);
-    return [{ path: `/${desc.typeName}/${method.name}`, desc: method, handle }];
+    const standing = method.methodKind === 'server_streaming' || named.has(method.localName);
+    return [{ path: `/${desc.typeName}/${method.name}`, desc: method, handle, standing }];
   });
 }

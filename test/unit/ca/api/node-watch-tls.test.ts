@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Admin } from '../../../../proto/gen/countersign/admin/v1/admin_pb.ts';
 import { Node } from '../../../../proto/gen/countersign/node/v1/node_pb.ts';
 import type { WatchResponse } from '../../../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Agent } from '../../../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
@@ -114,4 +115,22 @@ test('a local admin, and whoever has no certificate, may not watch', async () =>
     const responses = connection.watch(requests())[Symbol.asyncIterator]();
     expect(await failureOf(responses.next())).toMatchObject({ code: 'permission_denied' });
   }
+});
+
+test('a CA that stops ends its streams at once, so that agents and controllers go elsewhere', async () => {
+  const stopping = await RunningCa.start();
+  const { next } = watch(await attestTestAgent(stopping));
+  await next();
+  const bundles = stopping.local(Admin).watchBundle({})[Symbol.asyncIterator]();
+  await bundles.next();
+  const ended = Promise.all([next(), bundles.next()].map((answer) => failureOf(answer)));
+  const startedMs = performance.now();
+  await stopping.ca[Symbol.asyncDispose]();
+  // Calls have five seconds to finish; none of these would.
+  expect(performance.now() - startedMs).toBeLessThan(2_000);
+  expect(await ended).toEqual([
+    expect.objectContaining({ code: 'unavailable' }),
+    expect.objectContaining({ code: 'unavailable' }),
+  ]);
+  await stopping[Symbol.asyncDispose]();
 });

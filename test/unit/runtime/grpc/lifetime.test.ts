@@ -3,6 +3,7 @@ import http2 from 'node:http2';
 import { describe, expect, it } from 'vitest';
 import { Current } from '../../../../core/current.ts';
 import { Health, HealthCheckResponse_ServingStatus } from '../../../../proto/gen/grpc/health/v1/health_pb.ts';
+import { ServerReflection } from '../../../../proto/gen/grpc/reflection/v1/reflection_pb.ts';
 import { GrpcServer } from '../../../../runtime/grpc/server.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { open, replyOf, request, startPair } from './raw-client.ts';
@@ -11,6 +12,7 @@ import { ACK, DATA, END_STREAM, GOAWAY, PING, RawFrames, SETTINGS } from './raw-
 const CHECK = '/grpc.health.v1.Health/Check';
 const LIST = '/grpc.health.v1.Health/List';
 const WATCH = '/grpc.health.v1.Health/Watch';
+const REFLECT = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
 const SERVING = new Current({ status: HealthCheckResponse_ServingStatus.SERVING });
 
 describe('a connection', () => {
@@ -135,14 +137,56 @@ describe('a server that stops', () => {
   it('ends what is not finished in time with UNAVAILABLE', async () => {
     const clock = new ManualClock();
     await using pair = await startPair('me', { clock });
-    pair.server.addService(Health, { watch: () => SERVING });
-    const stream = open(pair.session, WATCH);
+    const called = Promise.withResolvers<void>();
+    pair.server.addService(Health, {
+      check: () => {
+        called.resolve();
+        return new Promise(() => {});
+      },
+    });
+    const stream = open(pair.session, CHECK);
     stream.end(Buffer.alloc(5));
     const reply = replyOf(stream);
-    await new Promise((resolve) => stream.once('data', resolve));
+    await called.promise;
     const stop = pair.server.close({ graceMs: 3_000 });
     clock.advance(3_000);
     expect((await reply).trailers['grpc-status']).toBe('14');
+    await stop;
+  });
+
+  it('ends streams that would never finish at once, and no other call', async () => {
+    await using pair = await startPair('me', { clock: new ManualClock() });
+    const go = Promise.withResolvers<object>();
+    const called = Promise.withResolvers<void>();
+    pair.server.addService(Health, {
+      watch: () => SERVING,
+      check: () => {
+        called.resolve();
+        return go.promise;
+      },
+    });
+    pair.server.addService(
+      ServerReflection,
+      {
+        async *serverReflectionInfo() {
+          yield {};
+          await new Promise(() => {});
+        },
+      },
+      { standing: ['serverReflectionInfo'] },
+    );
+    const check = open(pair.session, CHECK);
+    check.end(Buffer.alloc(5));
+    const streams = [open(pair.session, WATCH), open(pair.session, REFLECT)];
+    streams[0]?.end(Buffer.alloc(5));
+    const replies = streams.map((stream) => replyOf(stream));
+    const begun = streams.map((stream) => new Promise((resolve) => stream.once('data', resolve)));
+    await Promise.all([called.promise, ...begun]);
+    const checked = replyOf(check);
+    const stop = pair.server.close({ graceMs: 60_000 });
+    for (const reply of replies) expect((await reply).trailers['grpc-status']).toBe('14');
+    go.resolve({});
+    expect((await checked).trailers['grpc-status']).toBe('0');
     await stop;
   });
 
