@@ -254,7 +254,9 @@ async function listen(resources: AsyncDisposableStack, { config, api, metrics }:
   registerStateMetrics(metrics, api.registry);
   const remote = createApiServer({ ...api, rpcMetrics, maxAgeMs: MAX_CONNECTION_AGE_MS });
   const local = createApiServer({ ...api, rpcMetrics, maxAgeMs: 0 });
-  for (const server of [remote, local]) resources.defer(() => server.close({ graceMs: DRAIN_MS }));
+  resources.defer(async () => {
+    await Promise.all([remote, local].map((server) => server.close({ graceMs: DRAIN_MS })));
+  });
   addSharedServices(remote, api);
   addSharedServices(local, api);
   addLocalServices(local, api);
