@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 
 import { isInstalled } from '../toolchain.ts';
 
-const MODULE = 'github.com/spiffe/spire-controller-manager@v0.6.6';
+const MODULE = 'github.com/spiffe/spire-controller-manager@v0.6.4';
 const NAMES = ['clusterspiffeids', 'clusterstaticentries', 'clusterfederatedtrustdomains'];
 
 /** The files, or why they cannot be had here. */
