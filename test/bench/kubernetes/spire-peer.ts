@@ -1,7 +1,4 @@
 // SPIRE's server and its controller manager on the same API server, for comparison.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { sleep, systemClock } from '../../../core/clock.ts';
@@ -9,8 +6,7 @@ import { Entry } from '../../../proto/gen/spire/api/server/entry/v1/entry_pb.ts'
 import type { GrpcConnection } from '../../../runtime/grpc-client.ts';
 import type { KubeObject } from '../../../runtime/kubernetes/object.ts';
 import { CUSTOM_RESOURCE_DEFINITIONS, PODS, type ResourceType } from '../../../runtime/kubernetes/resource-types.ts';
-import { freePort } from '../../support/free-port.ts';
-import { spireBinaries } from '../../support/spire.ts';
+import { spireControllerManager, startSpireControllerManager } from '../../support/spire-controller-manager.ts';
 import { residentMib } from '../daemon.ts';
 import { adminOf, spire } from '../stacks.ts';
 import { createAll, type LargeCluster } from './cluster.ts';
@@ -30,7 +26,6 @@ export interface PeerFigures {
 
 const NEW_PODS = 10;
 const PATIENCE_MS = 900_000;
-const BINARY = spireBinaries === undefined ? undefined : join(spireBinaries, 'spire-controller-manager');
 
 const SPIRE_IDENTITIES = spireType('ClusterSPIFFEID', 'clusterspiffeids');
 const SPIRE_TYPES = [
@@ -41,7 +36,7 @@ const SPIRE_TYPES = [
 
 /** Measures SPIRE; undefined when `SPIRE_BIN` does not hold `spire-controller-manager` too. */
 export async function measurePeer(folder: string, cluster: LargeCluster, pods: number): Promise<PeerFigures | undefined> {
-  if (BINARY === undefined || !existsSync(BINARY)) return undefined;
+  if (spireControllerManager === undefined) return undefined;
   const { client } = cluster;
   await createAll(client, CUSTOM_RESOURCE_DEFINITIONS, SPIRE_TYPES.length, (at) =>
     permissive(SPIRE_TYPES[at] ?? SPIRE_IDENTITIES),
@@ -51,7 +46,10 @@ export async function measurePeer(folder: string, cluster: LargeCluster, pods: n
   await createAll(client, SPIRE_IDENTITIES, IDENTITIES_COUNT, identity);
   await using server = await spire.startServer(join(folder, 'spire-server'));
   using admin = adminOf(server);
-  await using manager = await startManager(join(folder, 'manager'), cluster, server.admin);
+  await using manager = await startSpireControllerManager(join(folder, 'manager'), {
+    kubeconfigFile: cluster.server.kubeconfigFile,
+    adminSocket: server.admin.replace('unix:', ''),
+  });
   const within = { pollMs: 200, withinMs: PATIENCE_MS };
   const doneMs = await untilEntries(admin, (count) => count >= pods, within);
   const firstSeconds = (doneMs - manager.startedMs) / 1000;
@@ -86,48 +84,6 @@ async function medianOfNewPods({ client }: LargeCluster, admin: GrpcConnection, 
     timesMs.push(seenMs - returnedMs);
   }
   return quantile(timesMs, 0.5);
-}
-
-async function startManager(
-  folder: string,
-  { server }: LargeCluster,
-  admin: string,
-): Promise<AsyncDisposable & { readonly pid: number; readonly startedMs: number }> {
-  mkdirSync(folder, { recursive: true });
-  const [configFile, logFile] = [join(folder, 'config.yaml'), join(folder, 'manager.log')];
-  const config = {
-    apiVersion: 'spire.spiffe.io/v1alpha1',
-    kind: 'ControllerManagerConfig',
-    metrics: { bindAddress: `127.0.0.1:${await freePort()}` },
-    health: { healthProbeBindAddress: `127.0.0.1:${await freePort()}` },
-    leaderElection: { leaderElect: false },
-    clusterName: 'main',
-    clusterDomain: 'cluster.local',
-    trustDomain: 'example.org',
-    ignoreNamespaces: ['kube-system', 'countersign-system'],
-    spireServerSocketPath: admin.replace('unix:', ''),
-    grpc: { maxCallRecvMsgSize: 512 * 1024 * 1024 },
-    logLevel: 'error',
-  };
-  writeFileSync(configFile, JSON.stringify(config));
-  const log = openSync(logFile, 'a');
-  const startedMs = systemClock.monotonicMs();
-  const env = { ...process.env, KUBECONFIG: server.kubeconfigFile, ENABLE_WEBHOOKS: 'false' };
-  const child = spawn(BINARY ?? '', ['--config', configFile], { env, stdio: ['ignore', log, log] });
-  closeSync(log);
-  child.once('exit', (code) => {
-    if (code !== null)
-      process.stderr.write(`the controller manager ended with ${code}:\n${readFileSync(logFile, 'utf8').slice(-2000)}\n`);
-  });
-  return {
-    pid: child.pid ?? 0,
-    startedMs,
-    async [Symbol.asyncDispose]() {
-      if (child.exitCode !== null) return;
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-    },
-  };
 }
 
 function spireType(kind: string, plural: string): ResourceType {
