@@ -28,7 +28,8 @@ All are of \`countersign.dev/v1alpha1\` and of the category \`countersign\` (\`k
 state of the cluster, such as whether a template renders for the pods that it would apply to, is judged by the controller's webhook.
 
 Durations are written as \`90s\`, \`30m\` or \`1h30m\`. Templates are those of Go's \`text/template\`, over \`.TrustDomain\`, \`.ClusterName\`,
-\`.ClusterDomain\`, \`.PodMeta\`, \`.PodSpec\`, \`.NodeMeta\` and \`.NodeSpec\`.`;
+\`.ClusterDomain\`, \`.PodMeta\`, \`.PodSpec\`, \`.NodeMeta\` and \`.NodeSpec\`; those of a WorkloadIdentity cannot read the
+last two, which are about the node.`;
 
 const SPIRE = `## SPIRE's own kinds
 

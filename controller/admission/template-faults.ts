@@ -1,11 +1,13 @@
 import type { IdentityDeclaration } from '../../crds/identity-declaration.ts';
-import { parseTemplate } from '../template/template.ts';
+import { parseDeclarationTemplate } from '../identity/declaration-template.ts';
 import { faultsIn } from './findings.ts';
 import type { ReviewFault } from './review.ts';
 
-/** Every template of a declaration that cannot be parsed, with line and column; not the first one alone. */
+/** Every template of a declaration that is none, with line and column, or reads what it may not; not the first one alone. */
 export function templateFaults(declaration: IdentityDeclaration): readonly ReviewFault[] {
-  return [...templatesOf(declaration)].flatMap(([field, text]) => faultsIn(() => parseTemplate(text, field)));
+  return [...templatesOf(declaration)].flatMap(([field, text]) =>
+    faultsIn(() => parseDeclarationTemplate(declaration, text, field)),
+  );
 }
 
 function* templatesOf(declaration: IdentityDeclaration): Generator<readonly [field: string, text: string]> {

@@ -1,7 +1,8 @@
 import { IdentityError } from '../../core/errors.ts';
 import type { IdentityDeclaration } from '../../crds/identity-declaration.ts';
 import type { JsonObject } from '../ports.ts';
-import { parseTemplate, type Template } from '../template/template.ts';
+import type { Template } from '../template/template.ts';
+import { parseDeclarationTemplate } from './declaration-template.ts';
 import { needsOf, type Needs } from './trim.ts';
 
 /** A JSON value whose text leaves are templates. */
@@ -26,34 +27,34 @@ export interface CompiledDeclaration {
 /**
  * Parses the templates of a declaration.
  *
- * @throws IdentityError `invalid_argument`, naming the field and the position
+ * @throws IdentityError `invalid_argument`, naming the field and the position; `permission_denied` for a template that reads what
+ *   its kind may not
  */
 export function compileDeclaration(declaration: IdentityDeclaration): CompiledDeclaration {
+  const { spiffeIdTemplate, pathTemplate, dnsNameTemplates, workloadSelectorTemplates } = declaration;
+  const parse: Parse = (text, field) => parseDeclarationTemplate(declaration, text, field);
   const spiffeId =
-    declaration.pathTemplate === undefined
-      ? parseTemplate(declaration.spiffeIdTemplate, 'spec.spiffeIDTemplate')
-      : parseTemplate(declaration.pathTemplate, 'spec.pathTemplate');
-  const dnsNames = declaration.dnsNameTemplates.map((text, index) => parseTemplate(text, `spec.dnsNameTemplates[${index}]`));
-  const selectors = declaration.workloadSelectorTemplates.map((text, index) =>
-    parseTemplate(text, `spec.workloadSelectorTemplates[${index}]`),
-  );
-  const claims = compileClaims(declaration.jwtClaims);
-  const templates = [spiffeId, ...dnsNames, ...selectors, ...templatesOf(claims)];
+    pathTemplate === undefined ? parse(spiffeIdTemplate, 'spec.spiffeIDTemplate') : parse(pathTemplate, 'spec.pathTemplate');
+  const dnsNames = dnsNameTemplates.map((text, index) => parse(text, `spec.dnsNameTemplates[${index}]`));
+  const selectors = workloadSelectorTemplates.map((text, index) => parse(text, `spec.workloadSelectorTemplates[${index}]`));
+  const jwtClaims = compileClaims(declaration.jwtClaims, parse);
+  const templates = [spiffeId, ...dnsNames, ...selectors, ...templatesOf(jwtClaims)];
   const needs = needsOf(templates.flatMap(({ references }) => references));
-  return { declaration, spiffeId, dnsNames, selectors, jwtClaims: claims, needs };
+  return { declaration, spiffeId, dnsNames, selectors, jwtClaims, needs };
 }
 
-function compileClaims(claims: JsonObject): ClaimsTemplate | undefined {
+type Parse = (text: string, field: string) => Template;
+
+function compileClaims(claims: JsonObject, parse: Parse): ClaimsTemplate | undefined {
   if (Object.keys(claims).length === 0) return undefined;
-  return compileValue(claims, 'spec.jwtClaims');
-}
-
-function compileValue(value: unknown, field: string): ClaimsTemplate {
-  if (typeof value === 'string') return { kind: 'text', template: parseTemplate(value, field) };
-  if (Array.isArray(value)) return { kind: 'list', items: value.map((item, index) => compileValue(item, `${field}[${index}]`)) };
-  if (typeof value !== 'object' || value === null) return { kind: 'value', value };
-  const fields = Object.entries(value).map(([name, each]) => [name, compileValue(each, `${field}.${name}`)] as const);
-  return { kind: 'mapping', fields };
+  const compile = (value: unknown, field: string): ClaimsTemplate => {
+    if (typeof value === 'string') return { kind: 'text', template: parse(value, field) };
+    if (Array.isArray(value)) return { kind: 'list', items: value.map((item, index) => compile(item, `${field}[${index}]`)) };
+    if (typeof value !== 'object' || value === null) return { kind: 'value', value };
+    const fields = Object.entries(value).map(([name, each]) => [name, compile(each, `${field}.${name}`)] as const);
+    return { kind: 'mapping', fields };
+  };
+  return compile(claims, 'spec.jwtClaims');
 }
 
 function templatesOf(claims: ClaimsTemplate | undefined): readonly Template[] {

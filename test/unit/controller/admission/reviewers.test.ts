@@ -133,6 +133,20 @@ test('every reviewed kind is one that the controller acts on, and the other way 
 });
 
 describe('a declaration that selects pods', () => {
+  test.each([
+    ['spec.pathTemplate', { pathTemplate: 'x/{{ .NodeMeta.Name }}' }],
+    ['spec.pathTemplate', { pathTemplate: '{{ with .NodeMeta.Labels }}{{ .zone }}{{ end }}' }],
+    ['spec.pathTemplate', { pathTemplate: '{{ $node := .NodeSpec }}{{ $node.PodCIDR }}' }],
+    ['spec.pathTemplate', { pathTemplate: '{{ range $all := . }}{{ end }}' }],
+    [
+      'spec.workloadSelectorTemplates[1]',
+      { pathTemplate: 'x', workloadSelectorTemplates: ['k8s:container-name:a', 'k8s:container-name:{{ .NodeSpec.ProviderID }}'] },
+    ],
+  ])('WorkloadIdentity that reads the node is refused at %s', async (field, spec) => {
+    const { faults } = await cluster().review('WorkloadIdentity', spec);
+    expect(faults).toEqual([{ field, message: expect.stringContaining('may not read nodes') }]);
+  });
+
   test.each(['ClusterWorkloadIdentity', 'ClusterSPIFFEID'])('%s that renders is accepted', async (kind) => {
     expect(await cluster().review(kind, BY_ID)).toEqual({ faults: [], warnings: [] });
   });

@@ -245,6 +245,15 @@ describe('a WorkloadIdentity', () => {
     expect(desired()).toEqual(['spiffe://example.org/ns/shop/web/one']);
   });
 
+  test('cannot read the node, so that nothing of it gets into an ID; what was declared before stays', () => {
+    put({ name: 'one' });
+    const declare = (pathTemplate: string) => index.putDeclaration(teamIdentity('shop', { name: 'web', spec: { pathTemplate } }));
+    declare('web');
+    const refusal = expect.objectContaining({ code: 'permission_denied', field: 'spec.pathTemplate' });
+    for (const field of ['NodeMeta.Name', 'NodeSpec.PodCIDR']) expect(() => declare(`{{ .${field} }}`)).toThrow(refusal);
+    expect(desired()).toEqual(['spiffe://example.org/ns/shop/web']);
+  });
+
   test('cannot leave its path', () => {
     put({ name: 'one', annotations: { path: '../../bank/x' } });
     index.putDeclaration(

@@ -99,6 +99,11 @@ const slice: fc.Arbitrary<Event> = fc
     index.putEndpoints(`${ns}/web-1`, record);
   });
 
+/** A WorkloadIdentity may not read nodes. */
+function ofPods(template: string): string {
+  return template.includes('.Node') ? '{{ .PodMeta.UID }}' : template;
+}
+
 const putDeclaration: fc.Arbitrary<Event> = fc
   .record({
     which: fc.constantFrom('d1', 'd2', 'd3', 't1', 't2'),
@@ -113,7 +118,7 @@ const putDeclaration: fc.Arbitrary<Event> = fc
   })
   .map(({ which, template, namespaceSelector, fallback, createdAtSeconds, ...common }) => (world, index) => {
     const declaration = which.startsWith('t')
-      ? teamIdentity('shop', { name: which, createdAtSeconds, spec: { ...common, pathTemplate: template } })
+      ? teamIdentity('shop', { name: which, createdAtSeconds, spec: { ...common, pathTemplate: ofPods(template) } })
       : clusterIdentity({
           name: which,
           createdAtSeconds,
