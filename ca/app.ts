@@ -8,6 +8,7 @@ import { listenHttp, type Checks, type HttpListener } from '../runtime/http.ts';
 import { lockFolder } from '../runtime/folder-lock.ts';
 import type { InClusterEnvironment } from '../runtime/kubernetes/access.ts';
 import type { Logger } from '../runtime/log.ts';
+import { IssuerKeys } from '../runtime/oidc/issuer-keys.ts';
 import { createMetrics, createRpcMetrics, type Registry as MetricsRegistry } from '../runtime/metrics.ts';
 import { AgentAccess } from './api/agent-access.ts';
 import { createApiServer } from './api/api-server.ts';
@@ -23,6 +24,9 @@ import { Authorities } from './authorities/authorities.ts';
 import { createAuthorityBundle } from './authority-bundle.ts';
 import type { CaConfig } from './config.ts';
 import { BundleRefresher } from './federation/refresher.ts';
+import { ruleBasedPolicy } from './exchange/exchange-policy.ts';
+import { listenForTokens, type TokenListener } from './exchange/token-listener.ts';
+import { TokenService } from './exchange/token-service.ts';
 import { openFileCredentials } from './http/file-credentials.ts';
 import { ownCredentials } from './http/public-credentials.ts';
 import { listenPublic } from './http/public-listener.ts';
@@ -57,6 +61,8 @@ export interface Ca extends AsyncDisposable {
   readonly httpPort: number | undefined;
   /** Undefined when `listen.public` is not configured. */
   readonly publicPort: number | undefined;
+  /** Undefined when `listen.token` or `tokenExchange` is not configured. */
+  readonly tokenPort: number | undefined;
 }
 
 const DRAIN_MS = 5_000;
@@ -72,7 +78,7 @@ export async function startCa({ config, clock, log, inCluster }: CaOptions): Pro
   const kubernetes = resources.use(new KubeClients({ inCluster, clock, log: logLevels.component('kubernetes') }));
   const api = await createApi(resources, { config, clock, logLevels, state, signing, kubernetes });
   const metrics = createMetrics();
-  const ports = await listen(resources, { config, api, metrics });
+  const ports = await listen(resources, { config, api, metrics, logLevels });
   log.info({ trustDomain: config.trustDomain.name, ...ports }, 'ca serves');
   const owned = resources.move();
   return {
@@ -148,6 +154,7 @@ async function openSigning(
       x509KeyType: config.keys.caKeyType,
       tokenKeyType: config.keys.jwtKeyType,
       upstream: config.upstream?.disk,
+      exchange: config.tokenExchange !== undefined,
     }),
   );
   const lifetimes = {
@@ -247,9 +254,11 @@ interface Listening {
   readonly config: CaConfig;
   readonly api: Api;
   readonly metrics: MetricsRegistry;
+  readonly logLevels: LogLevels;
 }
 
-async function listen(resources: AsyncDisposableStack, { config, api, metrics }: Listening): Promise<Omit<Ca, symbol>> {
+async function listen(resources: AsyncDisposableStack, listening: Listening): Promise<Omit<Ca, symbol>> {
+  const { config, api, metrics } = listening;
   const rpcMetrics = createRpcMetrics(metrics);
   registerStateMetrics(metrics, api.registry);
   const remote = createApiServer({ ...api, rpcMetrics, maxAgeMs: MAX_CONNECTION_AGE_MS });
@@ -264,7 +273,40 @@ async function listen(resources: AsyncDisposableStack, { config, api, metrics }:
   resources.use(await listenForAdmins(local, { path: config.listen.admin.path, log: api.log }));
   const agents = resources.use(await listenForAgents(remote, { address: config.listen.grpc, svid: api.svid, log: api.log }));
   const open = config.listen.public && (await listenForEverybody(resources, config.listen.public, { config, api }));
-  return { grpcPort: agents.port, httpPort: http?.port, publicPort: open?.port };
+  const tokens = await listenForExchange(resources, listening);
+  return { grpcPort: agents.port, httpPort: http?.port, publicPort: open?.port, tokenPort: tokens?.port };
+}
+
+async function listenForExchange(
+  resources: AsyncDisposableStack,
+  { config, api, metrics, logLevels }: Listening,
+): Promise<TokenListener | undefined> {
+  const { tokenExchange, rateLimits } = config;
+  const address = config.listen.token;
+  if (tokenExchange === undefined || address === undefined) return undefined;
+  const { issuer, tls, rules, allowPrivateHosts, webRootFiles } = tokenExchange;
+  const { clock, registry, trustDomain } = api;
+  const log = logLevels.component('token-exchange');
+  const rootsPem = await Promise.all(webRootFiles.map((file) => readFile(file, 'utf8')));
+  const issuerKeys = resources.use(new IssuerKeys({ clock, log, allowPrivateHosts, rootsPem, metrics }));
+  const policy = ruleBasedPolicy(rules);
+  const service = new TokenService({
+    config: tokenExchange,
+    policy,
+    trustDomain,
+    registry,
+    issuerKeys,
+    issuer: api.issuer,
+    clock,
+  });
+  const credentials =
+    tls === undefined
+      ? ownCredentials(api.svid)
+      : resources.use(await openFileCredentials(tls, { clock, log, name: 'tokenExchange.tls' }));
+  const perSecond = rateLimits.signing;
+  return resources.use(
+    await listenForTokens({ address, credentials, issuer, service, registry, clock, log, perSecond, metrics }),
+  );
 }
 
 async function listenForEverybody(

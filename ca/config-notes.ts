@@ -4,7 +4,7 @@ import type { CaConfig } from './config.ts';
 import type { Clusters } from './kubernetes/config.ts';
 
 /** What a configuration says that will have no effect: nothing is wrong with it, but somebody may wait for it in vain. */
-export function notesOn({ listen, jwtIssuer, publicTls, federation, ttl }: CaConfig): readonly string[] {
+export function notesOn({ listen, jwtIssuer, publicTls, federation, ttl, tokenExchange }: CaConfig): readonly string[] {
   const notes: string[] = [];
   if (listen.public === undefined) {
     if (jwtIssuer !== undefined)
@@ -14,6 +14,9 @@ export function notesOn({ listen, jwtIssuer, publicTls, federation, ttl }: CaCon
   } else if (jwtIssuer === undefined && federation.endpoint === undefined) {
     notes.push('listen.public: serves nothing without jwtIssuer or federation.endpoint');
   }
+  if (tokenExchange !== undefined && listen.token === undefined)
+    notes.push('tokenExchange: nobody is served without listen.token');
+  if (tokenExchange === undefined && listen.token !== undefined) notes.push('listen.token: serves nothing without tokenExchange');
   for (const kind of ['x509Svid', 'jwtSvid', 'witSvid', 'agentSvid'] as const) {
     if (ttl[kind].ms > ttl.ca.ms) notes.push(`ttl.${kind}: is cut to what is left of the authority (ttl.ca)`);
   }
@@ -36,7 +39,7 @@ function kubeconfigsOf({
 
 /** The files that a configuration names but that cannot be read, with the key that names each. */
 export async function unreadableFiles(config: CaConfig): Promise<readonly string[]> {
-  const { store, upstream, attestors, publicTls, federation } = config;
+  const { store, upstream, attestors, publicTls, federation, tokenExchange } = config;
   const named: readonly (readonly [key: string, file: string | undefined])[] = [
     ['store.urlFile', store.kind === 'postgres' ? store.urlFile : undefined],
     ['upstream.disk.certFile', upstream?.disk.certFile],
@@ -45,6 +48,9 @@ export async function unreadableFiles(config: CaConfig): Promise<readonly string
     ...(attestors.x509pop?.caFiles ?? []).map((file) => ['attestors.x509pop.caFile', file] as const),
     ['publicTls.certFile', publicTls?.certFile],
     ['publicTls.keyFile', publicTls?.keyFile],
+    ['tokenExchange.tls.certFile', tokenExchange?.tls?.certFile],
+    ['tokenExchange.tls.keyFile', tokenExchange?.tls?.keyFile],
+    ...(tokenExchange?.webRootFiles ?? []).map((file) => ['tokenExchange.webRootFiles', file] as const),
     ...kubeconfigsOf(config),
     ...federation.webRootFiles.map((file) => ['federation.webRootFiles', file] as const),
   ];

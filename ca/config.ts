@@ -1,4 +1,17 @@
-import { array, boolean, duration, integer, literal, map, object, optional, string, type Decoder } from '../core/decode.ts';
+import {
+  array,
+  boolean,
+  duration,
+  integer,
+  literal,
+  map,
+  object,
+  optional,
+  refine,
+  string,
+  type Decoder,
+  type Fault,
+} from '../core/decode.ts';
 import { durationOfMs, type Duration } from '../core/duration.ts';
 import { IdentityError } from '../core/errors.ts';
 import { filePath, listenAddress, type ListenAddress } from '../runtime/config-file.ts';
@@ -14,6 +27,7 @@ import {
   type LoginClusterConfig,
   type PsatClusterConfig,
 } from './kubernetes/config.ts';
+import { tokenExchangeShape, type TokenExchangeConfig } from './exchange/config.ts';
 import { KEY_ALGORITHMS, type KeyAlgorithm } from './keys/key-store.ts';
 
 /** Where registration state lives. */
@@ -64,6 +78,7 @@ export interface CaConfig {
     readonly admin: Extract<ListenAddress, { kind: 'unix' }>;
     readonly http: ListenAddress | undefined;
     readonly public: Extract<ListenAddress, { kind: 'tcp' }> | undefined;
+    readonly token: Extract<ListenAddress, { kind: 'tcp' }> | undefined;
   };
   readonly store: StoreConfig;
   readonly keys: {
@@ -95,6 +110,8 @@ export interface CaConfig {
   /** Agents whose SVID ran out this long ago are forgotten; absent keeps them. */
   readonly pruneAgentsAfter: Duration | undefined;
   readonly publicTls: PublicTlsConfig | undefined;
+  /** Tokens of users for the next service, and of workloads for themselves, on `listen.token`. */
+  readonly tokenExchange: TokenExchangeConfig | undefined;
   readonly federation: FederationConfig;
   readonly authorization: { readonly default: 'audit' | 'allow' | 'deny' };
   readonly reflection: boolean;
@@ -120,7 +137,7 @@ const DEFAULT_MAX_INTERMEDIATES = 4;
 
 /** The strict schema of `ca.yaml`; `baseDir` is the folder that its relative paths start from. */
 export function caConfig(baseDir: string): Decoder<CaConfig> {
-  return object({
+  const shape = object({
     trustDomain: map(string(), (text) => parseTrustDomain(text)),
     dataDir: filePath(baseDir),
     listen: listenShape(baseDir),
@@ -143,11 +160,25 @@ export function caConfig(baseDir: string): Decoder<CaConfig> {
     admins: optional(array(map(string(), (text) => parseSpiffeId(text))), []),
     pruneAgentsAfter: optional(duration),
     publicTls: optional(object({ certFile: filePath(baseDir), keyFile: filePath(baseDir) })),
+    tokenExchange: optional(tokenExchangeShape(baseDir)),
     federation: optional(federationShape(baseDir), { endpoint: undefined, allowPrivateHosts: [], webRootFiles: [] }),
     authorization: optional(object({ default: literal('audit', 'allow', 'deny') }), { default: 'audit' } as const),
     reflection: optional(boolean, true),
     log: optional(object({ level: literal(...LOG_LEVELS) }), { level: 'info' } as const),
   });
+  return refine(shape, exchangeFaults);
+}
+
+function exchangeFaults({ trustDomain, jwtIssuer, tokenExchange }: CaConfig): readonly Fault[] {
+  const { issuer, rules = [] } = tokenExchange ?? {};
+  const strangers = rules.flatMap(({ workloads }, at) =>
+    workloads.flatMap((id, index) => (id.isMemberOf(trustDomain) ? [] : [`tokenExchange.rules[${at}].workloads[${index}]`])),
+  );
+  return [
+    // JWT-SVIDs and exchanged tokens have different keys: who looks them up by issuer must not find the others'.
+    ...(issuer !== undefined && issuer === jwtIssuer ? [{ path: 'tokenExchange.issuer', message: 'must not be jwtIssuer' }] : []),
+    ...strangers.map((path) => ({ path, message: `is not of the trust domain ${trustDomain.name}` })),
+  ];
 }
 
 const keyType = optional(literal(...KEY_ALGORITHMS));
@@ -159,6 +190,7 @@ function listenShape(baseDir: string) {
     admin: map(listenAddress(baseDir), unixOnly),
     http: optional(listenAddress(baseDir)),
     public: optional(map(listenAddress(baseDir), tcpOnly)),
+    token: optional(map(listenAddress(baseDir), tcpOnly)),
   });
 }
 

@@ -71,10 +71,10 @@ export interface Agent {
 /** The fields of an agent that an update may set; absent ones stay. */
 export type AgentChange = Partial<Omit<Agent, 'id'>>;
 
-/** What an authority's key signs. */
-export type AuthorityKind = 'x509' | 'jwt' | 'wit';
+/** What an authority's key signs. `exchange`: tokens of the token exchange; its key is published beside the bundle, never in it. */
+export type AuthorityKind = 'x509' | 'jwt' | 'wit' | 'exchange';
 
-/** A public key of the own trust domain's bundle, published by one of the replicas or by a downstream CA. */
+/** A public key of the own trust domain, published by one of the replicas or by a downstream CA. */
 export interface Authority {
   readonly kind: AuthorityKind;
   /** Subject key ID in hexadecimal (X.509) or `kid`. */

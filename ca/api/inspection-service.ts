@@ -10,7 +10,6 @@ import type { Checks } from '../../runtime/http.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import { productVersion } from '../../runtime/version.ts';
 import type { Authorities } from '../authorities/authorities.ts';
-import { AUTHORITY_KINDS } from '../authorities/authority.ts';
 import type { AuthorityKind } from '../model.ts';
 import type { AgentStreams } from './agent-streams.ts';
 import type { ApiContext } from './api-context.ts';
@@ -39,7 +38,7 @@ function status(options: InspectionOptions): MessageInitShape<typeof GetStatusRe
     nowMs: BigInt(clock.nowMs()),
     revision: BigInt(registry.revision),
     components: Object.entries(options.checks).map(([name, check]) => ({ name, ...check() })),
-    authorities: AUTHORITY_KINDS.flatMap((kind) => authoritiesOf(kind, options)),
+    authorities: options.authorities.kinds.flatMap((kind) => authoritiesOf(kind, options)),
     agents: agents(options),
     entries: registry.entries.count(),
   };

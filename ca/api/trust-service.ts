@@ -6,16 +6,20 @@ import type {
 } from '../../proto/gen/countersign/admin/v1/trust_pb.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
-import { AUTHORITY_KINDS } from '../authorities/authority.ts';
+import { BUNDLE_KINDS } from '../authorities/authority.ts';
 import type { Authority } from '../model.ts';
 import { commit, type ApiContext } from './api-context.ts';
 
 /** `countersign.admin.v1.Trust`: where the bundle's authorities come from, and the end of those that were appended to it. */
 export function trustService(context: ApiContext): ServiceHandlers<typeof Trust, Peer> {
   return {
-    listAuthorities: () => ({ authorities: context.registry.authorities.map(authorityToProto) }),
+    listAuthorities: () => ({ authorities: context.registry.authorities.filter(isInBundle).map(authorityToProto) }),
     removeAppendedAuthorities: (request) => removeAppended(context, request),
   };
+}
+
+function isInBundle({ kind }: Authority): boolean {
+  return BUNDLE_KINDS.some((each) => each === kind);
 }
 
 function authorityToProto({ kind, id, publicBytes, expiresAtSeconds, tainted, replicaId }: Authority) {
@@ -34,7 +38,7 @@ async function removeAppended(context: ApiContext, request: RemoveAppendedAuthor
 }
 
 function appendedAuthority({ registry }: ApiContext, { kind, id }: RemoveAppendedAuthoritiesRequest_Name): Authority {
-  const known = AUTHORITY_KINDS.find((each) => each === kind);
+  const known = BUNDLE_KINDS.find((each) => each === kind);
   if (known === undefined) throw new IdentityError('invalid_argument', `"${kind}" is no kind of authority`, { field: 'kind' });
   const authority = registry.authority(known, id);
   if (authority === undefined) throw new IdentityError('not_found', `the bundle has no ${kind} authority ${id}`);

@@ -1,11 +1,19 @@
 /** What was issued. */
-export type IssuedKind = 'x509-svid' | 'jwt-svid' | 'wit-svid' | 'agent-svid' | 'server-svid' | 'admin-svid' | 'downstream-ca';
+export type IssuedKind =
+  | 'x509-svid'
+  | 'jwt-svid'
+  | 'wit-svid'
+  | 'agent-svid'
+  | 'server-svid'
+  | 'admin-svid'
+  | 'downstream-ca'
+  | 'access-token';
 
 /** One issued document: who asked, for what, and how to recognise it. No key, token or CSR is in it. */
 export interface AuditRecord {
   readonly timeMs: number;
   readonly kind: IssuedKind;
-  /** The SPIFFE ID that was given. */
+  /** The SPIFFE ID that was given; for an access token that of the workload that it was given to. */
   readonly spiffeId: string;
   /** Who asked: a SPIFFE ID, `local uid=0 pid=42`, or `self`. */
   readonly caller: string;

@@ -6,8 +6,10 @@ import type { Authority, AuthorityKind } from '../model.ts';
 import { AuthorityLife, type AuthoritiesOptions } from './authority-life.ts';
 import {
   AUTHORITY_KINDS,
+  BUNDLE_KINDS,
   type AuthorityState,
   type AuthorityStates,
+  type TokenKind,
   type TokenSigningAuthority,
   type X509SigningAuthority,
 } from './authority.ts';
@@ -74,6 +76,11 @@ export class Authorities implements AsyncDisposable {
     }
   }
 
+  /** The kinds of authority that this CA has. */
+  get kinds(): readonly AuthorityKind[] {
+    return this.#options.exchange === true ? AUTHORITY_KINDS : BUNDLE_KINDS;
+  }
+
   /** Names this replica in published authorities; made once, kept in `dataDir`. */
   get replicaId(): string {
     return this.#ledger.replicaId;
@@ -97,7 +104,7 @@ export class Authorities implements AsyncDisposable {
   }
 
   /** The token authority that signs now. @throws IdentityError `unavailable` when there is none that is in force */
-  activeToken(kind: 'jwt' | 'wit'): TokenSigningAuthority {
+  activeToken(kind: TokenKind): TokenSigningAuthority {
     const authority = this.#inForce(kind);
     if (authority !== undefined && authority.kind !== 'x509') return authority;
     throw new IdentityError('unavailable', `no ${kind.toUpperCase()} authority is in force: see the readiness of the CA`);
@@ -205,7 +212,7 @@ export class Authorities implements AsyncDisposable {
   /** Why the CA cannot sign, or soon will not be able to; undefined when all is well. For readiness. */
   fault(): string | undefined {
     const nowMs = this.#options.clock.nowMs();
-    for (const kind of AUTHORITY_KINDS) {
+    for (const kind of this.kinds) {
       const reason = this.#faults.get(kind) ?? 'it is being made';
       const active = this.#ledger.newest(kind, 'active');
       if (active === undefined || active.expiresAtMs <= nowMs) return `no ${kind} authority is in force: ${reason}`;
@@ -259,7 +266,7 @@ export class Authorities implements AsyncDisposable {
 
   async #rotateAll(): Promise<void> {
     const failures: unknown[] = [];
-    for (const kind of AUTHORITY_KINDS) {
+    for (const kind of this.kinds) {
       try {
         await this.#life.rotate(kind);
         this.#faults.delete(kind);

@@ -26,8 +26,10 @@ export interface AuthoritiesOptions {
   readonly lifetimeMs: number;
   /** `ec-p256` unless given. */
   readonly x509KeyType?: KeyAlgorithm | undefined;
-  /** Of JWT and WIT authorities; `ec-p256` unless given. */
+  /** Of authorities for tokens; `ec-p256` unless given. */
   readonly tokenKeyType?: KeyAlgorithm | undefined;
+  /** Whether tokens are exchanged, which takes an authority of its own. */
+  readonly exchange?: boolean | undefined;
   readonly upstream?: UpstreamFiles | undefined;
 }
 

@@ -1,8 +1,12 @@
 import type { SigningKey } from '../keys/key-store.ts';
 import type { Authority, AuthorityKind } from '../model.ts';
 
+/** The kinds that are in the SPIFFE bundle. */
+export const BUNDLE_KINDS = ['x509', 'jwt', 'wit'] as const satisfies readonly AuthorityKind[];
 /** All kinds. A `kid` is unique across all of them (WIT-SVID §6.1). */
-export const AUTHORITY_KINDS = ['x509', 'jwt', 'wit'] as const satisfies readonly AuthorityKind[];
+export const AUTHORITY_KINDS = [...BUNDLE_KINDS, 'exchange'] as const satisfies readonly AuthorityKind[];
+/** The kinds that sign tokens. */
+export type TokenKind = Exclude<AuthorityKind, 'x509'>;
 
 /** Where an authority of this replica is in its life: made and published, signing, or done signing but still trusted. */
 export type AuthorityStatus = 'prepared' | 'active' | 'old';
@@ -42,9 +46,9 @@ export interface X509SigningAuthority {
   readonly expiresAtMs: number;
 }
 
-/** The JWT or WIT authority that signs now. */
+/** An authority for tokens that signs now. */
 export interface TokenSigningAuthority {
-  readonly kind: 'jwt' | 'wit';
+  readonly kind: TokenKind;
   /** The `kid`. */
   readonly id: string;
   readonly key: SigningKey;

@@ -6,6 +6,7 @@ import { subjectKeyIdOf } from '../../spiffe/public-key.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { SigningKey } from '../keys/key-store.ts';
 import type { AuthorityKind } from '../model.ts';
+import type { TokenKind } from './authority.ts';
 import type { LocalAuthority, PublishedPart } from './local-authority.ts';
 import { loadUpstream, type Upstream, type UpstreamFiles } from './upstream.ts';
 
@@ -66,8 +67,8 @@ function belowUpstream({ key, certificate }: Upstream) {
   };
 }
 
-/** A new JWT or WIT authority. Prepared; not published yet. */
-export function createTokenAuthority(kind: 'jwt' | 'wit', keyId: string, options: NewAuthority): LocalAuthority {
+/** A new authority for tokens. Prepared; not published yet. */
+export function createTokenAuthority(kind: TokenKind, keyId: string, options: NewAuthority): LocalAuthority {
   const expiresAtMs = options.nowMs + options.lifetimeMs;
   return {
     ...commonParts(kind, keyId, options),

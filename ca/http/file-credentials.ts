@@ -10,29 +10,30 @@ import type { Logger } from '../../runtime/log.ts';
 import type { PublicTlsConfig } from '../config.ts';
 import type { PublicCredentials } from './public-listener.ts';
 
-/** The certificate and key of `publicTls`, as the files are replaced. */
+/** A certificate and its key, as the files are replaced. */
 export interface FileCredentials extends Source<PublicCredentials>, AsyncDisposable {}
 
 // Whoever replaces both files needs a moment between them; a pair that does not belong together is not taken.
 const SETTLE_MS = 100;
 
 /**
- * Reads the certificate and key of the public listener and follows their folders, so that a renewed certificate is served
+ * Reads the certificate and key of a listener and follows their folders, so that a renewed certificate is served
  * without a restart. Follows a swapped folder link, too, as Kubernetes mounts secrets. What cannot be read or does not
  * belong together is logged and the last good pair stays in use.
  *
+ * @param name the key of the configuration that names the files; `publicTls` unless given
  * @throws IdentityError `failed_precondition` when the first pair cannot be used
  */
 export async function openFileCredentials(
   config: PublicTlsConfig,
-  { clock, log }: { readonly clock: Clock; readonly log: Logger },
+  { clock, log, name = 'publicTls' }: { readonly clock: Clock; readonly log: Logger; readonly name?: string },
 ): Promise<FileCredentials> {
-  const current = new Current(await readPair(config));
+  const current = new Current(await readPair(config, name));
   let timer: Timer | undefined;
   let reading: Promise<void> = Promise.resolve();
   const reread = async (): Promise<void> => {
     try {
-      const next = await readPair(config);
+      const next = await readPair(config, name);
       if (isSame(next, current.value)) return;
       current.set(next);
       log.info({ certFile: config.certFile }, 'public certificate replaced');
@@ -63,7 +64,7 @@ export async function openFileCredentials(
   };
 }
 
-async function readPair({ certFile, keyFile }: PublicTlsConfig): Promise<PublicCredentials> {
+async function readPair({ certFile, keyFile }: PublicTlsConfig, name: string): Promise<PublicCredentials> {
   try {
     const [certificatePem, privateKeyPem] = await Promise.all([readFile(certFile, 'utf8'), readFile(keyFile, 'utf8')]);
     // Throws when either cannot be read as PEM and when they do not belong together.
@@ -71,7 +72,7 @@ async function readPair({ certFile, keyFile }: PublicTlsConfig): Promise<PublicC
     return { certificatePem, privateKeyPem };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : 'unknown reason';
-    const message = `publicTls: cannot use ${certFile} with ${keyFile} (${why}); both must be PEM and belong together`;
+    const message = `${name}: cannot use ${certFile} with ${keyFile} (${why}); both must be PEM and belong together`;
     throw new IdentityError('failed_precondition', message, { cause });
   }
 }

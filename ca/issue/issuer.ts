@@ -7,6 +7,7 @@ import { issueDownstreamCa } from './downstream-ca.ts';
 import type { IssuerOptions } from './issuer-options.ts';
 import { expiryOf } from './lifetime.ts';
 import type {
+  AccessTokenRequest,
   AdminSvidRequest,
   IssuedToken,
   IssuedX509,
@@ -20,12 +21,13 @@ import type {
 } from './requests.ts';
 import { signRecorded } from './sign-recorded.ts';
 import { SigningPool } from './signing-pool.ts';
-import { prepareJwt, prepareWit, signToken, type PreparedToken, type TokenTimes } from './token.ts';
+import { prepareAccessToken, prepareJwt, prepareWit, signToken, type PreparedToken, type TokenTimes } from './token.ts';
 import { requireAgentId, requireLoginId, requireWorkloadId } from './workload-id.ts';
 import { X509Issuer, type X509Task } from './x509-issuer.ts';
 
 export type { IssuerOptions } from './issuer-options.ts';
 export type {
+  AccessTokenRequest,
   AdminSvidRequest,
   IssuedToken,
   IssuedX509,
@@ -140,6 +142,23 @@ export class Issuer implements AsyncDisposable {
     const times = this.#tokenTimes(request.ttlSeconds, this.#options.ttl.witSvidMs, authority);
     const prepared = prepareWit({ ...times, spiffeId, publicKeySpki, signingAlgorithm }, authority);
     return this.#issueToken({ kind: 'wit-svid', prepared, authority, request, ...times });
+  }
+
+  /** For the token endpoint; signed by an authority that is not in the bundle. */
+  async issueAccessToken(request: AccessTokenRequest): Promise<IssuedToken> {
+    const { spiffeId, claims, notAfterMs } = request;
+    requireWorkloadId(spiffeId, this.#options.trustDomain);
+    const authority = this.#options.authorities.activeToken('exchange');
+    const nowMs = this.#options.clock.nowMs();
+    const expiresAtMs = expiryOf({
+      nowMs,
+      ttlSeconds: undefined,
+      defaultMs: notAfterMs - nowMs,
+      authorityEndMs: authority.expiresAtMs,
+    });
+    const times = { issuedAtMs: Math.floor(nowMs / 1000) * 1000, expiresAtMs };
+    const prepared = prepareAccessToken({ ...times, claims }, authority);
+    return this.#issueToken({ kind: 'access-token', prepared, authority, request, ...times });
   }
 
   /** Ends the worker threads. */

@@ -61,6 +61,16 @@ export interface WitSvidRequest extends Requester {
   readonly ttlSeconds?: number | undefined;
 }
 
+/** An access token for a workload, of the token exchange. */
+export interface AccessTokenRequest extends Requester {
+  /** The workload that it is given to. */
+  readonly spiffeId: SpiffeId;
+  /** All claims but `exp`, `iat` and `jti`; they were put together by the exchange, not by the caller. */
+  readonly claims: Readonly<Record<string, unknown>>;
+  /** It ends then, or earlier: with the authority. */
+  readonly notAfterMs: number;
+}
+
 /** An issued token. */
 export interface IssuedToken {
   readonly spiffeId: SpiffeId;

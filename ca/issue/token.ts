@@ -94,6 +94,24 @@ export function prepareWit(order: WitOrder, authority: TokenSigningAuthority): P
   return { signedPart: encode(WIT_TYPE, authority, claims), tokenId, digest: digestOf(publicKeySpki) };
 }
 
+/** What an access token is made from. */
+export interface AccessTokenOrder extends TokenTimes {
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
+/** The type of an access token (RFC 9068 §2.1). */
+export const ACCESS_TOKEN_TYPE = 'at+jwt';
+
+/** The first of the two steps for an access token (RFC 9068 §2). @throws IdentityError `invalid_argument`, `internal` */
+export function prepareAccessToken(order: AccessTokenOrder, authority: TokenSigningAuthority): PreparedToken {
+  if (authority.kind !== 'exchange') throw new IdentityError('internal', 'access tokens are signed by an authority of their own');
+  const tokenId = createTokenId();
+  lintTimes(order, authority);
+  const claims = { ...order.claims, exp: order.expiresAtMs / 1000, iat: order.issuedAtMs / 1000, jti: tokenId };
+  const signedPart = encode(ACCESS_TOKEN_TYPE, authority, claims);
+  return { signedPart, tokenId, digest: digestOf(signedPart) };
+}
+
 /** The second step. */
 export function signToken({ signedPart }: PreparedToken, { key }: TokenSigningAuthority): string | Promise<string> {
   const signature = key.sign(Buffer.from(signedPart, 'latin1'), 'ieee-p1363');

@@ -82,6 +82,7 @@ export class Replica {
       clock: this.clock,
       log,
       lifetimeMs: 24 * HOUR_MS,
+      exchange: true,
       ...options,
     });
   }

@@ -21,7 +21,7 @@ describe('a new replica', () => {
   it('has one published and active authority of each kind, each with an ID of its own', async () => {
     await using authorities = await replica.open();
     const ids = AUTHORITY_KINDS.map((kind) => activeId(authorities, kind));
-    expect(new Set(ids).size).toBe(3);
+    expect(new Set(ids).size).toBe(4);
     expect(AUTHORITY_KINDS.flatMap((kind) => replica.bundle.ids(kind))).toEqual(ids);
     expect(replica.bundle.list().every(({ replicaId }) => replicaId === authorities.replicaId)).toBe(true);
     expect(authorities.fault()).toBeUndefined();
@@ -46,7 +46,7 @@ describe('a new replica', () => {
     replica.bundle.beforeWrite = () => undefined;
     await using authorities = await replica.open();
     expect(replica.bundle.ids('x509')).toEqual([activeId(authorities, 'x509')]);
-    expect(readdirSync(join(replica.dir, 'keys'))).toHaveLength(3);
+    expect(readdirSync(join(replica.dir, 'keys'))).toHaveLength(4);
   });
 });
 
@@ -70,12 +70,12 @@ describe('rotation by the clock', () => {
     });
     expect(gaps).toEqual([]);
     // An authority is active from the last sixth of the one before it to its own: two thirds of 24 h from its making.
-    expect(seen.size).toBeGreaterThanOrEqual(3 * 70);
+    expect(seen.size).toBeGreaterThanOrEqual(AUTHORITY_KINDS.length * 70);
     expect(shortestMs).toBeGreaterThanOrEqual(7.9 * HOUR_MS);
     expect(authorities.fault()).toBeUndefined();
     // Those that ended more than a day ago are gone from bundle, state and disk.
-    expect(replica.bundle.list().length).toBeLessThanOrEqual(3 * 5);
-    expect(readdirSync(join(replica.dir, 'keys')).length).toBeLessThanOrEqual(6);
+    expect(replica.bundle.list().length).toBeLessThanOrEqual(AUTHORITY_KINDS.length * 5);
+    expect(readdirSync(join(replica.dir, 'keys')).length).toBeLessThanOrEqual(2 * AUTHORITY_KINDS.length);
   });
 
   it('prepares at half life and activates in the last sixth', async () => {
@@ -282,9 +282,17 @@ describe('two replicas', () => {
       await using two = await other.open();
       expect(one.replicaId).not.toBe(two.replicaId);
       expect([...replica.bundle.ids('x509')].sort()).toEqual([activeId(one, 'x509'), activeId(two, 'x509')].sort());
-      expect(new Set(replica.bundle.list().map(({ id }) => id)).size).toBe(6);
+      expect(new Set(replica.bundle.list().map(({ id }) => id)).size).toBe(8);
     } finally {
       other.delete();
     }
   });
+});
+
+it('has no authority for exchanged tokens unless tokens are exchanged', async () => {
+  await using authorities = await replica.open({ exchange: false });
+  expect(authorities.kinds).toEqual(['x509', 'jwt', 'wit']);
+  expect(replica.bundle.ids('exchange')).toEqual([]);
+  expect(() => authorities.activeToken('exchange')).toThrow(expect.objectContaining({ code: 'unavailable' }));
+  expect(authorities.fault()).toBeUndefined();
 });

@@ -1,0 +1,38 @@
+import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
+import type { ExchangeRule, Grant } from './config.ts';
+
+/** What a workload asks a token for. */
+export interface TokenPurpose {
+  readonly workload: SpiffeId;
+  readonly grant: Grant;
+  readonly audience: string;
+}
+
+/** What a token may have. */
+export interface Permission {
+  /** Undefined: no limit but that of the subject token. */
+  readonly scopes: readonly string[] | undefined;
+}
+
+/** Decides who may get tokens for whom. */
+export interface ExchangePolicy {
+  /** What tokens call a workload (`aud`), its SPIFFE ID first. */
+  namesOf(workload: SpiffeId): readonly string[];
+  /** Undefined: no such token. */
+  permits(purpose: TokenPurpose): Permission | undefined;
+}
+
+/** The policy of a list of rules. What several rules permit adds up; what none permits is refused. */
+export function ruleBasedPolicy(rules: readonly ExchangeRule[]): ExchangePolicy {
+  const rulesOf = (workload: SpiffeId): readonly ExchangeRule[] =>
+    rules.filter(({ workloads }) => workloads.some((each) => each.equals(workload)));
+  return {
+    namesOf: (workload) => [workload.toString(), ...rulesOf(workload).flatMap(({ addressedAs }) => addressedAs)],
+    permits({ workload, grant, audience }) {
+      const fitting = rulesOf(workload).filter(({ grants, audiences }) => grants.includes(grant) && audiences.includes(audience));
+      if (fitting.length === 0) return undefined;
+      const isOpen = grant === 'exchange' && fitting.some(({ scopes }) => scopes === undefined);
+      return { scopes: isOpen ? undefined : fitting.flatMap(({ scopes = [] }) => scopes) };
+    },
+  };
+}
