@@ -45,6 +45,9 @@ for (const [network, prefix] of [
   FORBIDDEN.addSubnet(network, prefix, 'ipv6');
 }
 
+/** The key of the configuration that names hosts which may be called all the same, for the message. */
+const SETTING = 'allowPrivateHosts';
+
 /** Whether an address is private, link-local, loopback, multicast or otherwise special. IPv4 addresses mapped into IPv6 count as what they are. */
 export function isForbiddenAddress(address: string): boolean {
   const family = isIP(address);
@@ -56,13 +59,13 @@ export function isForbiddenAddress(address: string): boolean {
  * Name resolution that yields only addresses which may be called; what was checked is what is connected to, so that a name
  * cannot change between the two. Hosts in `allowed` (compared without case) are resolved as they are.
  */
-export function guardedLookup(allowed: readonly string[]): LookupFunction {
+export function guardedLookup(allowed: readonly string[], setting = SETTING): LookupFunction {
   return (hostname, options, callback) => {
     resolveName(hostname, { ...options, all: true }, (error, addresses) => {
       if (error !== null) return callback(error, '', 0);
       const usable = isAllowed(hostname, allowed) ? addresses : addresses.filter(({ address }) => !isForbiddenAddress(address));
       const [first] = usable;
-      if (first === undefined) return callback(forbidden(hostname), '', 0);
+      if (first === undefined) return callback(forbidden(hostname, setting), '', 0);
       answer(usable, first, options.all === true, callback);
     });
   };
@@ -80,9 +83,9 @@ function answer(usable: LookupAddress[], first: LookupAddress, all: boolean, cal
  *
  * @throws IdentityError `permission_denied`
  */
-export function refuseForbiddenHost(url: URL, allowed: readonly string[]): void {
+export function refuseForbiddenHost(url: URL, allowed: readonly string[], setting = SETTING): void {
   const host = url.hostname.replaceAll(/^\[|\]$/g, '');
-  if (isIP(host) !== 0 && isForbiddenAddress(host) && !isAllowed(host, allowed)) throw forbidden(host);
+  if (isIP(host) !== 0 && isForbiddenAddress(host) && !isAllowed(host, allowed)) throw forbidden(host, setting);
 }
 
 function isAllowed(hostname: string, allowed: readonly string[]): boolean {
@@ -90,9 +93,9 @@ function isAllowed(hostname: string, allowed: readonly string[]): boolean {
   return allowed.some((name) => name.toLowerCase() === folded);
 }
 
-function forbidden(hostname: string): IdentityError {
+function forbidden(hostname: string, setting: string): IdentityError {
   return new IdentityError(
     'permission_denied',
-    `the host ${hostname} has a private, link-local or otherwise special address; if that is meant, name it in allowPrivateHosts`,
+    `the host ${hostname} has a private, link-local or otherwise special address; if that is meant, name it in ${setting}`,
   );
 }

@@ -22,6 +22,7 @@ export interface FetchBundleOptions {
   readonly signal?: AbortSignal;
 }
 
+const ALLOW_SETTING = 'federation.allowPrivateHosts';
 const MAX_REDIRECTS = 3;
 const MAX_DOCUMENT_BYTES = 1024 * 1024;
 const TIMEOUT_MS = 15_000;
@@ -65,9 +66,13 @@ export function parseEndpointUrl(text: string): URL {
 type Answer = { readonly kind: 'document'; readonly body: Buffer } | { readonly kind: 'redirect'; readonly location: string };
 
 async function get(url: URL, relationship: FederationRelationship, options: FetchBundleOptions): Promise<Answer> {
-  refuseForbiddenHost(url, options.allowPrivateHosts);
+  refuseForbiddenHost(url, options.allowPrivateHosts, ALLOW_SETTING);
   try {
-    return await exchange(url, { ...tlsFor(relationship, options), lookup: guardedLookup(options.allowPrivateHosts) }, options);
+    return await exchange(
+      url,
+      { ...tlsFor(relationship, options), lookup: guardedLookup(options.allowPrivateHosts, ALLOW_SETTING) },
+      options,
+    );
   } catch (error) {
     if (isIdentityError(error)) throw error;
     const why = error instanceof Error ? error.message : String(error);
