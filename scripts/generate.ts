@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { writeAuthorizationGuide } from './authorization-examples.ts';
 import { writeResourceFiles } from './generate-crds.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -60,4 +61,5 @@ function readFiles(folder: string): Map<string, string> {
 if (import.meta.main) {
   generateInto(generatedFolder);
   writeResourceFiles();
+  writeAuthorizationGuide();
 }

@@ -135,10 +135,22 @@ function sourceFields(clause: Partial<Omit<SourceClause, 'not'>>, policy: Policy
   return fields;
 }
 
-/** Bits as text, so that nothing is shared with the engine's arithmetic. The blocks of the tests are IPv4. */
+/** Bits as text, so that nothing is shared with the engine's arithmetic. */
 function inBlock(block: string, address: readonly number[]): boolean {
   const bits = (bytes: readonly number[]): string => bytes.map((byte) => byte.toString(2).padStart(8, '0')).join('');
-  const [base = '', length = '32'] = block.split('/');
+  const [base = '', length = '128'] = block.split('/');
+  if (base.includes(':')) {
+    const [head = '', tail = ''] = base.split('::').map((part) =>
+      part
+        .split(':')
+        .map((each) => each.padStart(4, '0'))
+        .join(''),
+    );
+    const hex = Array.from(`${head}${'0'.repeat(32 - head.length - tail.length)}${tail}`);
+    const wanted = hex.map((digit) => Number.parseInt(digit, 16).toString(2).padStart(4, '0')).join('');
+    const own = address.map((word) => word.toString(2).padStart(32, '0')).join('');
+    return address.length === 4 && own.startsWith(wanted.slice(0, Number(length)));
+  }
   const [word = 0] = address;
   const own = [word >>> 24, (word >>> 16) & 255, (word >>> 8) & 255, word & 255];
   return address.length === 1 && bits(own).startsWith(bits(base.split('.').map(Number)).slice(0, Number(length)));

@@ -1,0 +1,162 @@
+import { cluster, orders } from '../policy-objects.ts';
+import type { Scenario } from '../table-types.ts';
+
+/** Scenarios about what decides first. */
+export const ORDER: readonly Scenario[] = [
+  {
+    title: 'Nothing declared, default audit',
+    text: 'No policy selects the destination: the default of the mesh decides.',
+    defaultAction: 'audit',
+    isShown: true,
+    policies: [],
+    rows: [
+      ['web', 'GET /orders', 'allow default_audit'],
+      ['partner', 'GET /orders', 'allow default_audit'],
+      ['nobody', 'GET /orders', 'allow default_audit'],
+      ['web', 'connect', 'allow default_audit'],
+      ['web', 'GET /a%2fb', 'allow path_encoded_slash'],
+    ],
+  },
+  {
+    title: 'Nothing declared, default allow',
+    text: 'No policy selects the destination: the default of the mesh decides.',
+    defaultAction: 'allow',
+    policies: [],
+    rows: [
+      ['web', 'GET /orders', 'allow default_allow'],
+      ['partner', 'GET /orders', 'allow default_allow'],
+      ['nobody', 'GET /orders', 'allow default_allow'],
+      ['web', 'connect', 'allow default_allow'],
+      ['web', 'GET /a%2fb', 'allow path_encoded_slash'],
+    ],
+  },
+  {
+    title: 'Nothing declared, default deny',
+    text: 'No policy selects the destination: the default of the mesh decides.',
+    defaultAction: 'deny',
+    policies: [],
+    rows: [
+      ['web', 'GET /orders', 'deny default_deny'],
+      ['partner', 'GET /orders', 'deny default_deny'],
+      ['nobody', 'GET /orders', 'deny default_deny'],
+      ['web', 'connect', 'deny default_deny'],
+      ['web', 'GET /a%2fb', 'deny path_encoded_slash'],
+    ],
+  },
+  {
+    title: 'A policy without rules',
+    text: 'An ALLOW policy without rules matches nothing, and everything else is denied.',
+    defaultAction: 'audit',
+    isShown: true,
+    policies: [orders('none', {})],
+    rows: [
+      ['web', 'GET /orders', 'deny no_rule_matches'],
+      ['nobody', 'GET /orders', 'deny no_rule_matches'],
+      ['web', 'GET /x', 'allow default_audit', { to: 'catalog' }],
+    ],
+  },
+  {
+    title: 'Rules that match everything',
+    text: '`rules: [{}]` matches every call.',
+    defaultAction: 'deny',
+    isShown: true,
+    policies: [orders('all', { rules: [{}] })],
+    rows: [
+      ['web', 'GET /orders', 'allow shop/all#0'],
+      ['batch', 'GET /orders', 'allow shop/all#0'],
+      ['admin', 'GET /orders', 'allow shop/all#0'],
+      ['partner', 'GET /orders', 'allow shop/all#0'],
+      ['host', 'GET /orders', 'allow shop/all#0'],
+      ['nobody', 'GET /orders', 'allow shop/all#0'],
+      ['nobody', 'connect', 'allow shop/all#0'],
+      ['web', 'GET /', 'deny default_deny', { to: 'ledger' }],
+    ],
+  },
+  {
+    title: 'DENY comes first',
+    text: 'A DENY rule that matches denies, whatever allows.',
+    isShown: true,
+    policies: [
+      orders('all', { rules: [{}] }),
+      orders('no-delete', { action: 'DENY', rules: [{ to: [{ methods: ['DELETE'] }] }] }),
+    ],
+    rows: [
+      ['web', 'DELETE /orders/7', 'deny shop/no-delete#0'],
+      ['partner', 'DELETE /orders/7', 'deny shop/no-delete#0'],
+      ['web', 'GET /orders/7', 'allow shop/all#0'],
+      ['partner', 'GET /orders/7', 'allow shop/all#0'],
+      ['web', 'connect', 'deny shop/no-delete#0'],
+    ],
+  },
+  {
+    title: 'DENY alone',
+    text: 'Where only DENY policies select the destination, what they leave is for the default.',
+    defaultAction: 'audit',
+    policies: [orders('no-partner', { action: 'DENY', rules: [{ from: [{ trustDomains: ['partner.example'] }] }] })],
+    rows: [
+      ['web', 'GET /orders', 'allow default_audit'],
+      ['batch', 'GET /orders', 'allow default_audit'],
+      ['admin', 'GET /orders', 'allow default_audit'],
+      ['partner', 'GET /orders', 'deny shop/no-partner#0'],
+      ['host', 'GET /orders', 'allow default_audit'],
+      ['nobody', 'GET /orders', 'allow default_audit'],
+    ],
+  },
+  {
+    title: 'DENY alone, default deny',
+    text: 'The same where the default denies.',
+    defaultAction: 'deny',
+    policies: [orders('no-partner', { action: 'DENY', rules: [{ from: [{ trustDomains: ['partner.example'] }] }] })],
+    rows: [
+      ['web', 'GET /orders', 'deny default_deny'],
+      ['batch', 'GET /orders', 'deny default_deny'],
+      ['admin', 'GET /orders', 'deny default_deny'],
+      ['partner', 'GET /orders', 'deny shop/no-partner#0'],
+      ['host', 'GET /orders', 'deny default_deny'],
+      ['nobody', 'GET /orders', 'deny default_deny'],
+    ],
+  },
+  {
+    title: 'The first rule that matches is named',
+    text: 'Policies decide in the order of their namespaces and names, those of the cluster first; the first rule that matches is the reason.',
+    policies: [
+      orders('b', { rules: [{}] }),
+      orders('a', { rules: [{ from: [{ namespaces: ['billing'] }] }, { from: [{ namespaces: ['shop'] }] }] }),
+      cluster('c', { rules: [{ from: [{ namespaces: ['platform'] }] }] }),
+    ],
+    rows: [
+      ['web', 'GET /orders', 'allow shop/a#1'],
+      ['batch', 'GET /orders', 'allow shop/a#0'],
+      ['admin', 'GET /orders', 'allow c#0'],
+      ['partner', 'GET /orders', 'allow shop/b#0'],
+      ['host', 'GET /orders', 'allow shop/b#0'],
+      ['nobody', 'GET /orders', 'allow shop/b#0'],
+    ],
+  },
+  {
+    title: 'AUDIT changes nothing',
+    text: 'An AUDIT rule is recorded; the others decide.',
+    policies: [
+      orders('watch', { action: 'AUDIT', rules: [{}] }),
+      orders('web', { rules: [{ from: [{ namespaces: ['shop'] }] }] }),
+    ],
+    rows: [
+      ['web', 'GET /orders', 'allow shop/web#0'],
+      ['batch', 'GET /orders', 'deny no_rule_matches'],
+    ],
+  },
+  {
+    title: 'AUDIT alone',
+    text: 'An AUDIT policy does not make the default another one.',
+    defaultAction: 'audit',
+    policies: [orders('watch', { action: 'AUDIT', rules: [{}] })],
+    rows: [['web', 'GET /orders', 'allow default_audit']],
+  },
+  {
+    title: 'DryRun changes nothing',
+    text: 'A policy of mode DryRun decides only what would be.',
+    defaultAction: 'audit',
+    policies: [orders('dry', { mode: 'DryRun', rules: [] })],
+    rows: [['web', 'GET /orders', 'allow default_audit']],
+  },
+];
