@@ -1,6 +1,5 @@
 import { MAX_ACTORS } from '../../policy/users/actors.ts';
-import { scopesOf } from '../../policy/users/claims.ts';
-import { SUBJECT_ISSUER_CLAIM } from '../../policy/users/user-token.ts';
+import { scopesOf, SUBJECT_ISSUER_CLAIM } from '../../policy/users/claims.ts';
 import type { VerifiedUserToken } from '../../policy/users/user-token.ts';
 import type { Actor } from '../../policy/model.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';

@@ -58,9 +58,10 @@ export async function listenForTokens(options: TokenListenerOptions): Promise<To
   app.disable('etag');
   serveDocuments(app, options);
   const endpoint = new TokenEndpoint(options);
-  app.post('/oauth2/token', endpoint.limit, body, endpoint.answer, endpoint.refuse);
+  app.post('/oauth2/token', endpoint.limit, body, endpoint.answer);
   app.all('/oauth2/token', (_request, response) => void response.status(405).set('allow', 'POST').end());
   app.use((_request, response) => void response.status(404).type('text/plain').send('not found\n'));
+  app.use(endpoint.refuse);
   const server = createServer(tlsOf(credentials.value), app);
   server.headersTimeout = 5_000;
   server.requestTimeout = 10_000;

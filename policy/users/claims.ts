@@ -4,8 +4,23 @@ import type { JsonObject } from '../../spiffe/strict-json.ts';
 import type { Json } from '../schema/json.ts';
 import { TOKEN_LEEWAY_MS } from '../../spiffe/token-claims.ts';
 
+/** Names the issuer that a user comes from, in tokens of our own token exchange. */
+export const SUBJECT_ISSUER_CLAIM = 'subject_issuer';
+
 /** Claims that say what a token is: nothing may take their place. */
-const REGISTERED: ReadonlySet<string> = new Set(['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'act', 'client_id', 'cnf']);
+const REGISTERED: ReadonlySet<string> = new Set([
+  'iss',
+  'sub',
+  'aud',
+  'exp',
+  'nbf',
+  'iat',
+  'jti',
+  'act',
+  'client_id',
+  'cnf',
+  SUBJECT_ISSUER_CLAIM,
+]);
 
 /** Whether a claim may be filled from elsewhere in a token. */
 export function isMappable(claim: string): boolean {

@@ -6,7 +6,7 @@ import { parseJsonObject } from '../../spiffe/strict-json.ts';
 import type { JsonObject } from '../../spiffe/strict-json.ts';
 import type { User } from '../model.ts';
 import { actorsOf } from './actors.ts';
-import { audiencesOf, checkTimes, mapClaims } from './claims.ts';
+import { audiencesOf, checkTimes, mapClaims, SUBJECT_ISSUER_CLAIM } from './claims.ts';
 import { isUserTokenAlgorithm, verifyWithKeys } from './signature.ts';
 import type { KeySource, TokenIssuer } from './token-issuer.ts';
 
@@ -14,8 +14,6 @@ import type { KeySource, TokenIssuer } from './token-issuer.ts';
 export const MAX_USER_TOKEN_BYTES = 16_384;
 /** Longest subject; OpenID Connect Core §2 allows 255 characters. */
 const MAX_SUBJECT_CHARS = 255;
-/** Names the issuer that a user comes from, in tokens of our own token exchange. */
-export const SUBJECT_ISSUER_CLAIM = 'subject_issuer';
 
 /** Types of token that are for APIs or say who a user is; others (such as `logout+jwt`, `dpop+jwt`, `wit+jwt`) are for something else. */
 const TYPES: ReadonlySet<string> = new Set(['jwt', 'at+jwt']);

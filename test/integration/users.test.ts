@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text as readStream } from 'node:stream/consumers';
 import { createLocalJWKSet, jwtVerify, type JSONWebKeySet } from 'jose';
-import Provider from 'oidc-provider';
+import { Provider } from 'oidc-provider';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { verifyUserToken } from '../../policy/users/user-token.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';

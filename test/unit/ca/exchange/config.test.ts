@@ -47,6 +47,11 @@ describe('tokenExchange in ca.yaml', () => {
     ['an issuer twice', `{ ${ISSUER}, issuers: [{ issuer: "https://a" }, { issuer: "https://a" }] }`, 'issuers[1].issuer'],
     ['keys without TLS', `{ ${ISSUER}, issuers: [{ issuer: "https://a", jwksUri: "http://a/keys" }] }`, 'issuers[0].jwksUri'],
     ['a claim that is ours to set', `{ ${ISSUER}, issuers: [{ issuer: "https://a", claims: { act: x } }] }`, 'issuers[0].claims'],
+    [
+      'the user’s issuer from elsewhere',
+      `{ ${ISSUER}, issuers: [{ issuer: "https://a", claims: { subject_issuer: x } }] }`,
+      'issuers[0].claims',
+    ],
     ['scopes from elsewhere', `{ ${ISSUER}, issuers: [{ issuer: "https://a", claims: { scope: x } }] }`, 'issuers[0].claims'],
     [
       'a workload of another trust domain',
