@@ -3,9 +3,11 @@ import { sleep } from '../core/clock.ts';
 import { isIdentityError } from '../core/errors.ts';
 import type { BootstrapContext, BundleConfigMap } from './bootstrap.ts';
 import { openKubeClient, type KubeClient } from './kubernetes/client.ts';
+import type { KubeObject } from './kubernetes/object.ts';
 import { CONFIG_MAPS } from './kubernetes/resource-types.ts';
+import { watchResource } from './kubernetes/watch.ts';
 
-// The CA writes it seconds after it first starts; a thousand agents that wait for it must not be a burden meanwhile.
+// While the API server cannot be asked; a thousand agents that start meanwhile must not be a burden when it comes back.
 const RETRY = { initialMs: 500, maxMs: 5_000 };
 
 /**
@@ -15,35 +17,78 @@ const RETRY = { initialMs: 500, maxMs: 5_000 };
  *   signal's reason
  */
 export async function awaitConfigMap(from: BundleConfigMap, context: BootstrapContext): Promise<string> {
-  const { clock, log, inCluster, signal } = context;
+  const { clock, log, inCluster } = context;
   const { kubeconfigFile } = from;
   using client = await openKubeClient({ clock, log, inCluster, ...(kubeconfigFile === undefined ? {} : { kubeconfigFile }) });
-  const backoff = new Backoff(RETRY);
+  const reading = { ...context, ...from, client, tell: warnOf(from, context) };
+  return (await readPatiently(reading)) ?? (await watchUntilThere(reading));
+}
+
+interface Reading extends BootstrapContext, BundleConfigMap {
+  readonly client: KubeClient;
+  /** Tells why there is still nothing to go by. */
+  readonly tell: (why: string) => void;
+}
+
+function warnOf({ namespace, name }: BundleConfigMap, { log }: BootstrapContext): (why: string) => void {
   let told = '';
-  for (;;) {
-    const { text, why } = await readKey(client, from);
-    if (text !== undefined) return text;
-    if (why !== told) log.warn({ namespace: from.namespace, configMap: from.name, why }, 'waiting for the bootstrap bundle');
+  return (why) => {
+    if (why !== told) log.warn({ namespace, configMap: name, why }, 'waiting for the bootstrap bundle');
     told = why;
+  };
+}
+
+/** What is there now; undefined when nothing is. Most often it is, so that nobody has to watch for it. */
+async function readPatiently({ client, namespace, name, key, clock, signal, tell }: Reading): Promise<string | undefined> {
+  const backoff = new Backoff(RETRY);
+  for (;;) {
+    try {
+      // By a list, for which the permission is there anyway: a watch begins with one.
+      const selection = { namespace, fieldSelector: `metadata.name=${name}` };
+      for await (const { items } of client.list(CONFIG_MAPS, selection)) {
+        for (const object of items) return textOf(object, key);
+      }
+      return undefined;
+    } catch (error) {
+      if (!isIdentityError(error) || !PASSING.has(error.code)) throw error;
+      tell(error.message);
+    }
     await sleep(clock, backoff.nextMs(), signal);
   }
 }
 
-type Found = { readonly text: string; readonly why: '' } | { readonly text: undefined; readonly why: string };
+const PASSING: ReadonlySet<string> = new Set(['unavailable', 'deadline_exceeded', 'resource_exhausted', 'aborted']);
 
-async function readKey(client: KubeClient, { namespace, name, key }: BundleConfigMap): Promise<Found> {
+async function watchUntilThere({ client, namespace, name, key, clock, log, signal, tell }: Reading): Promise<string> {
+  const stop = new AbortController();
+  const found = Promise.withResolvers<string>();
+  const ends = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+  ends.addEventListener('abort', () => found.reject(ends.reason), { once: true });
+  const watch = watchResource({
+    client,
+    type: CONFIG_MAPS,
+    namespace,
+    fieldSelector: `metadata.name=${name}`,
+    trim: (object) => textOf(object, key),
+    handler: {
+      put: (text) => (text === undefined ? tell(`it has no key ${key} yet`) : found.resolve(text)),
+      remove: () => tell('it was deleted; the CA makes it'),
+      synced: () => (watch.size === 0 ? tell('it does not exist yet; the CA makes it') : undefined),
+    },
+    clock,
+    log,
+    signal: ends,
+  });
   try {
-    const object = await client.find(CONFIG_MAPS, { namespace, name });
-    if (object === undefined) return { text: undefined, why: 'it does not exist yet; the CA makes it' };
-    const data: unknown = object['data'];
-    // The cast is sound: any object may be asked for a property.
-    const text = typeof data === 'object' && data !== null ? (data as Record<string, unknown>)[key] : undefined;
-    if (typeof text === 'string' && text.trim() !== '') return { text, why: '' };
-    return { text: undefined, why: `it has no key ${key} yet` };
-  } catch (error) {
-    if (isIdentityError(error) && PASSING.has(error.code)) return { text: undefined, why: error.message };
-    throw error;
+    return await found.promise;
+  } finally {
+    stop.abort();
+    await watch.ended;
   }
 }
 
-const PASSING: ReadonlySet<string> = new Set(['unavailable', 'deadline_exceeded', 'resource_exhausted', 'aborted']);
+function textOf({ data }: KubeObject & { readonly data?: unknown }, key: string): string | undefined {
+  // The cast is sound: any object may be asked for a property.
+  const text = typeof data === 'object' && data !== null ? (data as Record<string, unknown>)[key] : undefined;
+  return typeof text === 'string' && text.trim() !== '' ? text : undefined;
+}

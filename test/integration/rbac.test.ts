@@ -161,7 +161,7 @@ listen: { webhook: "127.0.0.1:0", http: "127.0.0.1:0" }
 trustDomain: cluster.local
 dataDir: ./agent-data
 server: "127.0.0.1:${ca.grpcPort}"
-bootstrap: { configMap: ${SYSTEM}/countersign-bundle, kubeconfig: ${kubeconfig} }
+bootstrap: { configMap: ${SYSTEM}/countersign-bundle, key: late.crt, kubeconfig: ${kubeconfig} }
 attestor: { k8sPsat: { cluster: main, tokenFile: ${await podToken('agent', 'spire-server')} } }
 workloadAttestors: { k8s: { source: apiServer, nodeName: node-1, kubeconfig: ${kubeconfig} } }
 listen: { workload: "unix:./public/api.sock", admin: "unix:./private/admin.sock" }
@@ -237,6 +237,10 @@ listen: { workload: "unix:./public/api.sock", admin: "unix:./private/admin.sock"
   /** A day in the life of a cluster, so that each part does once whatever it ever does. */
   async function live(): Promise<void> {
     await defineSpireKinds();
+    // In a new cluster agents start before the CA has published its bundle.
+    await expect.poll(() => used().has('countersign-agent: watch configmaps'), { timeout: 60_000 }).toBe(true);
+    const late = JSON.stringify({ data: { 'late.crt': await bundleOf(SYSTEM) } });
+    await server.kubectl(['-n', SYSTEM, 'patch', 'configmap', 'countersign-bundle', '-p', late]);
     // The webhooks cannot be reached from this API server, which has no node between it and them.
     await expect
       .poll(() => used().has('countersign-controller: patch validatingwebhookconfigurations.admissionregistration.k8s.io'), {
