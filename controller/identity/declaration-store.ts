@@ -45,6 +45,17 @@ export function selectsLabels({ compiled }: DeclarationState, labels: Readonly<R
   return podSelector === undefined || matches(podSelector, labels);
 }
 
+/** Whether two states of an object have one specification: an API server counts the changes of it. */
+export function isSameSpec(one: ResourceMeta, other: ResourceMeta): boolean {
+  return (
+    one.uid !== '' &&
+    one.uid === other.uid &&
+    one.generation > 0 &&
+    one.generation === other.generation &&
+    one.deleting === other.deleting
+  );
+}
+
 /**
  * The declarations, so indexed that a pod meets few that do not select it: those of one namespace by the namespace, the others by
  * a label that their pods must have.

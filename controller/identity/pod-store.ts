@@ -72,3 +72,19 @@ function dropFrom<T>(map: Map<string, Set<T>>, key: string, value: T): void {
   set?.delete(value);
   if (set?.size === 0) map.delete(key);
 }
+
+/** Whether an object is a later state of the same pod, which never moves to another node. */
+export function isSuccessor(before: PodRecord, after: PodRecord): boolean {
+  return before.uid === after.uid && (before.nodeName === undefined || before.nodeName === after.nodeName);
+}
+
+/** Whether both say the same of a pod. */
+export function isSamePod(one: PodRecord, other: PodRecord): boolean {
+  return (
+    one.uid === other.uid &&
+    one.nodeName === other.nodeName &&
+    one.object.trim === other.object.trim &&
+    JSON.stringify([one.labels, one.object.metadata, one.object.spec]) ===
+      JSON.stringify([other.labels, other.object.metadata, other.object.spec])
+  );
+}

@@ -60,10 +60,6 @@ export class Slots {
     return changed;
   }
 
-  get hasChanges(): boolean {
-    return this.#changedKeys.size > 0;
-  }
-
   add(claim: Claim): void {
     const { key } = claim.entry;
     const present = this.#claims.get(key);
@@ -83,16 +79,6 @@ export class Slots {
       present,
       present.filter((each) => each !== claim),
     );
-  }
-
-  /** To be called when a declarer's precedence changed. */
-  reorder(keys: Iterable<string>): void {
-    for (const key of keys) {
-      const present = this.claims(key);
-      if (present.length < 2) continue;
-      const next = [...present].sort((a, b) => comparePrecedence(a.declarer.precedence, b.declarer.precedence));
-      this.#replace(key, present, next);
-    }
   }
 
   #replace(key: string, before: readonly Claim[], after: readonly Claim[]): void {

@@ -52,6 +52,12 @@ export function unionTrim(one: Trim, other: Trim): Trim {
   return { metadata: unionOf(one.metadata, other.metadata), spec: unionOf(one.spec, other.spec) };
 }
 
+/** What both need; the first one itself where it has all that the other needs. */
+export function unionNeeds(one: Needs, other: Needs): Needs {
+  if (covers(one.pod, other.pod) && covers(one.node, other.node)) return one;
+  return { pod: unionTrim(one.pod, other.pod), node: unionTrim(one.node, other.node) };
+}
+
 /** What both keep. */
 export function intersectTrim(one: Trim, other: Trim): Trim {
   return { metadata: intersectionOf(one.metadata, other.metadata), spec: intersectionOf(one.spec, other.spec) };

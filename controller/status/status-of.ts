@@ -5,7 +5,8 @@ import type { DeclaredObject } from '../declared-objects.ts';
 import type { FederationIndex } from '../federation/federation-index.ts';
 import type { FederationReconciler } from '../federation/federation-reconciler.ts';
 import type { EntryReconciler } from '../entries/entry-reconciler.ts';
-import type { DeclarationStats, IdentityIndex } from '../identity/identity-index.ts';
+import type { DeclarationStats } from '../identity/declaration-stats.ts';
+import type { IdentityIndex } from '../identity/identity-index.ts';
 import type { JsonObject, Problem } from '../ports.ts';
 
 /** What a status is made from. */
