@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { IdentityError } from '../../../../core/errors.ts';
 import { authenticateUser, type TokenRequirement, type UserOutcome } from '../../../../policy/users/authenticate.ts';
 import { denialOf, refusalOf } from '../../../../policy/users/challenge.ts';
+import { parseRequestAuthentication } from '../../../../policy/resources/request-authentication.ts';
 import type { KeySource } from '../../../../policy/users/token-issuer.ts';
 import { ISSUER, keysOf, TestIssuer } from '../../../support/user-tokens.ts';
 
@@ -118,4 +119,15 @@ test('[RFC 6750 §3.1] a user who may not gets 403, with the missing scopes', ()
 test('[RFC 6750 §3] nothing breaks out of a quoted text', () => {
   const refusal = refusalOf({ kind: 'refused', error: 'invalid_token', description: 'a"b\\c\r\nd\u00fc' });
   expect(refusal?.challenge).toBe("Bearer error=\"invalid_token\", error_description=\"a'b'c''d'\"");
+});
+
+test('a RequestAuthentication is a requirement as it was parsed', async () => {
+  const resource = parseRequestAuthentication({
+    apiVersion: 'countersign.dev/v1alpha1',
+    kind: 'RequestAuthentication',
+    metadata: { name: 'people', namespace: 'shop' },
+    spec: { issuers: [{ issuer: ISSUER, audiences: ['orders'] }], tokens: 'Required' },
+  });
+  expect(await authenticate({ authorization: `Bearer ${token}` }, [resource])).toMatchObject({ kind: 'user' });
+  expect(await authenticate({}, [resource])).toEqual({ kind: 'missing' });
 });
