@@ -90,11 +90,17 @@ function clauseOf(path: string, bias: Bias, positive: readonly FieldMatcher[], n
 function whenLiteral(text: string, { bias, expressions }: RuleContext, problems: Problem[]): Literal {
   try {
     const condition = expressions.condition(text);
-    return { path: 'when', field: [...condition.fields][0] ?? 'request.headers', test: conditionTest(condition, bias) };
+    return { path: 'when', field: fieldOf(condition), test: conditionTest(condition, bias) };
   } catch (error) {
     problems.push(problemOf('when', error));
     return { path: 'when', field: 'request.headers', test: () => bias };
   }
+}
+
+/** The part of a call that it is about: the first of the request, which connections do not show, else any. */
+function fieldOf({ fields }: Condition): CallField {
+  const list = [...fields];
+  return list.find((field) => field.startsWith('request.') || field === 'user') ?? list[0] ?? 'source.spiffeId';
 }
 
 // A condition that fails, as over a claim that is not there, can no more be judged than one over what cannot be seen.

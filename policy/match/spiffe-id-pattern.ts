@@ -18,7 +18,14 @@ export function spiffeIdTest(pattern: string): SpiffeIdTest {
   const isOpen = segments.at(-1) === '**';
   const trustDomainTest = globTest(trustDomain);
   const tests = (isOpen ? segments.slice(0, -1) : segments).map(segmentTest);
-  return (id) => trustDomainTest(id.trustDomain.name) && pathMatches(id.path, tests, isOpen);
+  // Most IDs are told apart by what is written before the first and after the last `*`, without a look at their segments.
+  const start = pattern.slice(0, pattern.indexOf('*'));
+  const end = isOpen ? '' : pattern.slice(pattern.lastIndexOf('*') + 1);
+  return (id) => {
+    const text = id.toString();
+    if (!text.endsWith(end) || !text.startsWith(start)) return false;
+    return trustDomainTest(id.trustDomain.name) && pathMatches(id.path, tests, isOpen);
+  };
 }
 
 // A segment is never empty, so a lone `*` needs no look at it.

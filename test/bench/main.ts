@@ -13,6 +13,7 @@ import { kubernetesMissing } from '../support/kubernetes/binaries.ts';
 import { spireBinaries } from '../support/spire.ts';
 import { measureKubernetes } from './kubernetes/measure.ts';
 import { measureLargeStore } from './large-store.ts';
+import { measurePolicy } from './policy.ts';
 import { measurePopulation } from './population.ts';
 import { measureRates } from './rates.ts';
 import { formatFigures, meetsTarget, type Figure } from './report.ts';
@@ -39,6 +40,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<Figure[]>>> = {
   population: () => measurePopulation(stacks, folder),
   large: () => measureLargeStore(folder),
   storm: () => measureStorm(folder),
+  policy: () => Promise.resolve(measurePolicy()),
   kubernetes: measureCluster,
 };
 
