@@ -1,34 +1,23 @@
-import { randomUUID } from 'node:crypto';
-import { Backoff } from '../../core/backoff.ts';
 import { sleep, type Clock } from '../../core/clock.ts';
-import { Current } from '../../core/current.ts';
+import { Current, type Source } from '../../core/current.ts';
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { fieldsFingerprint } from '../identity/entry-key.ts';
 import type { Precedence } from '../identity/precedence.ts';
 import type { DesiredEntry, Problem } from '../ports.ts';
+import { runTogether } from '../run-together.ts';
+import { CYCLE, inBatches, takeSome } from './batches.ts';
 import type { CreateResult, EntryClient, IdentifiedEntry, UpdateResult } from './entry-client.ts';
 import type { ActualEntry } from './entry-wire.ts';
+import { changesOf, type Desired, type DesiredEntries, type Removal } from './entry-changes.ts';
 import { Failures } from './failures.ts';
-
-/** What ought to be there: the identity index. */
-export interface DesiredEntries {
-  desired(key: string): Desired | undefined;
-  keys(): Iterable<string>;
-}
-
-/** One entry that ought to be there. */
-export interface Desired {
-  readonly entry: DesiredEntry;
-  readonly declarer: Precedence;
-  /** `namespace/name`; empty for a static one. */
-  readonly pod: string;
-}
+import { KnownEntries } from './known-entries.ts';
+import { Patience } from './patience.ts';
 
 /** What {@link EntryReconciler} needs. */
 export interface EntryReconcilerOptions {
   readonly desired: DesiredEntries;
-  readonly client: EntryClient;
+  readonly client: Pick<EntryClient, 'list' | 'listRevisions' | 'get' | 'create' | 'update' | 'delete'>;
   /** What the IDs of our entries begin with, the dot included. */
   readonly prefix: string;
   readonly clock: Clock;
@@ -50,18 +39,8 @@ export interface WriteCounts {
   deleted: number;
 }
 
-interface Removal {
-  readonly id: string;
-  /** Undefined for an entry that is there a second time. */
-  readonly key: string | undefined;
-}
-
-const BATCH = 200;
-const IN_FLIGHT = 4;
-const CYCLE = BATCH * IN_FLIGHT;
 /** No request of a process that no longer leads is under way for longer. */
 const LATE_WRITES_MS = 10_000;
-const OUTAGE_BACKOFF = { initialMs: 100, maxMs: 10_000 };
 
 /**
  * Makes the CA's entries what they ought to be. What is there of ours is read once when {@link run} begins and known from then
@@ -69,30 +48,29 @@ const OUTAGE_BACKOFF = { initialMs: 100, maxMs: 10_000 };
  */
 export class EntryReconciler {
   readonly #options: EntryReconcilerOptions;
-  /** What is at the CA, by key. */
-  readonly #actual = new Map<string, ActualEntry>();
-  /** Entries of ours that are there a second time: to be deleted. */
-  readonly #surplus = new Set<string>();
+  readonly #known = new KnownEntries();
   readonly #dirty = new Set<string>();
   readonly #failures: Failures;
-  readonly #outageBackoff = new Backoff(OUTAGE_BACKOFF);
-  /** The keys written since a drift check began to read. */
-  #written: Set<string> | undefined;
+  readonly #patience: Patience;
   #wake: () => void = () => {};
   #running = false;
-  /** Why the CA cannot be written to at the moment. */
-  readonly outage = new Current<IdentityError | undefined>(undefined);
   /** Whether everything has been brought into line once since {@link run} began. */
   readonly settled = new Current(false);
   readonly counts: WriteCounts = { created: 0, updated: 0, deleted: 0 };
 
   constructor(options: EntryReconcilerOptions) {
     this.#options = options;
+    this.#patience = new Patience(options);
     this.#failures = new Failures({
       clock: options.clock,
       onDue: (key) => this.enqueue([key]),
       onChanged: options.onFailures,
     });
+  }
+
+  /** Why the CA cannot be written to at the moment. */
+  get outage(): Source<IdentityError | undefined> {
+    return this.#patience.outage;
   }
 
   /** How many keys wait to be looked at. */
@@ -102,12 +80,12 @@ export class EntryReconciler {
 
   /** How many entries of ours are known to be at the CA. */
   get entryCount(): number {
-    return this.#actual.size;
+    return this.#known.size;
   }
 
   /** The ID of an entry at the CA; undefined while it is not there. */
   entryId(key: string): string | undefined {
-    return this.#actual.get(key)?.id;
+    return this.#known.get(key)?.id;
   }
 
   /** Why entries of a declaring object are not at the CA, or not as declared. */
@@ -129,18 +107,12 @@ export class EntryReconciler {
 
   /** Reads what is at the CA and keeps it in line until the signal aborts. To be run by one process at a time. */
   async run(signal: AbortSignal): Promise<void> {
-    const stop = (): void => this.#wake();
-    signal.addEventListener('abort', stop, { once: true });
-    using stack = new DisposableStack();
-    stack.defer(() => signal.removeEventListener('abort', stop));
     this.#running = true;
     try {
-      await this.#patiently(signal, () => this.load(signal));
+      await this.#patience.until(signal, () => this.load(signal));
       this.enqueue(this.#options.desired.keys());
-      this.enqueue(this.#actual.keys());
-      const drift = this.#watchDrift(signal);
-      await this.#work(signal);
-      await drift;
+      this.enqueue(this.#known.keys());
+      await runTogether([(ends) => this.#work(ends), (ends) => this.#watchDrift(ends)], signal);
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
@@ -154,12 +126,11 @@ export class EntryReconciler {
    * @returns the IDs of entries that are not ours, by key, as far as an entry that ought to be there would meet one
    */
   async load(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
-    this.#actual.clear();
-    this.#surplus.clear();
+    this.#known.clear();
     const foreign = new Map<string, string>();
     for await (const page of this.#options.client.list(signal)) {
       for (const entry of page) {
-        if (entry.id.startsWith(this.#options.prefix)) this.#know(entry);
+        if (entry.id.startsWith(this.#options.prefix)) this.#known.found(entry, this.#keyOf(entry.key));
         else if (this.#options.desired.desired(entry.key) !== undefined) foreign.set(entry.key, entry.id);
       }
     }
@@ -169,18 +140,19 @@ export class EntryReconciler {
   /** What would be written now. */
   plan(): { readonly create: readonly Desired[]; readonly update: readonly Desired[]; readonly delete: readonly ActualEntry[] } {
     const wanted = [...this.#options.desired.keys()].flatMap((key) => this.#options.desired.desired(key) ?? []);
-    const create = wanted.filter(({ entry }) => !this.#actual.has(entry.key));
-    const update = wanted.filter(({ entry }) => this.#differs(entry));
+    const create = wanted.filter(({ entry }) => this.#known.get(entry.key) === undefined);
+    const update = wanted.filter(({ entry }) => this.#known.differs(entry));
     return {
       create,
       update,
-      delete: [...this.#actual.values()].filter(({ key }) => this.#options.desired.desired(key) === undefined),
+      delete: [...this.#known.all()].filter(({ key }) => this.#options.desired.desired(key) === undefined),
     };
   }
 
   async #work(signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', () => this.#wake(), { once: true });
     while (!signal.aborted) {
-      if (this.#dirty.size === 0 && this.#surplus.size === 0) {
+      if (this.#dirty.size === 0 && this.#known.surplus.size === 0) {
         this.settled.set(true);
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
@@ -188,25 +160,7 @@ export class EntryReconciler {
         });
         continue;
       }
-      await this.#patiently(signal, () => this.#cycle(signal));
-    }
-  }
-
-  /** Does something until it works; a failure of the CA as a whole is waited out. */
-  async #patiently(signal: AbortSignal, attempt: () => Promise<unknown>): Promise<void> {
-    for (;;) {
-      try {
-        await attempt();
-        this.#outageBackoff.reset();
-        if (this.outage.value !== undefined) this.#options.log.info('the ca takes entries again');
-        this.outage.set(undefined);
-        return;
-      } catch (error) {
-        if (signal.aborted || !isIdentityError(error)) throw error;
-        if (this.outage.value?.message !== error.message) this.#options.log.warn({ err: error }, 'the ca does not take entries');
-        this.outage.set(error);
-        await sleep(this.#options.clock, this.#outageBackoff.nextMs(), signal);
-      }
+      await this.#patience.until(signal, () => this.#cycle(signal));
     }
   }
 
@@ -214,11 +168,13 @@ export class EntryReconciler {
   async #cycle(signal: AbortSignal): Promise<void> {
     const keys = takeSome(this.#dirty, CYCLE);
     try {
-      const { create, update, remove } = this.#sort(keys);
+      const { desired, prefix } = this.#options;
+      const { create, update, remove, inLine } = changesOf(keys, { desired, known: this.#known, prefix });
+      for (const key of inLine) this.#failures.clear(key);
       // A pod whose ID changes gets the new entry before it loses the old one.
       await inBatches(create, (batch) => this.#create(batch, signal));
       await inBatches(update, (batch) => this.#update(batch, signal));
-      const surplus = Iterator.from(this.#surplus)
+      const surplus = Iterator.from(this.#known.surplus)
         .take(CYCLE)
         .map((id) => ({ id, key: undefined }));
       await inBatches([...remove, ...surplus], (batch) => this.#delete(batch, signal));
@@ -226,33 +182,6 @@ export class EntryReconciler {
       for (const key of keys) this.#dirty.add(key);
       throw error;
     }
-  }
-
-  #sort(keys: readonly string[]): {
-    readonly create: readonly IdentifiedEntry[];
-    readonly update: readonly IdentifiedEntry[];
-    readonly remove: readonly Removal[];
-  } {
-    const create: IdentifiedEntry[] = [];
-    const update: IdentifiedEntry[] = [];
-    const remove: Removal[] = [];
-    for (const key of keys) {
-      const entry = this.#options.desired.desired(key)?.entry;
-      const actual = this.#actual.get(key);
-      if (entry === undefined && actual === undefined) this.#failures.clear(key);
-      if (entry !== undefined && actual === undefined) create.push({ id: `${this.#options.prefix}${randomUUID()}`, entry });
-      else if (entry === undefined && actual !== undefined) remove.push({ id: actual.id, key });
-      else if (entry !== undefined && actual !== undefined) {
-        if (this.#differs(entry)) update.push({ id: actual.id, entry });
-        else this.#failures.clear(key);
-      }
-    }
-    return { create, update, remove };
-  }
-
-  #differs(entry: DesiredEntry): boolean {
-    const actual = this.#actual.get(entry.key);
-    return actual !== undefined && actual.fingerprint !== fieldsFingerprint(entry);
   }
 
   async #create(batch: readonly IdentifiedEntry[], signal: AbortSignal): Promise<void> {
@@ -264,16 +193,11 @@ export class EntryReconciler {
   }
 
   #created({ key }: DesiredEntry, result: CreateResult): void {
-    this.#written?.add(key);
-    if (result.kind === 'refused') return this.#fail(key, result.error);
+    if (result.kind === 'refused') return this.#refused(key, result.error);
     const { actual } = result;
-    if (!actual.id.startsWith(this.#options.prefix)) {
-      const message = `there is an entry with the same SPIFFE ID, parent and selectors that this controller did not make (${actual.id}); delete it, and it will be made here`;
-      return this.#fail(key, new IdentityError('already_exists', message));
-    }
+    if (!actual.id.startsWith(this.#options.prefix)) return this.#refused(key, inTheWay(actual));
     this.#failures.clear(key);
-    // The key that is there already is kept, not a second text like it.
-    this.#actual.set(key, { ...actual, key });
+    this.#known.wrote(key, actual);
     if (result.kind === 'exists') return this.enqueue([key]);
     this.counts.created += 1;
     const pod = this.#options.desired.desired(key)?.pod ?? '';
@@ -290,16 +214,15 @@ export class EntryReconciler {
 
   #updated(entry: DesiredEntry, result: UpdateResult): void {
     const { key } = entry;
-    this.#written?.add(key);
-    if (result.kind === 'refused') return this.#fail(key, result.error);
+    if (result.kind === 'refused') return this.#refused(key, result.error);
     if (result.kind === 'gone') {
-      this.#actual.delete(key);
+      this.#known.gone(key);
       return this.enqueue([key]);
     }
     this.counts.updated += 1;
     this.#failures.clear(key);
     // A server that does not know all of the fields (custom claims at SPIRE's) took what it knows: asking again would not help.
-    this.#actual.set(key, { ...result.actual, fingerprint: fieldsFingerprint(entry) });
+    this.#known.wrote(key, { ...result.actual, fingerprint: fieldsFingerprint(entry) });
   }
 
   async #delete(removals: readonly Removal[], signal: AbortSignal): Promise<void> {
@@ -312,7 +235,7 @@ export class EntryReconciler {
   }
 
   #deleted({ id, key }: Removal, error: IdentityError | undefined): void {
-    this.#surplus.delete(id);
+    this.#known.surplusGone(id);
     if (error !== undefined) {
       this.#options.log.warn({ err: error, entry: id }, 'entry not deleted');
       if (key !== undefined) this.#failures.add(key, error);
@@ -320,35 +243,25 @@ export class EntryReconciler {
     }
     this.counts.deleted += 1;
     if (key === undefined) return;
-    this.#written?.add(key);
     this.#failures.clear(key);
-    this.#actual.delete(key);
+    this.#known.gone(key);
     // It may have come to be wanted again meanwhile.
     if (this.#options.desired.desired(key) !== undefined) this.enqueue([key]);
   }
 
-  #fail(key: string, error: IdentityError): void {
+  #refused(key: string, error: IdentityError): void {
+    this.#known.refused(key);
     const desired = this.#options.desired.desired(key);
     this.#options.log.warn({ err: error, spiffeId: desired?.entry.spiffeId, pod: desired?.pod }, 'entry refused');
     const problem = this.#failures.add(key, error, desired);
     if (desired !== undefined && problem !== undefined) this.#options.onRefused?.(desired, problem);
   }
 
-  #know(entry: ActualEntry): void {
-    if (this.#actual.has(entry.key)) this.#surplus.add(entry.id);
-    else {
-      const key = this.#options.desired.desired(entry.key)?.entry.key ?? entry.key;
-      this.#actual.set(key, { ...entry, key });
-    }
-  }
-
   #forget(): void {
     this.#running = false;
-    this.#actual.clear();
-    this.#surplus.clear();
+    this.#known.clear();
     this.#dirty.clear();
     this.#failures.clearAll();
-    this.#written = undefined;
     this.settled.set(false);
   }
 
@@ -367,45 +280,23 @@ export class EntryReconciler {
     }
   }
 
-  /** Compares what is at the CA with what is known of it, by revisions; what differs is read and looked at again. */
+  /** Compares what is at the CA with what is known of it; what differs is looked at again. */
   async checkDrift(signal: AbortSignal): Promise<void> {
-    const written = new Set<string>();
-    this.#written = written;
-    const seen = new Map<string, bigint>();
-    for await (const page of this.#options.client.listRevisions(signal)) {
-      for (const { id, revision } of page) if (id.startsWith(this.#options.prefix)) seen.set(id, revision);
-    }
-    const stale = [...this.#actual.values()].filter(({ id, key, revision }) => !written.has(key) && seen.get(id) !== revision);
-    const known = new Set(Iterator.from(this.#actual.values()).map(({ id }) => id));
-    for (const { key } of stale) this.#actual.delete(key);
-    const unknown = [...seen.keys()].filter((id) => !known.has(id) && !this.#surplus.has(id));
-    const changed = stale.filter(({ id }) => seen.has(id)).map(({ id }) => id);
-    for (const id of [...changed, ...unknown]) {
-      const entry = await this.#options.client.get(id, signal);
-      if (entry === undefined || written.has(entry.key)) continue;
-      this.#know(entry);
-      this.enqueue([entry.key]);
-    }
-    this.enqueue(stale.map(({ key }) => key));
-    if (this.#written === written) this.#written = undefined;
-    if (stale.length + unknown.length > 0)
-      this.#options.log.info({ changed: stale.length, unknown: unknown.length }, 'entries differed');
+    const { client, prefix, log } = this.#options;
+    const keyOf = (key: string): string => this.#keyOf(key);
+    const onDiffers = (keys: readonly string[]): void => this.enqueue(keys);
+    const { changed, unknown } = await this.#known.compare({ client, prefix, keyOf, onDiffers }, signal);
+    if (changed + unknown > 0) log.info({ changed, unknown }, 'entries differed');
     this.#wake();
+  }
+
+  /** The text of a key that is held already, where there is one. */
+  #keyOf(key: string): string {
+    return this.#options.desired.desired(key)?.entry.key ?? key;
   }
 }
 
-function takeSome(set: Set<string>, count: number): readonly string[] {
-  const taken = Iterator.from(set).take(count).toArray();
-  for (const each of taken) set.delete(each);
-  return taken;
-}
-
-/** Works in batches, some of them at the same time. */
-async function inBatches<T>(items: readonly T[], work: (batch: readonly T[]) => Promise<void>): Promise<void> {
-  const batches = Array.from({ length: Math.ceil(items.length / BATCH) }, (_, index) =>
-    items.slice(index * BATCH, (index + 1) * BATCH),
-  );
-  const outcomes = await Promise.allSettled(batches.map(work));
-  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
+function inTheWay({ id }: ActualEntry): IdentityError {
+  const message = `there is an entry with the same SPIFFE ID, parent and selectors that this controller did not make (${id}); delete it, and it will be made here`;
+  return new IdentityError('already_exists', message);
 }

@@ -1,7 +1,8 @@
 // The reconciler against a real CA on a real socket, with entries that a test wishes for.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { EntryClient } from '../../controller/entries/entry-client.ts';
-import { EntryReconciler, type Desired } from '../../controller/entries/entry-reconciler.ts';
+import type { Desired } from '../../controller/entries/entry-changes.ts';
+import { EntryReconciler } from '../../controller/entries/entry-reconciler.ts';
 import { entryKey } from '../../controller/identity/entry-key.ts';
 import type { DesiredEntry } from '../../controller/ports.ts';
 import { systemClock } from '../../core/clock.ts';

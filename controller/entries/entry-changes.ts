@@ -1,0 +1,60 @@
+import { randomUUID } from 'node:crypto';
+import type { Precedence } from '../identity/precedence.ts';
+import type { DesiredEntry } from '../ports.ts';
+import type { IdentifiedEntry } from './entry-client.ts';
+import type { KnownEntries } from './known-entries.ts';
+
+/** What ought to be there: the identity index. */
+export interface DesiredEntries {
+  desired(key: string): Desired | undefined;
+  keys(): Iterable<string>;
+}
+
+/** One entry that ought to be there. */
+export interface Desired {
+  readonly entry: DesiredEntry;
+  readonly declarer: Precedence;
+  /** `namespace/name`; empty for a static one. */
+  readonly pod: string;
+}
+
+/** One entry that is to go. */
+export interface Removal {
+  readonly id: string;
+  /** Undefined for an entry that is there a second time. */
+  readonly key: string | undefined;
+}
+
+/** What has to be written for some entries to be what they ought to be. */
+export interface Changes {
+  readonly create: readonly IdentifiedEntry[];
+  readonly update: readonly IdentifiedEntry[];
+  readonly remove: readonly Removal[];
+  /** The keys of those that are as they ought to be. */
+  readonly inLine: readonly string[];
+}
+
+/** What the changes are made from. */
+export interface Compared {
+  readonly desired: Pick<DesiredEntries, 'desired'>;
+  readonly known: Pick<KnownEntries, 'get' | 'differs'>;
+  /** What the IDs of new entries begin with. */
+  readonly prefix: string;
+}
+
+/** Compares what ought to be with what is known to be there. */
+export function changesOf(keys: readonly string[], { desired, known, prefix }: Compared): Changes {
+  const create: IdentifiedEntry[] = [];
+  const update: IdentifiedEntry[] = [];
+  const remove: Removal[] = [];
+  const inLine: string[] = [];
+  for (const key of keys) {
+    const entry = desired.desired(key)?.entry;
+    const actual = known.get(key);
+    if (entry !== undefined && actual === undefined) create.push({ id: `${prefix}${randomUUID()}`, entry });
+    else if (entry === undefined && actual !== undefined) remove.push({ id: actual.id, key });
+    else if (entry !== undefined && actual !== undefined && known.differs(entry)) update.push({ id: actual.id, entry });
+    else inLine.push(key);
+  }
+  return { create, update, remove, inLine };
+}
