@@ -24,8 +24,8 @@ export async function startNode({ folder, binaries, endsWithUs }: NodeOptions): 
   const command = [...bound, ...unshare, 'bash', join(import.meta.dirname, 'node.sh'), folder, binaries];
   const [program = '', ...args] = command;
   const log = openSync(join(folder, 'node.log'), 'a');
-  // Where a node ended with the process that made it, its end of the link may still be going away.
-  spawnSync('ip', ['link', 'delete', MACHINE_END], { stdio: 'ignore' });
+  // A node that ended with the process that made it, or was killed, had nobody to tidy up after it.
+  removeLeftovers();
   const child = spawn(program, args, { stdio: ['ignore', log, log], detached: true });
   closeSync(log);
   child.unref();
@@ -63,9 +63,14 @@ export async function endNode(unsharePid: number, folder?: string): Promise<void
     process.kill(unsharePid, 'SIGKILL');
     while (existsSync(`/proc/${first}`)) await sleep(20);
   }
+  removeLeftovers();
+  if (folder !== undefined) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+}
+
+/** Takes away what the kernel keeps of a node that has ended: its link, and with that the routes, and its control groups. */
+function removeLeftovers(): void {
   spawnSync('ip', ['link', 'delete', MACHINE_END], { stdio: 'ignore' });
   removeCgroups();
-  if (folder !== undefined) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }
 
 function connect(firstProcess: number): void {
