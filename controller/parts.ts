@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.ts';
+import type { Source } from '../core/current.ts';
 import type { IdentityError } from '../core/errors.ts';
 import type { GrpcConnection } from '../runtime/grpc-client.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -86,16 +87,7 @@ export function createParts(options: PartsOptions): Parts {
   const pods = new PodProblems({ index, clock, tell: tellPod });
   const kept = new KeptParts(() => index.needs);
   const reconciliation = new Reconciliation({ index, kept, entries, statuses, pods, source, latency });
-  declared.onChanged((key) => statuses.mark(key));
-  federation.onChanged((trustDomain) => {
-    relationships.enqueue();
-    federation.declarersOf(trustDomain).forEach((key) => statuses.mark(key));
-  });
-  lasting.subscribe(() => statuses.markAll());
-  entries.settled.subscribe(() => statuses.markAll());
-  entries.outage.subscribe((error) => {
-    if (error === undefined) statuses.markAll();
-  });
+  followChanges({ declared, federation, relationships, entries, statuses, lasting });
   const kinds = feedKinds({ index, federation, declared, settings, kept, onEvent: reconciliation.onEvent, latency });
   const preview = new Preview({ index, settings, readWhole: (pod) => readWhole(source, pod) });
   const podEntries = podEntriesOf(index, entries);
@@ -114,6 +106,24 @@ export function createParts(options: PartsOptions): Parts {
     preview,
     podEntries,
   };
+}
+
+/** Has relationships and statuses looked at again when something that they depend on changed. */
+function followChanges({ declared, federation, relationships, entries, statuses, lasting }: Marking): void {
+  declared.onChanged((key) => statuses.mark(key));
+  federation.onChanged((trustDomain) => {
+    relationships.enqueue();
+    federation.declarersOf(trustDomain).forEach((key) => statuses.mark(key));
+  });
+  lasting.subscribe(() => statuses.markAll());
+  entries.settled.subscribe(() => statuses.markAll());
+  entries.outage.subscribe((error) => {
+    if (error === undefined) statuses.markAll();
+  });
+}
+
+interface Marking extends Pick<Parts, 'declared' | 'federation' | 'relationships' | 'entries' | 'statuses'> {
+  readonly lasting: Source<IdentityError | undefined>;
 }
 
 /** What the configuration says about identities. */
