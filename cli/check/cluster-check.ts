@@ -1,5 +1,11 @@
 import { systemClock } from '../../core/clock.ts';
 import { IdentityError } from '../../core/errors.ts';
+import { accessFindings } from './access.ts';
+import {
+  POD_CERTIFICATE_REQUESTS,
+  VALIDATING_ADMISSION_POLICIES,
+  VALIDATING_ADMISSION_POLICY_BINDINGS,
+} from '../../runtime/kubernetes/resource-types.ts';
 import { bundleFindings } from './bundles.ts';
 import type { CaReport } from './ca-check.ts';
 import { offsetFinding } from './ca-findings.ts';
@@ -12,6 +18,7 @@ import { findPods, workloadFindings } from './workloads.ts';
 const CONTROLLER_PORT = 8080;
 /** What runs inside a CA's pod: the same check, over its private socket. */
 const CHECK_IN_POD = ['/usr/bin/node', '/opt/countersign/dist/countersign.js', 'check', '--output', 'json'];
+const REQUESTER_POLICY = 'countersign-pod-certificates';
 const CA_CONFIG = ['--config', '/etc/countersign/ca.yaml'];
 
 /** Looks at a whole installation, from the outside in: API server, processes, bundle, nodes, resources. */
@@ -21,6 +28,8 @@ export async function checkCluster(cluster: ClusterAccess): Promise<readonly Fin
   const steps = [
     checked('API server', 'check the kubeconfig with `kubectl version`', () => apiServerFindings(cluster)),
     checked('installation', 'may you read workloads in its namespaces?', () => workloadFindings(cluster, pods)),
+    checked('roles', 'may you create subjectaccessreviews?', () => accessFindings(cluster)),
+    checked('pod certificates', 'may you read admission policies?', () => policyFindings(cluster)),
     ...pods.cas.map((pod) =>
       checked(`ca ${pod.name}`, `kubectl -n ${pod.namespace} logs ${pod.name}`, async () => {
         const report = await caReport(cluster, pod);
@@ -52,6 +61,18 @@ async function apiServerFindings(cluster: ClusterAccess): Promise<readonly Findi
   };
   const clock = dateMs === undefined ? [] : [offsetFinding(dateMs - systemClock.nowMs(), found)];
   return [found('ok', `answers, version ${gitVersion ?? 'unknown'}`), ...clock];
+}
+
+/** Without the policy anybody may ask for the certificate of a pod of a node that is not theirs. */
+async function policyFindings(cluster: ClusterAccess): Promise<readonly Finding[]> {
+  const subject = 'pod certificates';
+  if ((await cluster.client.firstServed(POD_CERTIFICATE_REQUESTS)) === undefined) return [];
+  const types = [VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS];
+  const found = await Promise.all(types.map((type) => cluster.client.find(type, { name: REQUESTER_POLICY })));
+  const missing = types.filter((_, index) => found[index] === undefined).map(({ kind }) => kind);
+  if (missing.length === 0) return [{ level: 'ok', subject, text: "only a node's own kubelet may ask for them" }];
+  const text = `anybody may ask for them: ${missing.join(' and ')} ${REQUESTER_POLICY} is missing`;
+  return [{ level: 'error', subject, text, remedy: 'kubectl apply -k your overlay' }];
 }
 
 async function caReport(cluster: ClusterAccess, pod: InstalledPod): Promise<CaReport> {

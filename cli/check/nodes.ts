@@ -21,6 +21,7 @@ export async function csiFindings(cluster: ClusterAccess, agents: readonly Insta
     nodes.filter(({ spec }) => spec.drivers.some(({ name }) => name === DRIVER)).map(({ metadata }) => metadata.name),
   );
   const lacking = agents.map(({ nodeName }) => nodeName).filter((nodeName) => !having.has(nodeName));
+  if (agents.length === 0) return [{ level: 'unknown', subject, text: 'no node runs an agent' }];
   if (lacking.length === 0) return [{ level: 'ok', subject, text: `registered on all ${agents.length} nodes with an agent` }];
   const text = `is not registered on ${lacking.slice(0, 5).join(', ')}${lacking.length > 5 ? ` and ${lacking.length - 5} more` : ''}`;
   return [{ level: 'error', subject, text, remedy: "see the log of the agents' container csi" }];
@@ -42,7 +43,10 @@ export async function agentFindings(
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  return [{ level: 'ok', subject: 'agents', text: `${well} are ready, their clocks agree` }, ...bad];
+  const subject = 'agents';
+  if (agents.length === 0) return [{ level: 'unknown', subject, text: 'there is none to ask' }];
+  if (well === 0) return bad.length > 0 ? bad : [{ level: 'unknown', subject, text: 'none is ready, so none was asked' }];
+  return [{ level: 'ok', subject, text: `${well} of ${agents.length} are ready, their clocks agree` }, ...bad];
 }
 
 async function oneAgent(

@@ -14,6 +14,10 @@ type Declared = KubeObject & {
     readonly observedGeneration?: number;
     readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message?: string }[];
     readonly stats?: Readonly<Record<string, number>>;
+    /** SPIRE's ClusterStaticEntry. */
+    readonly rendered?: boolean;
+    readonly masked?: boolean;
+    readonly set?: boolean;
   };
 };
 
@@ -58,6 +62,10 @@ function problemOf(object: Declared, type: ResourceType): readonly Finding[] {
   const failed = conditions.find((condition) => condition.status === 'False');
   if (failed !== undefined) return [{ level: 'error', subject, text: failed.message ?? `${failed.type} is False`, remedy }];
   const failures = (stats['podEntryRenderFailures'] ?? 0) + (stats['entryFailures'] ?? 0);
+  const { rendered, masked, set } = object.status ?? {};
+  if (rendered === false || (set === false && masked !== true)) {
+    return [{ level: 'error', subject, text: rendered === false ? 'is not well-formed' : 'its entry is not at the CA', remedy }];
+  }
   if (failures > 0) return [{ level: 'error', subject, text: `${failures} of its pods have no identity`, remedy }];
   if (type.group === GROUP && observedGeneration !== generation) {
     const text = `the controller has not looked at generation ${generation}`;

@@ -51,6 +51,14 @@ function countFinding(subject: string, counts: readonly [number, number] | undef
     };
   }
   const [ready, wanted] = counts;
+  if (wanted === 0) {
+    return {
+      level: 'error',
+      subject,
+      text: 'runs nowhere: no pod is wanted',
+      remedy: 'scale it up, or see why no node takes it',
+    };
+  }
   const text = `${ready} of ${wanted} pods are ready`;
   return ready >= wanted ? { level: 'ok', subject, text } : { level: 'error', subject, text, remedy: 'see the pods below' };
 }
@@ -68,7 +76,8 @@ function notReady({ namespace, name, nodeName, why }: InstalledPod): Finding {
 function imageFinding({ cas, controllers, agents }: InstalledPods): Finding {
   const images = [...new Set([...cas, ...controllers, ...agents].flatMap((pod) => pod.images))].sort();
   const subject = 'versions';
-  if (images.length <= 1) return { level: 'ok', subject, text: `all pods run ${images[0] ?? 'nothing'}` };
+  if (images.length === 0) return { level: 'unknown', subject, text: 'there is no pod to ask' };
+  if (images.length === 1) return { level: 'ok', subject, text: `all pods run ${images[0]}` };
   const remedy = 'during a rolling update this passes; otherwise apply the manifests again';
   return { level: 'warning', subject, text: `pods run different images: ${images.join(', ')}`, remedy };
 }

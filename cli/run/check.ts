@@ -17,7 +17,8 @@ export const check: CommandRun = async (invocation) => {
   if (output === 'json') terminal.write(`${JSON.stringify(report, undefined, 2)}\n`);
   else if (output === 'text') terminal.write(formatFindings(findings, { colors: hasColors(invocation) }) + summarize(findings));
   else throw new IdentityError('invalid_argument', `--output ${output} is unknown; use text or json`);
-  return findings.some(({ level }) => level === 'error') ? 1 : 0;
+  // What could not be looked at may be what is wrong.
+  return findings.some(({ level }) => level === 'error' || level === 'unknown') ? 1 : 0;
 };
 
 /** One CA by itself, wherever it runs, instead of an installation in Kubernetes. */

@@ -77,6 +77,20 @@ export const VALIDATING_WEBHOOK_CONFIGURATIONS: ResourceType = {
   plural: 'validatingwebhookconfigurations',
   namespaced: false,
 };
+export const VALIDATING_ADMISSION_POLICIES: ResourceType = {
+  group: 'admissionregistration.k8s.io',
+  version: 'v1',
+  kind: 'ValidatingAdmissionPolicy',
+  plural: 'validatingadmissionpolicies',
+  namespaced: false,
+};
+export const VALIDATING_ADMISSION_POLICY_BINDINGS: ResourceType = {
+  group: 'admissionregistration.k8s.io',
+  version: 'v1',
+  kind: 'ValidatingAdmissionPolicyBinding',
+  plural: 'validatingadmissionpolicybindings',
+  namespaced: false,
+};
 export const CSI_DRIVERS: ResourceType = {
   group: 'storage.k8s.io',
   version: 'v1',

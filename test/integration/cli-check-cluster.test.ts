@@ -21,6 +21,9 @@ describe.skipIf(missing !== undefined)('countersign check of a cluster (needs go
     server = await TestApiServer.start();
     await server.kubectl(['apply', '-k', join(ROOT, 'manifests/overlays/one-node')]);
     await server.kubectl(['delete', 'validatingwebhookconfiguration', 'countersign']);
+    await server.kubectl(['delete', 'clusterrolebinding', 'countersign-agent']);
+    await server.kubectl(['delete', 'validatingadmissionpolicybinding', 'countersign-pod-certificates']);
+    await server.kubectl(['-n', 'countersign-system', 'scale', 'deployment/countersign-controller', '--replicas=0']);
     await createNode(server, 'node-1');
     // An agent whose image cannot be had, as its kubelet says.
     const labels = { 'app.kubernetes.io/name': 'countersign-agent' };
@@ -77,7 +80,14 @@ describe.skipIf(missing !== undefined)('countersign check of a cluster (needs go
 
   test.each([
     ['ca', 'error', '0 of 1 pods are ready'],
-    ['controller', 'error', '0 of 1 pods are ready'],
+    ['controller', 'error', 'runs nowhere: no pod is wanted'],
+    ['role of the agent', 'error', 'system:serviceaccount:countersign-agents:countersign-agent may not list pods'],
+    [
+      'pod certificates',
+      'error',
+      'anybody may ask for them: ValidatingAdmissionPolicyBinding countersign-pod-certificates is missing',
+    ],
+    ['agents', 'unknown', 'none is ready, so none was asked'],
     ['pod agent-x', 'error', 'is not ready on node-1: ImagePullBackOff: no such image'],
     ['CSI driver csi.countersign.dev', 'error', 'is not registered on node-1'],
     ['WorkloadIdentity', 'error', 'workloadidentities.countersign.dev is not defined'],

@@ -52,6 +52,7 @@ interface AuditEvent {
 interface Rule {
   readonly apiGroups: readonly string[];
   readonly resources: readonly string[];
+  readonly resourceNames?: readonly string[];
   readonly verbs: readonly string[];
 }
 
@@ -365,6 +366,23 @@ listen: { workload: "unix:./public/api.sock", admin: "unix:./private/admin.sock"
     const asked = await runToEnd('kubectl', ['create', '-f', '-'], { environment, input: JSON.stringify(request) });
     expect(asked).toMatchObject({ code: 0, stderr: '' });
   }
+
+  test('change or read in full only what is named, wherever Kubernetes can name it', async () => {
+    const { stdout } = await runToEnd('kubectl', ['kustomize', OVERLAY]);
+    // The cast is sound: these are our own manifests.
+    const roles = parseAllDocuments(stdout).map((document) => document.toJS() as Manifest);
+    const rules = roles.flatMap((role) => role.rules ?? []);
+    const changes = ['update', 'patch', 'delete', 'deletecollection', '*', 'bind', 'escalate', 'impersonate'];
+    const secret = ['configmaps', 'secrets', '*'];
+    const open = rules
+      .filter(({ resourceNames }) => resourceNames === undefined)
+      .flatMap(({ apiGroups, resources: names, verbs }) =>
+        names.flatMap((name) => verbs.map((verb) => ({ verb, name, grant: `${verb} ${name}.${apiGroups.join()}` }))),
+      );
+    const broad = open.filter(({ verb, name }) => changes.includes(verb) || (secret.includes(name) && verb !== 'create'));
+    // Statuses of what the controller judges, whose names are the users', and Events, which have none before they are made.
+    expect(broad.map(({ grant }) => grant).filter((grant) => !/^patch (\w+\/status|events)\./.test(grant))).toEqual([]);
+  });
 
   test('are all that is needed, and nothing more', async () => {
     await live();
