@@ -82,6 +82,7 @@ async function signPublicKey(
   const { entryId, publicKey } = request;
   if (publicKey.length === 0) throw invalid('missing public key', 'public_key');
   const entry = entryOf(options, entryId);
+  authorizer.checkEntryId(call, entryId);
   authorizer.checkEntry(call, entry);
   const ttlSeconds = lifetimeOf(options, entry, request);
   const { spiffeId, dnsNames } = entry;

@@ -99,6 +99,21 @@ export class Authorizer {
   }
 
   /**
+   * Whether the caller may make, change, delete or sign for the entry of an ID; empty for one that the CA is to choose. What a
+   * controller administers begins with the prefix of its login: the entries of other clusters are not its to touch.
+   *
+   * @throws IdentityError `permission_denied`
+   */
+  checkEntryId({ peer }: Call<Peer>, id: string): void {
+    const login = this.#loginOf(peer);
+    if (login?.role !== 'controller' || id.startsWith(login.entryIdPrefix)) return;
+    throw new IdentityError(
+      'permission_denied',
+      `the ID of the entry is ${JSON.stringify(id)}, and this controller may touch those alone that begin with "${login.entryIdPrefix}"; entryIdPrefix of its login in adminLogin says so, and that of the controller must be the same`,
+    );
+  }
+
+  /**
    * Whether the caller may make, change, delete or sign for an entry. A controller may not where that would make somebody an
    * admin or a downstream CA, unless its login says so: else whoever holds a controller holds the CA.
    *

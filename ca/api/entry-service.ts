@@ -58,10 +58,13 @@ export function entryService(context: EntryServiceOptions): ServiceHandlers<type
 }
 
 /** Refuses the entries that the caller may not touch. */
-type Guard = (entry: Pick<Entry, 'spiffeId' | 'admin' | 'downstream'>) => void;
+interface Guard {
+  readonly id: (id: string) => void;
+  readonly entry: (entry: Pick<Entry, 'spiffeId' | 'admin' | 'downstream'>) => void;
+}
 
 function guardOf({ authorizer }: EntryServiceOptions, call: Call<Peer>): Guard {
-  return (entry) => authorizer.checkEntry(call, entry);
+  return { id: (id) => authorizer.checkEntryId(call, id), entry: (entry) => authorizer.checkEntry(call, entry) };
 }
 
 async function createEntries(context: ApiContext, { entries, outputMask }: BatchCreateEntryRequest, guard: Guard) {
@@ -77,7 +80,8 @@ async function createEntries(context: ApiContext, { entries, outputMask }: Batch
 function readNewEntry(context: ApiContext, proto: ProtoEntry, guard: Guard): NewEntry | IdentityError {
   return orFailure(() => {
     const entry = attempt('failed to convert entry', () => newEntryFromProto(proto, context.trustDomain));
-    guard(entry);
+    guard.id(proto.id);
+    guard.entry(entry);
     return entry;
   });
 }
@@ -124,10 +128,11 @@ function readChange(context: ApiContext, proto: ProtoEntry, mask: EntryMask | un
 async function update(tx: Mutation, read: IdentifiedChange | IdentityError, guard: Guard): Promise<Entry> {
   if (read instanceof IdentityError) throw read;
   const { id, change } = read;
+  guard.id(id);
   const present = await tx.getEntry(id);
   if (present === undefined) throw new IdentityError('not_found', 'failed to update entry: record not found');
-  guard(present);
-  guard({ ...present, ...change });
+  guard.entry(present);
+  guard.entry({ ...present, ...change });
   try {
     checkStorable({ ...present, ...change });
     return await tx.updateEntry(id, change);
@@ -151,8 +156,9 @@ async function deleteEntries(context: ApiContext, { ids }: BatchDeleteEntryReque
 
 async function remove(tx: Mutation, id: string, guard: Guard): Promise<Entry> {
   if (id === '') throw new IdentityError('invalid_argument', 'missing entry ID', { field: 'ids' });
+  guard.id(id);
   const present = await tx.getEntry(id);
-  if (present !== undefined) guard(present);
+  if (present !== undefined) guard.entry(present);
   try {
     return await tx.deleteEntry(id);
   } catch (error) {

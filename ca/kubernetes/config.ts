@@ -22,6 +22,8 @@ export interface AdminLoginConfig {
   readonly dnsNames: readonly string[];
   /** Whether a controller may make, change and sign for entries that make an admin or a downstream CA. */
   readonly allowAdminIdentities: boolean;
+  /** What the IDs of the entries begin with that a controller may make, change, delete and sign for, the dot included. */
+  readonly entryIdPrefix: string;
 }
 
 /** A cluster whose service accounts may log in. */
@@ -49,6 +51,8 @@ const DEFAULT_PSAT_AUDIENCE = ['spire-server'];
 const SERVICE_ACCOUNT = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?:[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?$/;
 // What a segment of a SPIFFE ID may hold.
 const CLUSTER_NAME = /^(?!\.{1,2}$)[\w.-]{1,64}$/;
+// Without a dot, so that none is the beginning of another.
+const ENTRY_ID_PREFIX = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** `attestors.k8sPsat` */
 export function k8sPsatShape(baseDir: string): Decoder<{ readonly clusters: Clusters<PsatClusterConfig> }> {
@@ -66,10 +70,11 @@ export function k8sPsatShape(baseDir: string): Decoder<{ readonly clusters: Clus
 
 /** `adminLogin` */
 export function adminLoginShape(baseDir: string): Decoder<{ readonly clusters: Clusters<LoginClusterConfig> }> {
-  const login: Decoder<AdminLoginConfig> = object({
+  const login: Decoder<GivenLogin> = object({
     role: literal('controller', 'admin'),
     dnsNames: optional(array(map(string(), parseDnsName)), []),
     allowAdminIdentities: optional(boolean, false),
+    entryIdPrefix: optional(map(string(), checkPrefix)),
   });
   const cluster = object({
     serviceAccounts: map(record(login), (given) => {
@@ -79,7 +84,40 @@ export function adminLoginShape(baseDir: string): Decoder<{ readonly clusters: C
     kubeconfig: optional(filePath(baseDir)),
   });
   const named = map(cluster, ({ serviceAccounts, kubeconfig: kubeconfigFile }) => ({ serviceAccounts, kubeconfigFile }));
-  return object({ clusters: clusters(named) });
+  return object({ clusters: map(clusters(named), withPrefixes) });
+}
+
+type GivenLogin = Omit<AdminLoginConfig, 'entryIdPrefix'> & { readonly entryIdPrefix: string | undefined };
+type GivenCluster = Omit<LoginClusterConfig, 'serviceAccounts'> & { readonly serviceAccounts: ReadonlyMap<string, GivenLogin> };
+
+/** The cluster's name is the prefix of its logins, unless they name one; no two clusters have the same. */
+function withPrefixes(given: Clusters<GivenCluster>): Clusters<LoginClusterConfig> {
+  const clusterOf = new Map<string, string>();
+  const prefixed = (cluster: string, { entryIdPrefix, ...login }: GivenLogin): AdminLoginConfig => {
+    if (login.role === 'admin') return { ...login, entryIdPrefix: '' };
+    const prefix = entryIdPrefix ?? checkPrefix(cluster);
+    const other = clusterOf.get(prefix) ?? cluster;
+    clusterOf.set(prefix, cluster);
+    if (other === cluster) return { ...login, entryIdPrefix: `${prefix}.` };
+    throw new IdentityError(
+      'invalid_argument',
+      `controllers of the clusters "${other}" and "${cluster}" have the entryIdPrefix "${prefix}", and would delete each other's entries`,
+    );
+  };
+  return new Map(
+    [...given].map(([name, { serviceAccounts, ...cluster }]) => {
+      const logins = [...serviceAccounts].map(([account, login]) => [account, prefixed(name, login)] as const);
+      return [name, { ...cluster, serviceAccounts: new Map(logins) }];
+    }),
+  );
+}
+
+function checkPrefix(text: string): string {
+  if (ENTRY_ID_PREFIX.test(text)) return text;
+  throw new IdentityError(
+    'invalid_argument',
+    `${JSON.stringify(text)} cannot begin the IDs of entries: letters, digits, dashes and underscores, 64 at most; set entryIdPrefix, for controllers of a cluster whose name has a dot as well`,
+  );
 }
 
 /** `kubernetes.bundleConfigMap` */

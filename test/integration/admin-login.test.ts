@@ -133,41 +133,78 @@ describe.skipIf(clusterMissing !== undefined)('admin login (needs go, or KUBEBUI
     const entries = controller.connection.client(Entry);
     const { results: made } = await ca.local(Entry).batchCreateEntry({
       entries: [
-        { ...base, id: 'admin', spiffeId: own('/admin'), admin: true },
-        { ...base, id: 'plain', spiffeId: own('/plain') },
+        { ...base, id: 'main.admin', spiffeId: own('/admin'), admin: true },
+        { ...base, id: 'main.plain', spiffeId: own('/plain') },
       ],
     });
     expect(made.map(({ status }) => status?.code)).toEqual([0, 0]);
     const other = { ...base, parentId: own('/other') };
     const created = await entries.batchCreateEntry({
       entries: [
-        { ...base, spiffeId: own('/mine') },
-        { ...base, spiffeId: own('/evil'), admin: true },
-        { ...base, spiffeId: own('/evil-too'), downstream: true },
-        { ...other, spiffeId: own('/admin') },
-        { ...other, spiffeId: own('/ops') },
+        { ...base, id: 'main.1', spiffeId: own('/mine') },
+        { ...base, id: 'main.2', spiffeId: own('/evil'), admin: true },
+        { ...base, id: 'main.3', spiffeId: own('/evil-too'), downstream: true },
+        { ...other, id: 'main.4', spiffeId: own('/admin') },
+        { ...other, id: 'main.5', spiffeId: own('/ops') },
       ],
     });
     expect(created.results.map(({ status }) => status?.code)).toEqual([0, 7, 7, 7, 7]);
     const updated = await entries.batchUpdateEntry({
       entries: [
-        { id: 'plain', hint: 'x' },
-        { id: 'admin', hint: 'x' },
+        { id: 'main.plain', hint: 'x' },
+        { id: 'main.admin', hint: 'x' },
       ],
       inputMask: { hint: true },
     });
     expect(updated.results.map(({ status }) => status?.code)).toEqual([0, 7]);
-    const promoted = await entries.batchUpdateEntry({ entries: [{ id: 'plain', admin: true }], inputMask: { admin: true } });
+    const promoted = await entries.batchUpdateEntry({ entries: [{ id: 'main.plain', admin: true }], inputMask: { admin: true } });
     expect(promoted.results[0]?.status?.code).toBe(7);
     const renamed = await entries.batchUpdateEntry({
-      entries: [{ id: 'plain', spiffeId: own('/ops') }],
+      entries: [{ id: 'main.plain', spiffeId: own('/ops') }],
       inputMask: { spiffeId: true },
     });
     expect(renamed.results[0]?.status?.code).toBe(7);
-    expect((await entries.batchDeleteEntry({ ids: ['admin'] })).results[0]?.status?.code).toBe(7);
+    expect((await entries.batchDeleteEntry({ ids: ['main.admin'] })).results[0]?.status?.code).toBe(7);
     const { spki: publicKey } = createTestKey();
-    const signed = controller.connection.client(Admin).signPublicKey({ entryId: 'admin', publicKey });
+    const signed = controller.connection.client(Admin).signPublicKey({ entryId: 'main.admin', publicKey });
     expect(await failureOf(signed)).toMatchObject({ code: 'permission_denied' });
+  });
+
+  test('binds a controller to entries whose IDs begin with the prefix of its login', async () => {
+    await using two = await RunningCa.start({
+      yaml: yamlWith('{ role: controller, entryIdPrefix: east, allowAdminIdentities: true }'),
+    });
+    await using session = await open(await targetAt(two));
+    const [all, entries] = [two.local(Entry), session.connection.client(Entry)];
+    const codes = (results: readonly { status?: { code: number } | undefined }[]) => results.map(({ status }) => status?.code);
+    const named = (id: string, path: string) => ({ ...base, id, spiffeId: own(path) });
+    await all.batchCreateEntry({ entries: [named('west.1', '/west'), named('east.1', '/east')] });
+    const made = await entries.batchCreateEntry({
+      entries: [
+        named('east.2', '/new'),
+        named('', '/none'),
+        named('west.2', '/theirs'),
+        named('eastern.1', '/near'),
+        // One that is there already is told of, whoever asks: nothing is written.
+        named('east.3', '/west'),
+      ],
+    });
+    expect(codes(made.results)).toEqual([0, 7, 7, 7, 6]);
+    expect(made.results[2]?.status?.message).toContain('entryIdPrefix');
+    const updates = ['east.1', 'west.1', 'west.none', 'east.none'].map((id) => ({ id, hint: 'x' }));
+    const updated = await entries.batchUpdateEntry({ entries: updates, inputMask: { hint: true } });
+    expect(codes(updated.results)).toEqual([0, 7, 7, 5]);
+    const deleted = await entries.batchDeleteEntry({ ids: ['east.1', 'west.1', 'west.none', 'east.none'] });
+    expect(codes(deleted.results)).toEqual([0, 7, 7, 5]);
+    const sign = (entryId: string) =>
+      failureOf(session.connection.client(Admin).signPublicKey({ entryId, publicKey: createTestKey().spki }));
+    expect(await sign('west.1')).toMatchObject({ code: 'permission_denied' });
+    expect(await sign('east.2')).toMatchObject({ code: 'ok' });
+    // It reads all: what is in the way of its own is told by ID.
+    expect((await entries.getEntry({ id: 'west.1' })).hint).toBe('');
+    const { entries: listed } = await entries.listEntries({});
+    expect(listed.map(({ id }) => id).toSorted()).toEqual(['east.2', 'west.1']);
+    expect((await entries.countEntries({})).count).toBe(2);
   });
 
   test('keeps a controller from speaking for a trust domain that an admin is of', async () => {
@@ -198,7 +235,7 @@ describe.skipIf(clusterMissing !== undefined)('admin login (needs go, or KUBEBUI
     for (const given of ['{ role: controller, allowAdminIdentities: true }', '{ role: admin }']) {
       await using trusting = await startCa(given);
       await using session = await open(await targetAt(trusting));
-      const entry = { ...base, spiffeId: own('/admin'), admin: true };
+      const entry = { ...base, id: given.includes('admin }') ? 'any' : 'main.any', spiffeId: own('/admin'), admin: true };
       const { results } = await session.connection.client(Entry).batchCreateEntry({ entries: [entry] });
       expect(results[0]?.status?.code).toBe(0);
       const { code } = await failureOf(session.connection.client(LocalAuthority).getX509AuthorityState({}));
@@ -207,11 +244,18 @@ describe.skipIf(clusterMissing !== undefined)('admin login (needs go, or KUBEBUI
   });
 
   describe('SignPublicKey', () => {
-    const sign = (request: object) => controller.connection.client(Admin).signPublicKey({ entryId: 'pod', ...request });
+    const sign = (request: object) => controller.connection.client(Admin).signPublicKey({ entryId: 'main.pod', ...request });
     const key = createTestKey();
 
     beforeAll(async () => {
-      const entry = { ...base, id: 'pod', spiffeId: own('/pod'), dnsNames: ['pod.example.org'], x509SvidTtl: 3600, hint: 'main' };
+      const entry = {
+        ...base,
+        id: 'main.pod',
+        spiffeId: own('/pod'),
+        dnsNames: ['pod.example.org'],
+        x509SvidTtl: 3600,
+        hint: 'main',
+      };
       await ca.local(Entry).batchCreateEntry({ entries: [entry] });
     });
 
@@ -228,7 +272,7 @@ describe.skipIf(clusterMissing !== undefined)('admin login (needs go, or KUBEBUI
       expect(Number(svid?.expiresAt) - Number(notBefore)).toBeGreaterThanOrEqual(3600);
       const audit = readFileSync(join(ca.folder, 'data', 'audit.jsonl'), 'utf8');
       expect(audit).toMatch(
-        /"spiffeId":"spiffe:\/\/example.org\/pod","caller":"spiffe:\/\/example.org\/spire\/admin\/main\/[^"]*","entryId":"pod"/,
+        /"spiffeId":"spiffe:\/\/example.org\/pod","caller":"spiffe:\/\/example.org\/spire\/admin\/main\/[^"]*","entryId":"main\.pod"/,
       );
     });
 

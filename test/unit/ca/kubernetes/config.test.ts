@@ -46,12 +46,43 @@ describe('adminLogin', () => {
     const opened = new Map([...clusters].map(([name, config]) => [name, { ...config, cluster: { name, api } }]));
     const known = new AdminLogins(trustDomain, opened);
     const idOf = (path: string) => createSpiffeId(trustDomain, path);
-    expect(known.of(idOf('/spire/admin/main/system/controller'))).toEqual({ ...controller, allowAdminIdentities: false });
+    expect(known.of(idOf('/spire/admin/main/system/controller'))).toEqual({
+      ...controller,
+      allowAdminIdentities: false,
+      entryIdPrefix: 'main.',
+    });
     for (const path of ['/spire/admin/other/system/controller', '/spire/admin/main/system/other', '/system/controller']) {
       expect(known.of(idOf(path))).toBeUndefined();
     }
     const foreign = createSpiffeId(parseTrustDomain('other.example'), '/spire/admin/main/system/controller');
     expect(known.of(foreign)).toBeUndefined();
+  });
+
+  test("binds controllers to a prefix of entry IDs: their cluster's, unless the login names one", () => {
+    const prefixes = (clusters: unknown) =>
+      [...logins(clusters).clusters.values()].flatMap(({ serviceAccounts: accounts }) =>
+        [...accounts.values()].map(({ entryIdPrefix }) => entryIdPrefix),
+      );
+    const named = { role: 'controller', entryIdPrefix: 'canary' };
+    expect(prefixes({ main: { serviceAccounts: { 'a:a': controller, 'a:b': named } }, 'eu.1': { serviceAccounts: {} } })).toEqual(
+      ['main.', 'canary.'],
+    );
+    expect(prefixes({ 'eu.1': { serviceAccounts: { 'a:a': { role: 'admin' }, 'a:b': named } } })).toEqual(['', 'canary.']);
+  });
+
+  test.each([
+    ['a cluster with a dot that names none', { 'eu.1': { serviceAccounts: { 'a:a': controller } } }],
+    ['a prefix with a dot', { main: { serviceAccounts: { 'a:a': { ...controller, entryIdPrefix: 'a.b' } } } }],
+    ['an empty prefix', { main: { serviceAccounts: { 'a:a': { ...controller, entryIdPrefix: '' } } } }],
+    [
+      'two clusters of one prefix',
+      {
+        main: { serviceAccounts: { 'a:a': controller } },
+        other: { serviceAccounts: { 'a:a': { ...controller, entryIdPrefix: 'main' } } },
+      },
+    ],
+  ])('refuses %s', (_what, clusters) => {
+    expect(codeOf(() => logins(clusters))).toBe('invalid_argument');
   });
 
   test('says which login is configured at fault', async () => {
