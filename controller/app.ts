@@ -3,7 +3,7 @@ import { listenHttp, type CheckResult } from '../runtime/http.ts';
 import type { RunningProcess } from '../runtime/lifecycle.ts';
 import { createMetrics } from '../runtime/metrics.ts';
 import { createSpiffeId } from '../spiffe/spiffe-id.ts';
-import { ControllerState, type Assembly, type ControllerOptions } from './assembly.ts';
+import { CA_NOT_REACHED, ControllerState, NOT_READ, type Assembly, type ControllerOptions } from './assembly.ts';
 import type { ControllerConfig } from './config.ts';
 import type { Connected } from './connected.ts';
 import { createControllerMetrics } from './controller-metrics.ts';
@@ -12,6 +12,7 @@ import { createParts, type Parts } from './parts.ts';
 import { makePlan, type Plan } from './plan.ts';
 import { openCluster, openFolder, type Surroundings } from './surroundings.ts';
 import { serveWebhooks } from './webhooks.ts';
+import { withinTime, type TimeLimit } from './within-time.ts';
 
 /** A controller that runs. */
 export interface RunningController extends RunningProcess {
@@ -42,13 +43,25 @@ export async function startController(options: ControllerOptions, signal: AbortS
   return { ended, httpPort: http?.port, webhookPort: webhook.promise, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-/** What a run would write; nothing is written. */
-export async function planController(options: ControllerOptions, signal: AbortSignal): Promise<Plan> {
+/** A plan has somebody who waits for it. */
+export interface PlanOptions extends ControllerOptions, Pick<TimeLimit, 'timeoutMs' | 'tell'> {}
+
+/**
+ * What a run would write; nothing is written.
+ *
+ * @throws IdentityError `deadline_exceeded` when the CA or the API server is away for longer than `timeoutMs`
+ */
+export function planController(options: PlanOptions, signal: AbortSignal): Promise<Plan> {
+  const state = new ControllerState();
+  const assembly = { ...options, metrics: createControllerMetrics(createMetrics()), state };
+  return withinTime((ends) => plan(assembly, ends), { ...options, waitingFor: () => state.waitingFor, signal });
+}
+
+async function plan(assembly: Assembly, signal: AbortSignal): Promise<Plan> {
   await using resources = new AsyncDisposableStack();
   const stop = new AbortController();
   resources.defer(() => stop.abort());
   const ends = AbortSignal.any([signal, stop.signal]);
-  const assembly = { ...options, metrics: createControllerMetrics(createMetrics()), state: new ControllerState() };
   const { parts } = await connect(assembly, { resources, signal: ends });
   return await makePlan(parts, ends);
 }
@@ -83,16 +96,26 @@ async function connect(options: Assembly, scope: Scope): Promise<Connected> {
   const session = await openSession(options, scope);
   const parts = partsOf(options, { surroundings, session });
   tellCa(options.state, { session, parts, resources: scope.resources });
+  const onRead = tellSource(options.state, { surroundings, resources: scope.resources });
   await surroundings.source.follow(parts.kinds, scope.signal);
   await parts.reconciliation.open();
-  tellSource(options.state, { surroundings, resources: scope.resources });
+  onRead();
   return { parts, session, cluster: surroundings.cluster };
 }
 
-async function openSession({ config, clock, log, inCluster }: Assembly, { resources, signal }: Scope): Promise<AdminSession> {
-  const { trustDomain } = config;
-  const ca = adminTarget(config);
-  const session = await openAdminSession({ ca, trustDomain, clock, log: log.child({ component: 'ca' }), inCluster, signal });
+async function openSession(
+  { config, clock, log, inCluster, state }: Assembly,
+  { resources, signal }: Scope,
+): Promise<AdminSession> {
+  const session = await openAdminSession({
+    ca: adminTarget(config),
+    trustDomain: config.trustDomain,
+    clock,
+    log: log.child({ component: 'ca' }),
+    inCluster,
+    signal,
+    onOutage: ({ message }) => state.ca.set({ ok: false, reason: `${CA_NOT_REACHED}: ${message}` }),
+  });
   return resources.use(session);
 }
 
@@ -137,10 +160,19 @@ interface TellingSource {
   readonly resources: AsyncDisposableStack;
 }
 
-function tellSource(state: ControllerState, { surroundings: { source }, resources }: TellingSource): void {
-  const tell = (): void => state.source.set(outageCheck(source.outage.value, 'resources are followed'));
+/** @returns what is to be called when everything has been read once */
+function tellSource(state: ControllerState, { surroundings: { source }, resources }: TellingSource): () => void {
+  let isRead = false;
+  const tell = (): void => {
+    const { value: reason } = source.outage;
+    if (isRead) state.source.set(outageCheck(reason, 'resources are followed'));
+    else state.source.set({ ok: false, reason: reason === undefined ? NOT_READ : `${NOT_READ}: ${reason}` });
+  };
   resources.defer(source.outage.subscribe(tell));
-  tell();
+  return () => {
+    isRead = true;
+    tell();
+  };
 }
 
 function outageCheck(outage: string | undefined, well: string): CheckResult {

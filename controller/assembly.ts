@@ -25,9 +25,18 @@ export interface Assembly extends ControllerOptions {
   readonly state: ControllerState;
 }
 
+export const CA_NOT_REACHED = 'the CA has not been reached yet (see ca in controller.yaml)';
+export const NOT_READ = 'resources have not all been read yet';
+
 /** How far the controller has come, for `/readyz`. */
 export class ControllerState {
-  readonly ca = new Current<CheckResult>({ ok: false, reason: 'the CA has not been reached yet; see ca in controller.yaml' });
-  readonly source = new Current<CheckResult>({ ok: false, reason: 'resources have not all been read yet' });
+  readonly ca = new Current<CheckResult>({ ok: false, reason: CA_NOT_REACHED });
+  readonly source = new Current<CheckResult>({ ok: false, reason: NOT_READ });
+  /** What is waited for and why, such as `the CA: cannot be reached`. */
+  get waitingFor(): string {
+    if (!this.ca.value.ok) return `the CA: ${this.ca.value.reason}`;
+    return this.source.value.ok ? 'an answer of the CA' : `the API server: ${this.source.value.reason}`;
+  }
+
   readonly checks = { ca: () => this.ca.value, resources: () => this.source.value };
 }

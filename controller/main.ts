@@ -17,7 +17,11 @@ export interface ControllerRunOptions {
   readonly resourcesDir: string | undefined;
   /** Only prints what would be written: for people, or as JSON. */
   readonly plan: 'text' | 'json' | undefined;
+  /** How long a plan may wait for the CA and the API server. */
+  readonly planTimeoutMs: number;
   readonly write: (text: string) => void;
+  /** Where it is told what a plan waits for. */
+  readonly writeError: (text: string) => void;
   /** Aborts when the user interrupts. */
   readonly signal: AbortSignal;
 }
@@ -46,9 +50,12 @@ export async function runController(options: ControllerRunOptions): Promise<numb
   return runProcess({ log, start: (signal) => startController(controller, signal) });
 }
 
-async function printPlan(controller: ControllerOptions, { plan, write, signal }: ControllerRunOptions): Promise<number> {
+async function printPlan(controller: ControllerOptions, options: ControllerRunOptions): Promise<number> {
+  const { plan, planTimeoutMs: timeoutMs, write, writeError, signal } = options;
+  const tell = (text: string): void => writeError(`${text}\n`);
+  const complain = plan === 'json' ? () => {} : write;
   // What is wrong with a file belongs to the plan, but not into its JSON.
-  const made = await planController({ ...controller, write: plan === 'json' ? () => {} : write }, signal);
+  const made = await planController({ ...controller, timeoutMs, tell, write: complain }, signal);
   write(plan === 'json' ? `${JSON.stringify({ ...made, hasChanges: hasChanges(made) }, undefined, 2)}\n` : planText(made));
   return hasChanges(made) ? PLAN_HAS_CHANGES : 0;
 }

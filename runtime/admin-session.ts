@@ -54,6 +54,8 @@ export interface AdminSessionOptions {
   readonly inCluster?: InClusterEnvironment | undefined;
   /** Ends the attempts to open the session. */
   readonly signal?: AbortSignal | undefined;
+  /** Told of each failure until the session is open; from then on its `outage` says it. */
+  readonly onOutage?: (error: IdentityError) => void;
 }
 
 /** A standing with the CA: its connection, and what is renewed in the background for as long as the session is open. */
@@ -107,6 +109,7 @@ class Session implements AdminSession {
   readonly connection: GrpcConnection;
   #lifetime: Lifetime | undefined;
   #wake: () => void = () => {};
+  #isOpen = false;
   #background: Promise<unknown> = Promise.resolve();
 
   constructor(options: AdminSessionOptions) {
@@ -134,6 +137,8 @@ class Session implements AdminSession {
 
   async open(): Promise<void> {
     const { ca } = this.#options;
+    // Nothing would tell of an abort that came before.
+    this.#signal.throwIfAborted();
     if (ca.kind === 'login') await this.#persistently(() => this.#bootstrap(ca, this.#signal));
     if (this.#hasCredentials) await this.#persistently(() => this.#renew());
     const known = Promise.withResolvers<void>();
@@ -142,6 +147,7 @@ class Session implements AdminSession {
     // Nobody awaits it while the session is open; what fails in it is told by `outage`.
     this.#background.catch(() => {});
     await known.promise;
+    this.#isOpen = true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -249,6 +255,7 @@ class Session implements AdminSession {
 
   #note(part: 'renewal' | 'bundle', fault: IdentityError | undefined): void {
     this.#faults[part] = fault;
+    if (fault !== undefined && !this.#isOpen) this.#options.onOutage?.(fault);
     this.#outage.set(this.#faults.renewal ?? this.#faults.bundle);
   }
 

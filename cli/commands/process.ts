@@ -40,6 +40,7 @@ export const PROCESS_COMMANDS: readonly CommandSpec[] = [
       ...CONFIG,
       resources: { value: 'DIR', summary: 'read resources from the YAML files in this folder instead of the API server' },
       plan: { summary: 'print what would be created, changed and deleted, and stop: exit code 2 when there is something' },
+      timeout: { value: 'TIME', summary: 'how long a plan may wait for the CA and the API server; 30s unless given' },
       output: { value: 'FORMAT', summary: 'how a plan is printed: text (default) or json' },
     },
     examples: [

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 
+import { parseDuration } from '../../core/duration.ts';
 import { usage, type CommandRun, type Invocation } from '../command.ts';
 
 // A daemon's heap is kept small on purpose: the young generation would otherwise grow to hundreds of megabytes under load. So small
@@ -53,13 +54,23 @@ export const runCsiProcess: CommandRun = async (invocation) => {
 /** `countersign controller run` */
 export const runControllerProcess: CommandRun = async (invocation) => {
   const plan = planFormat(invocation);
+  const planTimeoutMs = planTimeoutMsOf(invocation);
   tune(invocation, CONTROLLER_FLAGS);
   const { runController } = await import('../../controller/main.ts');
   const { terminal } = invocation;
   const resources = invocation.text('resources');
   const resourcesDir = resources === undefined ? undefined : resolve(terminal.cwd, resources);
-  return runController({ ...processOptions(invocation), resourcesDir, plan, signal: terminal.signal });
+  const { signal, writeError } = terminal;
+  return runController({ ...processOptions(invocation), resourcesDir, plan, planTimeoutMs, writeError, signal });
 };
+
+const PLAN_TIMEOUT = '30s';
+
+function planTimeoutMsOf(invocation: Invocation): number {
+  const timeout = invocation.text('timeout');
+  if (timeout !== undefined && !invocation.flag('plan')) throw usage(invocation.command, '--timeout goes with --plan');
+  return parseDuration(timeout ?? PLAN_TIMEOUT, '--timeout').ms;
+}
 
 function planFormat(invocation: Invocation): 'text' | 'json' | undefined {
   const output = invocation.text('output') ?? 'text';

@@ -1,3 +1,4 @@
+import { Backoff } from '../../core/backoff.ts';
 import { sleep, type Clock } from '../../core/clock.ts';
 import { Current } from '../../core/current.ts';
 import { isIdentityError } from '../../core/errors.ts';
@@ -20,11 +21,15 @@ export interface ApiServerSourceOptions {
 }
 
 const DISCOVERY_MS = 10_000;
+/** While the API server does not say. */
+const UNKNOWN = { initialMs: 500, maxMs: DISCOVERY_MS };
 
 /** Objects of the Kubernetes API: one watch for each kind. */
 export class ApiServerSource implements ResourceSource {
   readonly #options: ApiServerSourceOptions;
   readonly #watches = new Map<string, ResourceWatch>();
+  /** Why it is not known whether a kind is served, by kind. */
+  readonly #unknown = new Map<string, string>();
   readonly outage = new Current<string | undefined>(undefined);
 
   constructor(options: ApiServerSourceOptions) {
@@ -61,11 +66,15 @@ export class ApiServerSource implements ResourceSource {
       signal,
     });
     this.#watches.set(idOf(type), watch);
-    watch.outage.subscribe(() => this.#report());
+    watch.outage.subscribe((outage) => {
+      this.#report();
+      // What one watch can do the others can: none need sit out a long wait.
+      if (outage === undefined) for (const other of this.#watches.values()) other.hasten();
+    });
     return watch;
   }
 
-  /** Settles when the kind is known not to be served, or has been put. */
+  /** Settles when the kind is known not to be served, or has been put; rejects when the signal aborts before. */
   async #followOptional(kind: ObjectKind, signal: AbortSignal): Promise<void> {
     const first = Promise.withResolvers<void>();
     const keys = new Set<string>();
@@ -84,7 +93,8 @@ export class ApiServerSource implements ResourceSource {
       },
     };
     const loop = this.#whileServed(noted, { keys, first: first.resolve }, signal);
-    loop.catch(first.reject);
+    // It ends without an error when the signal aborts, which settles nothing else while the API server is away.
+    loop.then(() => first.reject(signal.reason), first.reject);
     return first.promise;
   }
 
@@ -94,8 +104,10 @@ export class ApiServerSource implements ResourceSource {
     signal: AbortSignal,
   ): Promise<void> {
     const { clock, log, discoveryMs = DISCOVERY_MS } = this.#options;
+    const backoff = new Backoff(UNKNOWN);
     for (let watching: AbortController | undefined; !signal.aborted;) {
-      const served = await this.#isServed(kind.type, watching !== undefined);
+      const served = await this.#isServed(kind.type, { isWatched: watching !== undefined, signal });
+      if (signal.aborted) return;
       if (served && watching === undefined) {
         watching = new AbortController();
         log.info({ kind: kind.type.kind, group: kind.type.group }, 'kind is served');
@@ -110,34 +122,59 @@ export class ApiServerSource implements ResourceSource {
         for (const key of keys) kind.remove(key);
       }
       if (served === false) first();
-      await sleep(clock, discoveryMs, signal).catch(() => {});
+      if (served !== undefined) backoff.reset();
+      const isPending = served === undefined && watching === undefined;
+      await sleep(clock, isPending ? Math.min(discoveryMs, backoff.nextMs()) : discoveryMs, signal).catch(() => {});
     }
   }
 
   /** Undefined while the API server does not say. */
-  async #isServed(type: ResourceType, isWatched: boolean): Promise<boolean | undefined> {
+  async #isServed(
+    type: ResourceType,
+    { isWatched, signal }: { readonly isWatched: boolean; readonly signal: AbortSignal },
+  ): Promise<boolean | undefined> {
     // A watch that works is proof enough.
     const watch = this.#watches.get(idOf(type));
     if (isWatched && watch !== undefined && watch.outage.value === undefined) return true;
     try {
-      if (await this.#options.client.serves(type)) return true;
-      // An API server that has just started does not serve yet what is defined: that must not look as if everything declared had gone.
-      return (await this.#isDefined(type)) ? undefined : false;
+      const served = await this.#askWhetherServed(type, signal);
+      this.#note(type, served === undefined ? 'it is defined, but not served yet' : undefined);
+      return served;
     } catch (error) {
       if (!isIdentityError(error)) throw error;
-      return error.code === 'permission_denied' && !isWatched ? false : undefined;
+      // Of a kind that is watched the watch says what is wrong.
+      if (isWatched) return undefined;
+      const isForbidden = error.code === 'permission_denied';
+      this.#note(type, isForbidden ? undefined : error.message);
+      return isForbidden ? false : undefined;
     }
   }
 
-  async #isDefined({ plural, group }: ResourceType): Promise<boolean> {
-    return (await this.read(CUSTOM_RESOURCE_DEFINITIONS, { name: `${plural}.${group}` })) !== undefined;
+  async #askWhetherServed(type: ResourceType, signal: AbortSignal): Promise<boolean | undefined> {
+    const { client } = this.#options;
+    if (await client.serves(type, { signal })) return true;
+    // An API server that has just started does not serve yet what is defined: that must not look as if everything declared had gone.
+    const definition = { fieldSelector: `metadata.name=${type.plural}.${type.group}`, signal };
+    for await (const page of client.list(CUSTOM_RESOURCE_DEFINITIONS, definition)) if (page.items.length > 0) return undefined;
+    return false;
   }
 
+  #note(type: ResourceType, reason: string | undefined): void {
+    if (reason === undefined) this.#unknown.delete(idOf(type));
+    else this.#unknown.set(idOf(type), reason);
+    this.#report();
+  }
+
+  /** Says each reason once, with the kinds that it keeps from being seen. */
   #report(): void {
-    const outages = [...this.#watches].flatMap(([plural, { outage }]) =>
-      outage.value === undefined ? [] : [`${plural}: ${outage.value.reason}`],
-    );
-    this.outage.set(outages.length === 0 ? undefined : outages.join('; '));
+    const reasons = new Map(this.#unknown);
+    for (const [id, { outage }] of this.#watches) if (outage.value !== undefined) reasons.set(id, outage.value.reason);
+    const before = this.outage.value;
+    const kindsByReason = Map.groupBy(reasons, ([, reason]) => reason);
+    const texts = Array.from(kindsByReason, ([reason, kinds]) => `${reason} (${kinds.map(([id]) => id).join(', ')})`);
+    this.outage.set(texts.length === 0 ? undefined : texts.join('; '));
+    if (before === undefined && texts.length > 0)
+      this.#options.log.warn({ reason: texts.join('; ') }, 'resources cannot be followed; trying again');
   }
 }
 

@@ -48,6 +48,8 @@ export interface ResourceWatch {
   readonly synced: Promise<void>;
   /** Lists everything anew and puts every object again, because `trim` has become wider. */
   restart(): void;
+  /** Tries again at once if it waits after a failure, once for each outage: the server answers others. */
+  hasten(): void;
   /** Settles when the signal has aborted and no call of the handler will follow. */
   readonly ended: Promise<void>;
   /** The present outage; undefined while the watch is current or has not failed yet. */
@@ -78,6 +80,7 @@ export function watchResource<T>(options: WatchOptions<T>): ResourceWatch {
   return {
     synced: watch.synced,
     restart: () => watch.restart(),
+    hasten: () => watch.hasten(),
     ended,
     outage: watch.outage,
     get size() {
@@ -103,6 +106,10 @@ class Watch<T> {
   /** When the server accepted the present watch, in monotonic milliseconds; undefined until it has. */
   #acceptedMs: number | undefined;
   #attempt = new AbortController();
+  /** Ends the present wait. */
+  #wake: () => void = () => {};
+  /** Two watches that fail again and again must not wake each other again and again. */
+  #mayHasten = true;
 
   constructor(options: WatchOptions<T>) {
     this.#options = options;
@@ -124,6 +131,13 @@ class Watch<T> {
     this.#putAll = true;
     this.#version = undefined;
     this.#attempt.abort(RESTARTED);
+  }
+
+  hasten(): void {
+    if (this.outage.value === undefined || !this.#mayHasten) return;
+    this.#mayHasten = false;
+    this.#backoff.reset();
+    this.#wake();
   }
 
   async run(): Promise<void> {
@@ -161,7 +175,13 @@ class Watch<T> {
     } else {
       this.#failed(error);
     }
-    await this.#wait(Math.max(retryAfterMs, this.#backoff.nextMs()));
+    const delayMs = this.#backoff.nextMs();
+    // A time that the server names is kept.
+    if (retryAfterMs > 0) return this.#wait(Math.max(retryAfterMs, delayMs));
+    const hastened = new AbortController();
+    this.#wake = () => hastened.abort();
+    await this.#wait(delayMs, hastened.signal);
+    this.#wake = () => {};
   }
 
   #failed(error: unknown): void {
@@ -181,8 +201,11 @@ class Watch<T> {
     this.outage.set(undefined);
   }
 
-  async #wait(delayMs: number): Promise<void> {
-    await sleep(this.#options.clock, delayMs, this.#attempt.signal).catch(() => {});
+  async #wait(delayMs: number, hastened?: AbortSignal): Promise<void> {
+    const { signal } = this.#attempt;
+    await sleep(this.#options.clock, delayMs, hastened === undefined ? signal : AbortSignal.any([signal, hastened])).catch(
+      () => {},
+    );
   }
 
   async #list(): Promise<void> {
@@ -236,7 +259,10 @@ class Watch<T> {
     } finally {
       done();
       this.#options.metrics?.watchRestarts.inc({ resource: type.plural });
-      if (this.#hasLasted()) this.#backoff.reset();
+      if (this.#hasLasted()) {
+        this.#backoff.reset();
+        this.#mayHasten = true;
+      }
     }
   }
 

@@ -50,7 +50,8 @@ export class ControllerRig implements AsyncDisposable {
   static async plan(options: ControllerRigOptions): Promise<Plan> {
     const folder = mkdtempSync(join(tmpdir(), 'controller-'));
     try {
-      return await planController(settingsOf(options, folder, []), new AbortController().signal);
+      const limit = { timeoutMs: 30_000, tell: () => {} };
+      return await planController({ ...settingsOf(options, folder, []), ...limit }, new AbortController().signal);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

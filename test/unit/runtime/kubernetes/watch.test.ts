@@ -154,6 +154,28 @@ describe('a watch', () => {
     expect(watch.size).toBe(3);
   });
 
+  it('tries again at once when it is told that the server answers, once for each outage', async () => {
+    objects.put('a');
+    start();
+    await watching();
+    let lists = 0;
+    objects.spoilWatch = (response) => {
+      lists += 1;
+      response.destroy();
+      return true;
+    };
+    objects.endWatches((each) => each.destroy());
+    await letPass(() => lists >= 5);
+    const before = lists;
+    watch.hasten();
+    await expect.poll(() => lists).toBe(before + 1);
+    await expect.poll(() => watch.outage.value).toBeDefined();
+    watch.hasten();
+    objects.spoilWatch = undefined;
+    await letPass(() => objects.watches.length === 1, 100);
+    expect(lists).toBe(before + 1);
+  });
+
   it('resumes at the last version that it saw, bookmarks included', async () => {
     objects.put('a');
     start();
