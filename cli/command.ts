@@ -6,6 +6,8 @@ import { IdentityError } from '../core/errors.ts';
 export interface OptionSpec {
   /** What its value is, such as `FILE`; absent for a switch. */
   readonly value?: string;
+  /** Its one letter, where it has one. */
+  readonly short?: string;
   readonly summary: string;
   /** May be given several times. */
   readonly multiple?: boolean;
@@ -140,7 +142,11 @@ export function parseInvocation(command: CommandSpec, words: readonly string[], 
   const options = Object.fromEntries(
     Object.entries(command.options).map(([name, spec]) => [
       name,
-      { type: spec.value === undefined ? ('boolean' as const) : ('string' as const), multiple: spec.multiple ?? false },
+      {
+        type: spec.value === undefined ? ('boolean' as const) : ('string' as const),
+        multiple: spec.multiple ?? false,
+        ...(spec.short === undefined ? {} : { short: spec.short }),
+      },
     ]),
   );
   try {

@@ -6,6 +6,7 @@ import { ENTRY_COMMANDS } from './commands/entry.ts';
 import { FEDERATION_COMMANDS } from './commands/federation.ts';
 import { MIGRATE_COMMANDS } from './commands/migrate.ts';
 import { NODE_COMMANDS } from './commands/node.ts';
+import { POLICY_COMMANDS } from './commands/policy.ts';
 import { PROCESS_COMMANDS } from './commands/process.ts';
 import { SVID_COMMANDS } from './commands/svid.ts';
 import { WORKLOAD_COMMANDS } from './commands/workload.ts';
@@ -21,6 +22,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   ...AUTHORITY_COMMANDS,
   ...SVID_COMMANDS,
   ...WORKLOAD_COMMANDS,
+  ...POLICY_COMMANDS,
   ...MIGRATE_COMMANDS,
   {
     path: ['completion'],

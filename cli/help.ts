@@ -21,9 +21,12 @@ export function formatOverview(commands: readonly CommandSpec[]): string {
 /** What one command does, its options and examples. */
 export function formatHelp(command: CommandSpec): string {
   const name = `countersign ${command.path.join(' ')}`;
-  const options = Object.entries(command.options).map(([option, { value, summary, multiple, required }]) => {
+  const options = Object.entries(command.options).map(([option, { value, short, summary, multiple, required }]) => {
     const note = [multiple ? 'may be repeated' : '', required ? 'required' : ''].filter((each) => each !== '').join(', ');
-    return [`--${option}${value === undefined ? '' : ` ${value}`}`, note === '' ? summary : `${summary} (${note})`] as const;
+    return [
+      `${short === undefined ? '' : `-${short}, `}--${option}${value === undefined ? '' : ` ${value}`}`,
+      note === '' ? summary : `${summary} (${note})`,
+    ] as const;
   });
   return [
     command.summary,

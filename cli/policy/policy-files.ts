@@ -1,0 +1,140 @@
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+
+import { IdentityError } from '../../core/errors.ts';
+import { compile, type Snapshot } from '../../policy/compile/snapshot.ts';
+import { loadExpressions } from '../../policy/expressions/load.ts';
+import type { Expressions } from '../../policy/expressions/expressions.ts';
+import { parsePolicy } from '../../policy/parse-policy.ts';
+import { policyKey, type Policy } from '../../policy/policy.ts';
+import { parseRequestAuthentication } from '../../policy/resources/request-authentication.ts';
+import { matches } from '../../policy/schema/label-selector.ts';
+import { usage, type Invocation } from '../command.ts';
+import { documentsOf } from './yaml-documents.ts';
+
+const FILE = /\.(ya?ml|json)$/;
+const OURS = /^countersign\.dev\//;
+
+interface Placed {
+  readonly file: string;
+  readonly object: object;
+}
+
+/**
+ * Reads the policies of files, and of the YAML and JSON files in folders and those below. Documents of other kinds are passed over; labels of
+ * `Namespace` objects among them answer the namespace selectors.
+ *
+ * @throws IdentityError `invalid_argument` that names the file and every faulty field
+ */
+export async function readPolicies(invocation: Invocation, paths: readonly string[]): Promise<readonly Policy[]> {
+  const placed: Placed[] = [];
+  for (const path of paths) {
+    const files = await filesOf(resolve(invocation.terminal.cwd, path), path);
+    const own = (await Promise.all(files.map(objectsOf))).flat();
+    if (files.length === 1 && files[0]?.shown === path && !own.some(isPolicy)) {
+      throw new IdentityError('invalid_argument', `${path} holds no AuthorizationPolicy and no ClusterAuthorizationPolicy`);
+    }
+    placed.push(...own);
+  }
+  const namespaces = placed.map(({ object }) => object).filter((object) => Reflect.get(object, 'kind') === 'Namespace');
+  return distinct(placed).map((policy) => resolved(policy, namespaces));
+}
+
+/** The snapshot of `--policies` with the default of `--default`. Faults of expressions are told on standard error. */
+export async function snapshotOfOptions(invocation: Invocation): Promise<Snapshot> {
+  const policies = await readPolicies(invocation, invocation.texts('policies'));
+  return snapshotOf(invocation, policies, await loadExpressions(policies));
+}
+
+/** Compiles policies as the options say. */
+export function snapshotOf(invocation: Invocation, policies: readonly Policy[], expressions: Expressions): Snapshot {
+  const defaultAction = invocation.text('default') ?? 'audit';
+  if (defaultAction !== 'audit' && defaultAction !== 'allow' && defaultAction !== 'deny') {
+    throw usage(invocation.command, `--default ${defaultAction} is unknown; use audit, allow or deny`);
+  }
+  const snapshot = compile(policies, { defaultAction, expressions });
+  warn(invocation, snapshot);
+  return snapshot;
+}
+
+/** Says on standard error what of the policies could not be compiled. */
+export function warn({ terminal }: Invocation, snapshot: Snapshot): void {
+  for (const { key, problems } of snapshot.policies.values()) {
+    for (const { path, message } of problems) terminal.writeError(`${key}: ${path}: ${message}\n`);
+  }
+}
+
+interface NamedFile {
+  readonly path: string;
+  /** As the user wrote it. */
+  readonly shown: string;
+}
+
+async function filesOf(path: string, shown: string): Promise<readonly NamedFile[]> {
+  const about = await stat(path).catch((cause: unknown) => {
+    throw new IdentityError('invalid_argument', `cannot read ${shown}; --policies takes files and folders`, { cause });
+  });
+  if (!about.isDirectory()) return [{ path, shown }];
+  const names = await readdir(path, { recursive: true });
+  return names
+    .filter((name) => FILE.test(name))
+    .sort()
+    .map((name) => ({ path: join(path, name), shown: join(shown, name) }));
+}
+
+async function objectsOf({ path, shown }: NamedFile): Promise<readonly Placed[]> {
+  const documents = await documentsOf(await readFile(path, 'utf8'), shown);
+  return documents.map((object) => ({ file: shown, object }));
+}
+
+function isPolicy({ object }: Placed): boolean {
+  const kind: unknown = Reflect.get(object, 'kind');
+  const version: unknown = Reflect.get(object, 'apiVersion');
+  const isOurs = version === undefined || (typeof version === 'string' && OURS.test(version));
+  return isOurs && (kind === 'AuthorizationPolicy' || kind === 'ClusterAuthorizationPolicy');
+}
+
+function distinct(placed: readonly Placed[]): readonly Policy[] {
+  const byKey = new Map<string, { readonly policy: Policy; readonly file: string }>();
+  for (const each of placed) {
+    const { file, object } = each;
+    const policy = named(file, object, () => {
+      if (isPolicy(each)) return parsePolicy(object);
+      if (Reflect.get(object, 'kind') === 'RequestAuthentication' && OURS.test(String(Reflect.get(object, 'apiVersion')))) {
+        parseRequestAuthentication(object);
+      }
+      return undefined;
+    });
+    if (policy === undefined) continue;
+    const key = policyKey(policy.name);
+    const earlier = byKey.get(key);
+    if (earlier !== undefined) {
+      throw new IdentityError('invalid_argument', `${key} stands in ${earlier.file} and in ${file}; keep one of them`);
+    }
+    byKey.set(key, { policy, file });
+  }
+  return [...byKey.values()].map(({ policy }) => policy);
+}
+
+function named<T>(file: string, object: object, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    if (!(cause instanceof IdentityError)) throw cause;
+    const metadata: unknown = Reflect.get(object, 'metadata');
+    const name: unknown = typeof metadata === 'object' && metadata !== null ? Reflect.get(metadata, 'name') : undefined;
+    const where = typeof name === 'string' ? `${file}, ${String(Reflect.get(object, 'kind'))} ${name}` : file;
+    throw new IdentityError('invalid_argument', `${where}:\n${cause.message}`, { cause });
+  }
+}
+
+function resolved(policy: Policy, namespaces: readonly object[]): Policy {
+  const { namespaceSelector } = policy;
+  if (namespaceSelector === undefined || namespaces.length === 0) return policy;
+  const labelled = namespaces.map((object) => {
+    // The cast is sound for what is used of it: whatever is missing is replaced.
+    const { metadata } = object as { metadata?: { name?: string; labels?: Record<string, string> } };
+    return { name: metadata?.name ?? '', labels: metadata?.labels ?? {} };
+  });
+  return { ...policy, namespaces: labelled.filter(({ labels }) => matches(namespaceSelector, labels)).map(({ name }) => name) };
+}

@@ -1,0 +1,267 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { findCommand, parseInvocation } from '../../../cli/command.ts';
+import { POLICY_COMMANDS } from '../../../cli/commands/policy.ts';
+import { formatHelp } from '../../../cli/help.ts';
+
+const POLICY = `
+apiVersion: countersign.dev/v1alpha1
+kind: AuthorizationPolicy
+metadata: { name: orders, namespace: shop }
+spec:
+  selector: { matchLabels: { app: orders } }
+  rules:
+    - from: [{ serviceAccounts: [web] }]
+      to: [{ methods: [GET] }]
+`;
+const LINE = {
+  source: { spiffeId: 'spiffe://example.org/ns/shop/sa/web', namespace: 'shop', serviceAccount: 'web' },
+  destination: { namespace: 'shop', serviceAccount: 'orders', labels: { app: 'orders' } },
+  method: 'GET',
+  path: '/orders/{id}',
+  verdict: 'allow',
+  count: 4,
+  lastSeen: '2026-01-31T12:00:00Z',
+};
+const CALL = `source: ${JSON.stringify(LINE.source)}\ndestination: ${JSON.stringify(LINE.destination)}\nrequest: { path: /orders/7 }\n`;
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'policy-'));
+  write('policy.yaml', POLICY);
+  write('calls.jsonl', `${JSON.stringify(LINE)}\n`);
+  write('call.yaml', CALL);
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function write(name: string, text: string): void {
+  writeFileSync(join(folder, name), text);
+}
+
+async function run(line: string, ...more: readonly string[]) {
+  const words = [...line.split(' '), ...more];
+  const command = findCommand(POLICY_COMMANDS, words);
+  if (command === undefined) throw new Error(`no command: ${line}`);
+  let [out, error] = ['', ''];
+  const terminal = {
+    cwd: folder,
+    environment: {},
+    write: (text: string) => void (out += text),
+    writeError: (text: string) => void (error += text),
+    signal: new AbortController().signal,
+  };
+  const runCommand = await command.load();
+  const code = await runCommand(parseInvocation(command, words.slice(command.path.length), terminal));
+  return { code, out, error };
+}
+
+describe('policy test', () => {
+  const decisions = (fields: string): void =>
+    write('decisions.yaml', `calls:\n${`- ${CALL}${fields}`.replaceAll(/^(?!- )(?=.)/gm, '  ')}`.replace(/^- /m, '- '));
+
+  test('what is decided as expected', async () => {
+    decisions('expect: allow\npolicy: shop/orders\nrule: 0\nreason: allowed_by_rule\nname: reading\n');
+    expect(await run('policy test decisions.yaml --policies policy.yaml')).toEqual({
+      code: 0,
+      out: 'pass  decisions.yaml calls[0] (reading)\n1 passed, 0 failed\n',
+      error: '',
+    });
+  });
+
+  test('a difference is explained', async () => {
+    decisions('expect: deny\nrule: 1\n');
+    const { code, out } = await run('policy test decisions.yaml --policies policy.yaml');
+    expect(code).toBe(1);
+    expect(out).toContain('FAIL  decisions.yaml calls[0]: verdict is allow, expected deny; rule is 0, expected 1\n');
+    expect(out).toContain('from[0].serviceAccounts matches');
+    expect(out).toContain('0 passed, 1 failed');
+  });
+
+  test.each([
+    ['expect: perhaps', 'decisions.yaml: calls[0].expect: must be "allow" or "deny"'],
+    ['expect: deny\nexpected: allow', 'decisions.yaml: calls[0].expected: unknown key'],
+    ['expect: deny\nuser: {}', 'decisions.yaml: calls[0].user.issuer: expected text'],
+  ])('a fault names file, index and field: %j', async (fields, message) => {
+    decisions(`${fields}\n`);
+    await expect(run('policy test decisions.yaml --policies policy.yaml')).rejects.toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringContaining(message),
+    });
+  });
+
+  test('without a file there is nothing to test', async () => {
+    await expect(run('policy test --policies policy.yaml')).rejects.toMatchObject({ code: 'invalid_argument' });
+  });
+});
+
+describe('policy explain', () => {
+  const flags = '--from spiffe://example.org/ns/shop/sa/web --from-namespace shop --from-service-account web --to-namespace shop';
+
+  test('a call of a file', async () => {
+    const { code, out } = await run('policy explain --policies policy.yaml --call call.yaml');
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: [
+        'allow allowed_by_rule (rule 0 of shop/orders)',
+        'ALLOW shop/orders',
+        '  rule 0 matches',
+        '    from[0].serviceAccounts matches',
+        '    to[0].methods matches',
+        '',
+      ].join('\n'),
+    });
+  });
+
+  test('a call of options, as JSON', async () => {
+    const line = `policy explain --policies policy.yaml ${flags} --selector k8s:pod-label:app:orders --method DELETE --output json`;
+    const { decision, policies } = JSON.parse((await run(line)).out);
+    expect(decision).toMatchObject({ verdict: 'deny', reason: 'no_rule_matches' });
+    expect(policies[0].rules[0].fields[1]).toEqual({ path: 'to[0].methods', outcome: 'does_not_match', isUnseen: false });
+  });
+
+  test('a connection, and one to somebody else', async () => {
+    const connection = await run(`policy explain --policies policy.yaml ${flags} --selector k8s:pod-label:app:orders`);
+    expect(connection.out).toContain('to[0].methods does not match (cannot be seen here)');
+    const other = await run(`policy explain --policies policy.yaml ${flags} --path /a%2fb`);
+    expect(other.out).toBe(
+      'allow path_encoded_slash\nno policy is about the destination\n1 other policy is not about the destination\n',
+    );
+  });
+
+  test('headers and claims', async () => {
+    write(
+      'policy.yaml',
+      POLICY.replace('serviceAccounts: [web]', 'users: [{ roles: [admin] }]').replace(
+        'methods: [GET]',
+        'headers: [{ name: x-a, exact: "1" }]',
+      ),
+    );
+    const line = `policy explain --policies policy.yaml ${flags} --selector k8s:pod-label:app:orders`;
+    const { out } = await run(line, '--header', 'X-A: 1', '--claims', '{"iss":"https://i","sub":"alice","roles":["admin"]}');
+    expect(out).toContain('allow allowed_by_rule');
+  });
+
+  test.each([
+    ['--header', 'x', '--header "x" must be'],
+    ['--claims', '{', '--claims: must be a JSON object'],
+    ['--claims', '[]', 'user.issuer'],
+    ['--port', 'x', 'destination.port'],
+    ['--from', 'web', 'source.spiffeId'],
+    ['--default', 'x', '--default x is unknown'],
+    ['--output', 'x', '--output x is unknown'],
+  ])('a faulty %s is named', async (option, value, message) => {
+    await expect(run('policy explain --policies policy.yaml', option, value)).rejects.toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringContaining(message),
+    });
+  });
+});
+
+describe('policy simulate', () => {
+  test('lists who would be denied, by which rule, and fails', async () => {
+    write('new.yaml', `${POLICY}  action: DENY\n`.replace('name: orders', 'name: closed'));
+    const { code, out } = await run('policy simulate -f new.yaml --policies policy.yaml --against calls.jsonl');
+    expect(code).toBe(1);
+    expect(out).toBe(
+      [
+        'would be denied: 1',
+        '  spiffe://example.org/ns/shop/sa/web -> shop/orders GET /orders/{id} (4 times, last 2026-01-31T12:00:00Z)',
+        '    allow -> deny: denied_by_rule, rule 0 of shop/closed',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test('lists what is unknown apart, and fails', async () => {
+    write('new.yaml', POLICY.replace('methods: [GET]', 'headers: [{ name: x, exact: "1" }]'));
+    const { code, out } = await run('policy simulate -f new.yaml --policies policy.yaml --against calls.jsonl --output json');
+    const { denied, unknown } = JSON.parse(out);
+    expect([code, denied.length, unknown[0].count, unknown[0].after.rule]).toEqual([1, 0, 4, 0]);
+  });
+
+  test('is content when nothing changes', async () => {
+    write('new.yaml', POLICY.replace('[GET]', '[GET, POST]'));
+    expect(await run('policy simulate -f new.yaml --policies policy.yaml --against calls.jsonl')).toEqual({
+      code: 0,
+      out: 'no recorded call would be decided otherwise\n',
+      error: '',
+    });
+  });
+});
+
+describe('policy lint and suggest', () => {
+  test('findings, with the exit code', async () => {
+    expect((await run('policy lint --policies policy.yaml')).code).toBe(0);
+    const { code, out } = await run('policy lint --policies policy.yaml --against calls.jsonl');
+    expect([code, out.split('\n')[1]]).toEqual([1, expect.stringMatching(/^wider_than_used {2}shop\/orders {2}0 /)]);
+  });
+
+  test('a rule that does not compile is a finding', async () => {
+    write('policy.yaml', POLICY.replace('to: [{ methods: [GET] }]', 'when: "1 +"'));
+    const { code, error } = await run('policy lint --policies policy.yaml');
+    expect([code, error]).toEqual([1, expect.stringContaining('AuthorizationPolicy/shop/orders: spec.rules[0].when:')]);
+  });
+
+  test('policies that the other commands read', async () => {
+    write('calls.jsonl', `${JSON.stringify(LINE)}\n${JSON.stringify({ ...LINE, source: {} })}\n`);
+    const { out, error } = await run('policy suggest --calls calls.jsonl');
+    expect(parse(out)).toMatchObject({ kind: 'AuthorizationPolicy', metadata: { name: 'orders-callers', namespace: 'shop' } });
+    expect(error).toContain('not covered, because caller or destination has no name: nobody known -> shop/orders');
+    write('suggested.yaml', out);
+    expect((await run('policy explain --policies suggested.yaml --call call.yaml')).out).toContain('allow allowed_by_rule');
+  });
+});
+
+describe('--policies', () => {
+  const explain = 'policy explain --call call.yaml --policies';
+
+  test('a folder, lists, other documents and labels of namespaces', async () => {
+    const cluster = {
+      kind: 'ClusterAuthorizationPolicy',
+      metadata: { name: 'c' },
+      spec: { namespaceSelector: { matchLabels: { a: 'b' } }, rules: [{}] },
+    };
+    const namespace = { kind: 'Namespace', metadata: { name: 'shop', labels: { a: 'b' } } };
+    write(
+      'policy.yaml',
+      JSON.stringify({ kind: 'List', items: [namespace, cluster, { apiVersion: 'apps/v1', kind: 'Deployment' }] }),
+    );
+    expect((await run(`${explain} .`)).out).toContain('allow allowed_by_rule (rule 0 of c)');
+  });
+
+  test.each([
+    ['that is missing', 'none.yaml', 'cannot read none.yaml'],
+    ['without a policy', 'call.yaml', 'call.yaml holds no AuthorizationPolicy'],
+    ['with an unknown field', 'faulty.yaml', 'faulty.yaml, AuthorizationPolicy orders:\nspec.sel: unknown key'],
+    ['that is no YAML', 'broken.yaml', 'broken.yaml is neither YAML nor JSON'],
+  ])('a file %s', async (_title, file, message) => {
+    write('faulty.yaml', POLICY.replace('selector', 'sel'));
+    write('broken.yaml', 'a: [');
+    await expect(run(`${explain} ${file}`)).rejects.toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringContaining(message),
+    });
+  });
+
+  test('the same policy twice', async () => {
+    write('again.yaml', POLICY);
+    await expect(run(`${explain} policy.yaml --policies again.yaml`)).rejects.toThrow(
+      'AuthorizationPolicy/shop/orders stands in policy.yaml and in again.yaml',
+    );
+  });
+});
+
+test.each(POLICY_COMMANDS.map((command) => [command.path.join(' '), command] as const))('the help of %s', (name, command) => {
+  const help = formatHelp(command);
+  expect(help).toContain(`Usage: countersign ${name} [OPTIONS]`);
+  for (const option of Object.keys(command.options)) expect(help).toContain(`--${option}`);
+  expect(command.examples.length).toBeGreaterThan(0);
+  for (const example of command.examples) {
+    const words = (example.split(/ > /)[0] ?? '').split(' ').slice(1);
+    const terminal = { cwd: '/', environment: {}, write: () => {}, writeError: () => {}, signal: new AbortController().signal };
+    expect(() => parseInvocation(command, words.slice(command.path.length), terminal)).not.toThrow();
+  }
+});

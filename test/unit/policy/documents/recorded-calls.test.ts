@@ -1,0 +1,172 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { compile } from '../../../../policy/compile/snapshot.ts';
+import { decide } from '../../../../policy/decide.ts';
+import { consequencesOf } from '../../../../policy/documents/affected-calls.ts';
+import { parseRecordedCalls } from '../../../../policy/documents/recorded-calls.ts';
+import { holdsForAllOrNone } from '../../../../policy/documents/recorded-path.ts';
+import { loadAllExpressions } from '../../../../policy/expressions/load.ts';
+import { normalizePath } from '../../../../policy/normalize/path.ts';
+import { parsePolicy } from '../../../../policy/parse-policy.ts';
+import { suggest } from '../../../../policy/suggest.ts';
+import { orders } from '../../../support/policy/policy-objects.ts';
+import { thrownBy } from '../../../support/thrown-by.ts';
+
+const expressions = await loadAllExpressions();
+const web = { spiffeId: 'spiffe://example.org/ns/shop/sa/web', namespace: 'shop', serviceAccount: 'web' };
+const toOrders = { namespace: 'shop', serviceAccount: 'orders', labels: { app: 'orders' }, port: 8443 };
+const BASE = {
+  source: web,
+  destination: toOrders,
+  method: 'GET',
+  path: '/orders/{id}',
+  host: 'orders',
+  verdict: 'allow',
+  count: 3,
+  lastSeen: '2026-01-31T12:00:00Z',
+};
+const linesOf = (...changes: readonly object[]): string =>
+  changes.map((change) => JSON.stringify({ ...BASE, ...change })).join('\n');
+
+describe('reading', () => {
+  test('what a line says, and what it does not', () => {
+    const [recorded, connection] = parseRecordedCalls(
+      linesOf({}, { method: undefined, path: undefined, host: undefined, verdict: 'deny' }),
+    );
+    expect(recorded).toMatchObject({ count: 3, lastSeenAtMs: Date.UTC(2026, 0, 31, 12), observed: 'allow' });
+    expect(recorded?.call.request).toMatchObject({ method: 'GET', path: '/orders/{id}', host: 'orders' });
+    expect([...(recorded?.call.unrecorded ?? [])]).toEqual(['source.address', 'request.headers', 'user']);
+    expect(connection?.call.request).toBeUndefined();
+    expect([...(connection?.call.unrecorded ?? [])]).toEqual(['source.address']);
+    expect(connection?.call.destination).toBe(recorded?.call.destination);
+  });
+
+  test.each([
+    ['no JSON', '{', 'line 1: is no JSON'],
+    ['no object', '[]', 'line 1: must be a JSON object'],
+    ['an unknown field', linesOf({ verdit: 'x' }), 'line 1, verdit: unknown key'],
+    ['a verdict', linesOf({ verdict: 'maybe' }), 'line 1, verdict: must be "allow" or "deny"'],
+    ['a count', linesOf({ count: 0 }), 'line 1, count: must be from 1'],
+    ['a time', linesOf({ lastSeen: 'soon' }), 'line 1, lastSeen: must be a time'],
+    ['a SPIFFE ID', linesOf({ source: { spiffeId: 'web' } }), 'line 1, source.spiffeId:'],
+    ['an address', linesOf({ source: { address: '1.2.3' } }), 'line 1, source.address: must be an IP address'],
+    ['an ambiguous path', linesOf({ path: '/a%2fb' }), 'line 1, path: must be as a recording has it'],
+    ['an ambiguous host', linesOf({ host: 'a b' }), 'line 1, host: must be as a recording has it'],
+    ['the second line', linesOf({}, { count: 'x' }), 'line 2, count: expected a whole number'],
+  ])('refuses %s', (_title, text, expected) => {
+    expect(thrownBy(() => parseRecordedCalls(text))).toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringContaining(expected),
+    });
+  });
+
+  test('empty lines are passed over', () => {
+    expect(parseRecordedCalls('\n\n')).toEqual([]);
+  });
+});
+
+describe('a recorded template stands for many paths', () => {
+  test.each([
+    [{ exact: '/orders/7' }, false],
+    [{ exact: '/orders' }, true],
+    [{ exact: '/catalog/7' }, true],
+    [{ prefix: '/orders' }, true],
+    [{ prefix: '/orders/7' }, false],
+    [{ prefix: '/orders/7/8' }, true],
+    [{ template: '/orders/{x}' }, true],
+    [{ template: '/{a}/7' }, false],
+    [{ template: '/orders/{x=**}' }, true],
+    [{ template: '/{a=**}' }, true],
+    [{ suffix: '.css' }, false],
+    [{ regex: '/orders/[0-9]+' }, false],
+  ])('%j', (clause, expected) => {
+    const all = { exact: undefined, prefix: undefined, suffix: undefined, template: undefined, regex: undefined };
+    expect(holdsForAllOrNone({ ...all, ...clause }, '/orders/{id}')).toBe(expected);
+  });
+
+  test('where a clause holds for all or none, it says of any of the paths what it says of the template', () => {
+    const segment = fc.constantFrom('a', 'b', '7');
+    const recorded = fc.array(fc.oneof(segment, fc.constant('{id}')), { minLength: 1, maxLength: 4 });
+    const written = fc.array(fc.oneof(segment, fc.constant('{x}')), { minLength: 1, maxLength: 4 });
+    const kind = fc.constantFrom('exact', 'prefix', 'template', 'suffix');
+    fc.assert(
+      fc.property(recorded, written, kind, segment, (parts, own, field, value) => {
+        const path = `/${parts.join('/')}`;
+        const text = `/${own.join('/')}`;
+        const clause = { [field]: field === 'template' ? text : text.replaceAll('{x}', 'a') };
+        const policy = parsePolicy(orders('p', { rules: [{ to: [{ paths: [clause] }] }] }));
+        const read = policy.rules[0]?.to?.[0]?.paths?.[0];
+        if (read === undefined || !holdsForAllOrNone(read, path)) return;
+        const snapshot = compile([policy], { defaultAction: 'deny' });
+        const verdictOf = (each: string): string => {
+          const [first] = parseRecordedCalls(linesOf({ path: each }));
+          return first === undefined ? '' : decide(snapshot, first.call).verdict;
+        };
+        expect(verdictOf(path.replaceAll('{id}', value))).toBe(verdictOf(path));
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe('consequences', () => {
+  const outcome = (policies: readonly object[], ...changes: readonly object[]) => {
+    const before = compile([], { defaultAction: 'audit', expressions });
+    const { denied, unknown, allowed, isHarmless } = consequencesOf({
+      before,
+      after: before.with({ set: policies.map(parsePolicy) }),
+      calls: parseRecordedCalls(linesOf(...changes)),
+    });
+    return [denied.length, unknown.length, allowed.length, isHarmless];
+  };
+
+  test.each<[string, object, readonly object[], unknown]>([
+    ['who is left out is denied', { rules: [{ from: [{ serviceAccounts: ['batch'] }] }] }, [{}], [1, 0, 0, false]],
+    ['who is named is not', { rules: [{ from: [{ serviceAccounts: ['web'] }] }] }, [{}], [0, 0, 0, true]],
+    ['a header was not recorded', { rules: [{ to: [{ headers: [{ name: 'x', exact: 'y' }] }] }] }, [{}], [0, 1, 0, false]],
+    ['one path of many', { rules: [{ to: [{ paths: [{ exact: '/orders/7' }] }] }] }, [{}], [0, 1, 0, false]],
+    ['a condition on the path', { rules: [{ when: 'request.path == "/orders/7"' }] }, [{}], [0, 1, 0, false]],
+    ['other destinations', { rules: [] }, [{ destination: { namespace: 'billing' } }], [0, 0, 0, true]],
+    ['what was denied hurts nobody', { rules: [{}] }, [{ verdict: 'deny' }], [0, 0, 0, true]],
+  ])('%s', (_title, spec, changes, expected) => {
+    expect(outcome([orders('p', spec)], ...changes)).toEqual(expected);
+  });
+
+  test('DryRun counts when asked for', () => {
+    const after = compile([parsePolicy(orders('p', { mode: 'DryRun', rules: [] }))]);
+    const calls = parseRecordedCalls(linesOf({}));
+    expect(consequencesOf({ before: after, after, calls }).denied).toHaveLength(0);
+    expect(consequencesOf({ before: after, after, calls, countsDryRun: true }).denied).toHaveLength(1);
+  });
+});
+
+describe('what is suggested', () => {
+  const call = fc.record({
+    source: fc.constantFrom(web, { spiffeId: 'spiffe://example.org/host/db1' }, { spiffeId: 'spiffe://partner.example/gw' }),
+    destination: fc.constantFrom(
+      toOrders,
+      { namespace: 'shop', serviceAccount: 'catalog', port: 80 },
+      { spiffeId: 'spiffe://example.org/host/db', port: 5432 },
+    ),
+    method: fc.constantFrom('GET', 'POST', 'DELETE'),
+    path: fc.constantFrom('/orders', '/orders/{id}', '/orders/{id}/items', '/health', '/'),
+  });
+
+  test('allows every call that was recorded and none that was not', () => {
+    fc.assert(
+      fc.property(fc.array(call, { minLength: 1, maxLength: 6 }), call, (wanted, other) => {
+        const snapshot = compile(suggest(parseRecordedCalls(linesOf(...wanted))).policies.map(parsePolicy), {
+          defaultAction: 'deny',
+        });
+        const verdicts = parseRecordedCalls(linesOf(...wanted, other)).map((each) => decide(snapshot, each.call).verdict);
+        const isWanted = wanted.some((each) => JSON.stringify(each) === JSON.stringify(other));
+        expect(verdicts).toEqual([...wanted.map(() => 'allow'), isWanted ? 'allow' : 'deny']);
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
+test('a template is a normalised path', () => {
+  expect(normalizePath('/orders/{id}')).toBe('/orders/{id}');
+});
