@@ -3,7 +3,7 @@ import { listenHttp, type CheckResult } from '../runtime/http.ts';
 import type { RunningProcess } from '../runtime/lifecycle.ts';
 import { createMetrics } from '../runtime/metrics.ts';
 import { createSpiffeId } from '../spiffe/spiffe-id.ts';
-import { CA_NOT_REACHED, ControllerState, NOT_READ, type Assembly, type ControllerOptions } from './assembly.ts';
+import { CA_NOT_REACHED, ControllerState, NOT_READ, NOTHING_HELD, type Assembly, type ControllerOptions } from './assembly.ts';
 import type { ControllerConfig } from './config.ts';
 import type { Connected } from './connected.ts';
 import { createControllerMetrics } from './controller-metrics.ts';
@@ -153,6 +153,10 @@ function tellCa(state: ControllerState, { session, parts, resources }: TellingCa
   resources.defer(session.outage.subscribe(tell));
   resources.defer(parts.entries.outage.subscribe(tell));
   tell();
+  const { problem } = parts.entries.held;
+  const tellHeld = (): void =>
+    state.deletions.set({ ok: true, reason: problem.value === undefined ? NOTHING_HELD : `degraded: ${problem.value}` });
+  resources.defer(problem.subscribe(tellHeld));
 }
 
 interface TellingSource {

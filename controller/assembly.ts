@@ -25,6 +25,9 @@ export interface Assembly extends ControllerOptions {
   readonly state: ControllerState;
 }
 
+/** What is said of deletions when all is well. */
+export const NOTHING_HELD = 'no deletion is held back';
+
 export const CA_NOT_REACHED = 'the CA has not been reached yet (see ca in controller.yaml)';
 export const NOT_READ = 'resources have not all been read yet';
 
@@ -32,11 +35,13 @@ export const NOT_READ = 'resources have not all been read yet';
 export class ControllerState {
   readonly ca = new Current<CheckResult>({ ok: false, reason: CA_NOT_REACHED });
   readonly source = new Current<CheckResult>({ ok: false, reason: NOT_READ });
+  /** Whether entries are kept that nothing declares: the rest works, so this is no reason to take no requests. */
+  readonly deletions = new Current<CheckResult>({ ok: true, reason: NOTHING_HELD });
   /** What is waited for and why, such as `the CA: cannot be reached`. */
   get waitingFor(): string {
     if (!this.ca.value.ok) return `the CA: ${this.ca.value.reason}`;
     return this.source.value.ok ? 'an answer of the CA' : `the API server: ${this.source.value.reason}`;
   }
 
-  readonly checks = { ca: () => this.ca.value, resources: () => this.source.value };
+  readonly checks = { ca: () => this.ca.value, resources: () => this.source.value, deletions: () => this.deletions.value };
 }

@@ -19,6 +19,7 @@ import { filePath, listenAddress, type ListenAddress } from '../runtime/config-f
 import { LOG_LEVELS, type LogLevel } from '../runtime/log.ts';
 import { createSpiffeId } from '../spiffe/spiffe-id.ts';
 import { parseTrustDomain, type TrustDomain } from '../spiffe/trust-domain.ts';
+import type { MassDeletion } from './entries/held-deletions.ts';
 import { parseTemplate, type Template } from './template/template.ts';
 
 /** How the controller reaches the CA. */
@@ -48,6 +49,7 @@ export interface ControllerConfig {
   readonly workloadIdentities: WorkloadIdentityPaths;
   readonly allowAdminIdentities: boolean;
   readonly driftCheck: Duration;
+  readonly massDeletion: MassDeletion;
   readonly bundles: BundlesConfig | undefined;
   readonly podCertificates: { readonly signerName: string } | undefined;
   readonly admission: { readonly service: NamespacedName; readonly webhookConfiguration: string } | undefined;
@@ -77,6 +79,7 @@ const DEFAULT_PARENT = 'spiffe://{{ .TrustDomain }}/spire/agent/k8s_psat/{{ .Clu
 const DEFAULT_IGNORED = ['^kube-system$', '^kube-public$', '^countersign-system$'];
 const DEFAULT_PATHS: WorkloadIdentityPaths = { path: '/ns/{namespace}', paths: {} };
 const DEFAULT_LEVEL: LogLevel = 'info';
+const DEFAULT_MASS_DELETION: MassDeletion = 'refuse';
 const PREFIX = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** The schema of `controller.yaml`. */
@@ -104,7 +107,8 @@ export function controllerConfig(baseDir: string): Decoder<ControllerConfig> {
       DEFAULT_PATHS,
     ),
     allowAdminIdentities: optional(boolean, false),
-    driftCheck: optional(duration, durationOfMs(300_000)),
+    driftCheck: optional(duration, durationOfMs(60_000)),
+    massDeletion: optional(literal('refuse', 'allow'), DEFAULT_MASS_DELETION),
     bundles: optional(
       object({
         configMap: optional(object({ name: string(), namespaceSelector: optional(labelSelector.decoder) })),

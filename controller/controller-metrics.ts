@@ -8,7 +8,7 @@ import { createPodCertificateMetrics, type PodCertificateMetrics } from './pod-c
 /** What the metrics are read from. */
 export interface MetricSources {
   readonly index: Pick<IdentityIndex, 'podCount' | 'entryCount'>;
-  readonly entries: Pick<EntryReconciler, 'queueLength' | 'entryCount' | 'counts'>;
+  readonly entries: Pick<EntryReconciler, 'queueLength' | 'entryCount' | 'held' | 'counts'>;
   readonly isLeading: () => boolean;
 }
 
@@ -51,7 +51,18 @@ function registerControllerMetrics(registry: Registry, { index, entries, isLeadi
     'Entries that wait to be compared with the CA',
     () => entries.queueLength,
   );
-  gaugeOf(registry, 'countersign_controller_entries', 'Entries of this controller at the CA', () => entries.entryCount);
+  gaugeOf(
+    registry,
+    'countersign_controller_entries',
+    'Entries of this controller that the CA was last known to have: its answers to writes, and a comparison every driftCheck',
+    () => entries.entryCount,
+  );
+  gaugeOf(
+    registry,
+    'countersign_controller_entries_held',
+    'Entries that begin with the prefix, that nothing declares, and that are so many that they are not deleted',
+    () => entries.held.size,
+  );
   gaugeOf(registry, 'countersign_controller_entries_desired', 'Entries that ought to be at the CA', () => index.entryCount);
   gaugeOf(registry, 'countersign_controller_pods', 'Pods that are known and have not ended', () => index.podCount);
   gaugeOf(registry, 'countersign_controller_leading', '1 while this process writes, 0 while another does', () =>

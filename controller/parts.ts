@@ -165,6 +165,7 @@ function createEntries(
     clock,
     log,
     driftCheckMs: config.driftCheck.ms,
+    massDeletion: config.massDeletion,
     onCreated: (pod) => latency.created(pod),
     onFailures,
     onRefused,

@@ -68,7 +68,7 @@ export async function makePlan(
     delete: remove.map(({ id, key }) => ({ id, ...identityOf(key), declaredBy: '', pod: '' })),
     federation: await relationships.plan(signal),
     foreign: create.filter(({ entry }) => foreign.has(entry.key)).map(planned),
-    problems,
+    problems: entries.held.problem.value === undefined ? problems : [...problems, entries.held.problem.value],
   };
 }
 

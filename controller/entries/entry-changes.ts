@@ -38,12 +38,14 @@ export interface Changes {
 export interface Compared {
   readonly desired: Pick<DesiredEntries, 'desired'>;
   readonly known: Pick<KnownEntries, 'get' | 'differs'>;
+  /** What is not deleted, although nothing declares it. */
+  readonly held: { has(key: string): boolean };
   /** What the IDs of new entries begin with. */
   readonly prefix: string;
 }
 
 /** Compares what ought to be with what is known to be there. */
-export function changesOf(keys: readonly string[], { desired, known, prefix }: Compared): Changes {
+export function changesOf(keys: readonly string[], { desired, known, held, prefix }: Compared): Changes {
   const create: IdentifiedEntry[] = [];
   const update: IdentifiedEntry[] = [];
   const remove: Removal[] = [];
@@ -52,7 +54,7 @@ export function changesOf(keys: readonly string[], { desired, known, prefix }: C
     const entry = desired.desired(key)?.entry;
     const actual = known.get(key);
     if (entry !== undefined && actual === undefined) create.push({ id: `${prefix}${randomUUID()}`, entry });
-    else if (entry === undefined && actual !== undefined) remove.push({ id: actual.id, key });
+    else if (entry === undefined && actual !== undefined && !held.has(key)) remove.push({ id: actual.id, key });
     else if (entry !== undefined && actual !== undefined && known.differs(entry)) update.push({ id: actual.id, entry });
     else inLine.push(key);
   }

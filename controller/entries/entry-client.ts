@@ -81,13 +81,10 @@ export class EntryClient {
     return inFull(results, entries.length).map(({ status, entry }) => updateResult(status, entry));
   }
 
-  /** @returns why each was not deleted; undefined for one that is gone now */
+  /** @returns why each was not deleted; `not_found` for one that was gone already */
   async delete(ids: readonly string[], signal: AbortSignal): Promise<readonly (IdentityError | undefined)[]> {
     const { results } = await call(this.#client.batchDeleteEntry({ ids: [...ids] }, { signal, timeoutMs: TIMEOUT_MS }));
-    return inFull(results, ids.length).map(({ status }) => {
-      const error = statusError(status);
-      return error?.code === 'not_found' ? undefined : error;
-    });
+    return inFull(results, ids.length).map(({ status }) => statusError(status));
   }
 
   async *#pages(outputMask: typeof READ_FIELDS, signal: AbortSignal): AsyncGenerator<readonly Entry[]> {

@@ -1,17 +1,19 @@
-import { sleep, type Clock } from '../../core/clock.ts';
+import type { Clock } from '../../core/clock.ts';
 import { Current, type Source } from '../../core/current.ts';
-import { IdentityError, isIdentityError } from '../../core/errors.ts';
+import { IdentityError } from '../../core/errors.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { fieldsFingerprint } from '../identity/entry-key.ts';
 import type { Precedence } from '../identity/precedence.ts';
 import type { DesiredEntry, Problem } from '../ports.ts';
 import { runTogether } from '../run-together.ts';
 import { CYCLE, inBatches, takeSome } from './batches.ts';
+import { DriftWatch } from './drift-watch.ts';
 import type { CreateResult, EntryClient, IdentifiedEntry, UpdateResult } from './entry-client.ts';
 import type { ActualEntry } from './entry-wire.ts';
 import { changesOf, type Desired, type DesiredEntries, type Removal } from './entry-changes.ts';
 import { Failures } from './failures.ts';
-import { KnownEntries } from './known-entries.ts';
+import { HeldDeletions, type MassDeletion } from './held-deletions.ts';
+import { KnownEntries, type Comparison } from './known-entries.ts';
 import { Patience } from './patience.ts';
 
 /** What {@link EntryReconciler} needs. */
@@ -24,6 +26,8 @@ export interface EntryReconcilerOptions {
   readonly log: Logger;
   /** How often what is at the CA is compared with what is known of it. */
   readonly driftCheckMs: number;
+  /** What becomes of many entries that nothing declares. */
+  readonly massDeletion: MassDeletion;
   /** Told of each entry that has just been made for a pod. */
   readonly onCreated?: (pod: string) => void;
   /** Told of each entry that the CA refuses, each time. */
@@ -39,9 +43,6 @@ export interface WriteCounts {
   deleted: number;
 }
 
-/** No request of a process that no longer leads is under way for longer. */
-const LATE_WRITES_MS = 10_000;
-
 /**
  * Makes the CA's entries what they ought to be. What is there of ours is read once when {@link run} begins and known from then
  * on; each change is a key that is looked at again. Nothing is forgotten before the CA has acknowledged it.
@@ -52,6 +53,9 @@ export class EntryReconciler {
   readonly #dirty = new Set<string>();
   readonly #failures: Failures;
   readonly #patience: Patience;
+  readonly #drift: DriftWatch;
+  /** What is not deleted although nothing declares it. */
+  readonly held: HeldDeletions;
   #wake: () => void = () => {};
   #running = false;
   /** Whether everything has been brought into line once since {@link run} began. */
@@ -61,6 +65,8 @@ export class EntryReconciler {
   constructor(options: EntryReconcilerOptions) {
     this.#options = options;
     this.#patience = new Patience(options);
+    this.#drift = new DriftWatch({ ...options, check: (signal) => this.checkDrift(signal) });
+    this.held = new HeldDeletions(options);
     this.#failures = new Failures({
       clock: options.clock,
       onDue: (key) => this.enqueue([key]),
@@ -112,7 +118,7 @@ export class EntryReconciler {
       await this.#patience.until(signal, () => this.load(signal));
       this.enqueue(this.#options.desired.keys());
       this.enqueue(this.#known.keys());
-      await runTogether([(ends) => this.#work(ends), (ends) => this.#watchDrift(ends)], signal);
+      await runTogether([(ends) => this.#work(ends), (ends) => this.#drift.run(ends)], signal);
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
@@ -134,6 +140,7 @@ export class EntryReconciler {
         else if (this.#options.desired.desired(entry.key) !== undefined) foreign.set(entry.key, entry.id);
       }
     }
+    this.held.begin([...this.#known.keys()]);
     return foreign;
   }
 
@@ -169,7 +176,10 @@ export class EntryReconciler {
     const keys = takeSome(this.#dirty, CYCLE);
     try {
       const { desired, prefix } = this.#options;
-      const { create, update, remove, inLine } = changesOf(keys, { desired, known: this.#known, prefix });
+      const isOver = (key: string): boolean => desired.desired(key) !== undefined || this.#known.get(key) === undefined;
+      this.held.release(keys.filter(isOver));
+      const compared = { desired, known: this.#known, held: this.held, prefix };
+      const { create, update, remove, inLine } = changesOf(keys, compared);
       for (const key of inLine) this.#failures.clear(key);
       // A pod whose ID changes gets the new entry before it loses the old one.
       await inBatches(create, (batch) => this.#create(batch, signal));
@@ -216,6 +226,7 @@ export class EntryReconciler {
     const { key } = entry;
     if (result.kind === 'refused') return this.#refused(key, result.error);
     if (result.kind === 'gone') {
+      this.#drift.ask();
       this.#known.gone(key);
       return this.enqueue([key]);
     }
@@ -236,7 +247,9 @@ export class EntryReconciler {
 
   #deleted({ id, key }: Removal, error: IdentityError | undefined): void {
     this.#known.surplusGone(id);
-    if (error !== undefined) {
+    if (error?.code === 'not_found') {
+      this.#drift.ask();
+    } else if (error !== undefined) {
       this.#options.log.warn({ err: error, entry: id }, 'entry not deleted');
       if (key !== undefined) this.#failures.add(key, error);
       return;
@@ -261,32 +274,21 @@ export class EntryReconciler {
     this.#running = false;
     this.#known.clear();
     this.#dirty.clear();
+    this.held.clear();
     this.#failures.clearAll();
     this.settled.set(false);
-  }
-
-  async #watchDrift(signal: AbortSignal): Promise<void> {
-    const { clock, driftCheckMs, log } = this.#options;
-    // A write of whoever wrote before may arrive after the first list was read.
-    for (let waitMs = Math.min(LATE_WRITES_MS, driftCheckMs); !signal.aborted; waitMs = driftCheckMs) {
-      try {
-        await sleep(clock, waitMs, signal);
-        await this.checkDrift(signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        if (!isIdentityError(error)) throw error;
-        log.warn({ err: error }, 'entries could not be compared');
-      }
-    }
   }
 
   /** Compares what is at the CA with what is known of it; what differs is looked at again. */
   async checkDrift(signal: AbortSignal): Promise<void> {
     const { client, prefix, log } = this.#options;
     const keyOf = (key: string): string => this.#keyOf(key);
-    const onDiffers = (keys: readonly string[]): void => this.enqueue(keys);
-    const { changed, unknown } = await this.#known.compare({ client, prefix, keyOf, onDiffers }, signal);
-    if (changed + unknown > 0) log.info({ changed, unknown }, 'entries differed');
+    const onDiffers: Comparison['onDiffers'] = ({ read, stale }) => {
+      this.held.appeared(read);
+      this.enqueue([...read, ...stale]);
+    };
+    const { changed, gone, unknown } = await this.#known.compare({ client, prefix, keyOf, onDiffers }, signal);
+    if (changed + gone + unknown > 0) log.warn({ changed, gone, unknown }, 'somebody else wrote entries of this controller');
     this.#wake();
   }
 

@@ -84,19 +84,20 @@ export class KnownEntries {
     for (const { key } of stale) this.#byKey.delete(key);
     const unknown = [...seen.keys()].filter((id) => !known.has(id) && !this.#surplus.has(id));
     const changed = stale.filter(({ id }) => seen.has(id)).map(({ id }) => id);
+    const read: string[] = [];
     try {
       for (const id of [...changed, ...unknown]) {
         const entry = await client.get(id, signal);
         if (entry === undefined || written.has(entry.key)) continue;
         this.found(entry, keyOf(entry.key));
-        onDiffers([entry.key]);
+        read.push(entry.key);
       }
     } finally {
       // What could not be read is met again when it is made.
-      onDiffers(stale.map(({ key }) => key));
+      onDiffers({ read, stale: stale.map(({ key }) => key) });
       if (this.#written === written) this.#written = undefined;
     }
-    return { changed: stale.length, unknown: unknown.length };
+    return { changed: changed.length, gone: stale.length - changed.length, unknown: unknown.length };
   }
 }
 
@@ -107,14 +108,16 @@ export interface Comparison {
   readonly prefix: string;
   /** The text of a key that is held already, where there is one. */
   readonly keyOf: (key: string) => string;
-  /** Told which entries are to be looked at again. */
-  readonly onDiffers: (keys: readonly string[]) => void;
+  /** Told which entries are to be looked at again: those that were read, and those that are not as they were known. */
+  readonly onDiffers: (keys: { readonly read: readonly string[]; readonly stale: readonly string[] }) => void;
 }
 
 /** What a comparison found. */
 export interface Drift {
   /** How many were not as they were known. */
   readonly changed: number;
+  /** How many were not there any more. */
+  readonly gone: number;
   /** How many nobody knew of. */
   readonly unknown: number;
 }

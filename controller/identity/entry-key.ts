@@ -12,6 +12,11 @@ export function entryKey(entry: Pick<DesiredEntry, 'spiffeId' | 'parentId' | 'se
   return `${entry.spiffeId}\n${entry.parentId}\n${entry.selectors.join('\n')}`;
 }
 
+/** The selectors that an {@link entryKey} ends with, as one text. */
+export function selectorsOfKey(key: string): string {
+  return key.slice(key.indexOf('\n', key.indexOf('\n') + 1) + 1);
+}
+
 /**
  * Checks a selector such as `k8s:container-name:web`.
  *

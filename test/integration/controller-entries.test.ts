@@ -65,6 +65,7 @@ beforeEach(async () => {
     clock: systemClock,
     log: createLogger({ level: 'fatal', name: 'test' }),
     driftCheckMs: 3_600_000,
+    massDeletion: 'refuse',
     onFailures: () => {},
     onRefused: (_desired, { message }) => void refused.push(message),
   });

@@ -84,6 +84,77 @@ describe('the CA', () => {
   });
 });
 
+describe('a second controller with the same prefix', () => {
+  const EMPTY = '# nothing\n';
+  const resources = new AsyncDisposableStack();
+  let ca: RunningCa;
+
+  beforeAll(async () => {
+    ca = resources.use(await RunningCa.start());
+  });
+  afterAll(() => resources[Symbol.asyncDispose]());
+
+  const folderOf = (yaml: string): string => {
+    const folder = mkdtempSync(join(tmpdir(), 'controller-faults-'));
+    resources.defer(() => rmSync(folder, { recursive: true, force: true }));
+    writeFileSync(join(folder, 'all.yaml'), yaml);
+    return folder;
+  };
+  const start = (resourcesDir: string, yaml = 'driftCheck: 200ms'): Promise<ControllerRig> =>
+    ControllerRig.start({ socket: ca.socket, resourcesDir, yaml });
+  const readiness = async ({ httpPort }: ControllerRig): Promise<string> =>
+    (await fetch(`http://127.0.0.1:${httpPort}/readyz`)).text();
+  const held = (rig: ControllerRig): Promise<number> => rig.metric('countersign_controller_entries_held');
+
+  test('deletes nothing of the first, which still deletes its own', async () => {
+    const folder = folderOf(IDENTITY + podsYaml(61));
+    await using first = await start(folder);
+    await expect.poll(() => pathsAt(ca.socket)).toHaveLength(61);
+    const before = await entriesAt(ca.socket);
+    expect(await readiness(first)).toContain('no deletion is held back');
+    const empty = folderOf(EMPTY);
+    expect((await ControllerRig.plan({ socket: ca.socket, resourcesDir: empty })).problems).toEqual([
+      expect.stringContaining('massDeletion: allow'),
+    ]);
+    await using second = await start(empty);
+    await expect.poll(() => held(second)).toBe(61);
+    expect(await second.isReady()).toBe(true);
+    expect(await readiness(second)).toContain('degraded: 61 entries at the CA begin with');
+    // A new one of the first is left alone as well.
+    writeFileSync(join(folder, 'all.yaml'), IDENTITY + podsYaml(62));
+    await expect.poll(() => held(second)).toBe(62);
+    expect((await entriesAt(ca.socket)).filter(({ id }) => before.some((each) => each.id === id))).toEqual(before);
+    // All go by an event, while it runs: that is meant.
+    writeFileSync(join(folder, 'all.yaml'), podsYaml(62));
+    await expect.poll(() => pathsAt(ca.socket)).toHaveLength(0);
+    await expect.poll(() => held(second)).toBe(0);
+    expect(await readiness(second)).toContain('no deletion is held back');
+  });
+
+  test('and declarations of its own keeps what both declare', async () => {
+    await using first = await start(folderOf(IDENTITY + podsYaml(15)));
+    await expect.poll(() => pathsAt(ca.socket)).toHaveLength(15);
+    const others = (IDENTITY + podsYaml(12)).replaceAll('pod-', 'other-').replaceAll('uid-', 'other-uid-');
+    await using second = await start(folderOf(others));
+    await expect.poll(() => held(second)).toBe(15);
+    await expect.poll(() => held(first)).toBe(12);
+    expect(await pathsAt(ca.socket)).toHaveLength(27);
+  });
+
+  test('what is left of a controller goes where that is allowed, or replaced', async () => {
+    await using other = await start(
+      folderOf((IDENTITY + podsYaml(27)).replace('.PodMeta.Name', '.PodMeta.UID')),
+      'massDeletion: allow',
+    );
+    await expect.poll(async () => (await pathsAt(ca.socket)).every((path) => path.startsWith('/uid-'))).toBe(true);
+    expect(await pathsAt(ca.socket)).toHaveLength(27);
+    await other[Symbol.asyncDispose]();
+    await using renamed = await start(folderOf(IDENTITY + podsYaml(27)));
+    await expect.poll(async () => (await pathsAt(ca.socket)).toSorted(byText)).toEqual(expectedPaths(27));
+    expect(await held(renamed)).toBe(0);
+  });
+});
+
 describe.skipIf(kubernetesMissing() !== undefined)('replicas on an API server (needs go, or KUBEBUILDER_ASSETS)', () => {
   let server: TestApiServer;
 
