@@ -86,10 +86,10 @@ export function createParts(options: PartsOptions): Parts {
   const tellPod = (pod: ObjectRef, problem: Problem): void => options.tell(subjectOf({ type: PODS, ref: pod }), problem);
   const pods = new PodProblems({ index, clock, tell: tellPod });
   const kept = new KeptParts(() => index.needs);
-  const reconciliation = new Reconciliation({ index, kept, entries, statuses, pods, source, latency });
+  const reconciliation = new Reconciliation({ index, kept, entries, statuses, pods, source, latency, clock });
   followChanges({ declared, federation, relationships, entries, statuses, lasting });
   const kinds = feedKinds({ index, federation, declared, settings, kept, onEvent: reconciliation.onEvent, latency });
-  const preview = new Preview({ index, settings, readWhole: (pod) => readWhole(source, pod) });
+  const preview = new Preview({ index, settings, clock, readWhole: (pod) => readWhole(source, pod) });
   const podEntries = podEntriesOf(index, entries);
   return {
     settings,

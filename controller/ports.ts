@@ -110,16 +110,23 @@ export interface Problem {
   readonly pod?: string;
 }
 
+/** What a declaration would do. */
+export interface DryRun {
+  readonly problems: readonly Problem[];
+  readonly podsSelected: number;
+  /** Selected pods that were not looked at: there were too many of them, or there was no more time. */
+  readonly podsPassedOver: number;
+}
+
 /** What admission asks of the identity index. */
 export interface DeclarationPreview {
   /**
    * What would go wrong if this declaration were applied now: templates that do not render against the pods it would select
    * (at most a few of them are named), IDs outside the trust domain or the namespace's path, fields that are not allowed.
-   * Asynchronous, because pods whose cached part is too small for its templates are read from the source.
+   * Asynchronous, because other work gets its turn in between, and pods whose cached part is too small for its templates are
+   * read from the source. It ends after a second, or soon after the signal aborts, with what it has seen until then.
    */
-  dryRun(declaration: IdentityDeclaration): Promise<readonly Problem[]>;
-  /** The pods it would select, as `namespace/name`. */
-  podsSelectedBy(declaration: IdentityDeclaration): readonly string[];
+  dryRun(declaration: IdentityDeclaration, signal?: AbortSignal): Promise<DryRun>;
 }
 
 /** An entry of a pod that exists at the CA. */

@@ -1,3 +1,4 @@
+import type { Clock } from '../core/clock.ts';
 import type { EntryReconciler } from './entries/entry-reconciler.ts';
 import type { IdentityIndex } from './identity/identity-index.ts';
 import type { KeptParts } from './identity/kept-parts.ts';
@@ -5,6 +6,7 @@ import type { PodLatency } from './pod-latency.ts';
 import type { ResourceSource } from './sources/object-kind.ts';
 import type { PodProblems } from './status/pod-problems.ts';
 import type { StatusWriter } from './status/status-writer.ts';
+import { turn } from './turns.ts';
 
 /** What {@link Reconciliation} connects. */
 export interface ReconciliationOptions {
@@ -15,10 +17,8 @@ export interface ReconciliationOptions {
   readonly pods: Pick<PodProblems, 'mark'>;
   readonly source: Pick<ResourceSource, 'reload'>;
   readonly latency: PodLatency;
+  readonly clock: Clock;
 }
-
-/** How many pods are looked at before other work of the process gets its turn: some milliseconds. */
-const CHUNK = 500;
 
 /**
  * Carries changes from the index to those whom they concern. What arrives together is looked at together: once for all events of
@@ -55,8 +55,8 @@ export class Reconciliation {
 
   #settle(): void {
     this.#isScheduled = false;
-    const { index, entries, statuses, pods, latency } = this.#options;
-    const isMore = index.settle(CHUNK);
+    const { index, entries, statuses, pods, latency, clock } = this.#options;
+    const isMore = index.settle(turn(clock));
     entries.enqueue(index.takeChangedKeys());
     for (const key of index.takeChangedDeclarers()) statuses.mark(key);
     pods.mark(index.takeChangedPods());

@@ -21,6 +21,7 @@ export async function serveWebhooks(
     preview,
     // It is served only when everything has been read.
     synced: () => true,
+    rivalryOf: (claim) => index.rivalryOf(claim),
     holderOf: (entryKey) => index.desired(entryKey)?.declarer,
     federationOf: (trustDomain) => federation.desired(trustDomain)?.precedence,
   });

@@ -1,6 +1,7 @@
 import type { Precedence } from '../identity/precedence.ts';
 import type { IdentitySettings } from '../identity/settings.ts';
-import type { DeclarationPreview } from '../ports.ts';
+import type { ProposedClaim } from '../identity/slots.ts';
+import type { DeclarationPreview, Problem } from '../ports.ts';
 
 /** What reviewers know of the cluster and of the controller's configuration. */
 export interface ReviewContext {
@@ -10,6 +11,8 @@ export interface ReviewContext {
   readonly synced: () => boolean;
   /** Which object an entry is of, by the entry's key; undefined when there is no such entry. */
   readonly holderOf: (entryKey: string) => Precedence | undefined;
+  /** What of other objects would keep an entry from being, or would lose its ID to it. */
+  readonly rivalryOf: (claim: ProposedClaim) => Problem | undefined;
   /** Which object declares that a trust domain is federated with; undefined when none does. */
   readonly federationOf: (trustDomainName: string) => Precedence | undefined;
 }

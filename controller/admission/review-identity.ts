@@ -1,19 +1,21 @@
 import type { IdentityDeclaration } from '../../crds/identity-declaration.ts';
 import { checkDeclaration } from '../identity/declaration-rules.ts';
-import type { Problem } from '../ports.ts';
+import { isWarning } from '../identity/preview.ts';
+import type { DryRun, Problem } from '../ports.ts';
 import { faultOf, faultsIn, type Findings } from './findings.ts';
 import type { ReviewFault } from './review.ts';
 import { federationWarnings, NOT_SYNCED, type ReviewContext } from './review-context.ts';
 import { templateFaults } from './template-faults.ts';
 
-/** Entries whose settings come from another object: worth knowing, and it may be what is wanted. */
-const MASKED = 'Masked';
-
 /**
  * What is wrong with a declaration that selects pods: what can be said of it alone, all at once, and if that is nothing, what
  * rendering it for the pods that it would select comes to.
  */
-export async function reviewIdentity(declaration: IdentityDeclaration, context: ReviewContext): Promise<Findings> {
+export async function reviewIdentity(
+  declaration: IdentityDeclaration,
+  context: ReviewContext,
+  signal: AbortSignal,
+): Promise<Findings> {
   const { settings, preview } = context;
   const faults = [
     ...faultsIn(() => checkDeclaration(declaration, settings)),
@@ -23,15 +25,14 @@ export async function reviewIdentity(declaration: IdentityDeclaration, context: 
   const warnings = federationWarnings(declaration.federatesWith, context);
   if (faults.length > 0) return { faults, warnings };
   if (!context.synced()) return { faults, warnings: [...warnings, NOT_SYNCED] };
-  const problems = await preview.dryRun(declaration);
+  const run = await preview.dryRun(declaration, signal);
+  const told = run.problems.filter(({ reason }) => isWarning(reason));
   return {
-    faults: problems.filter(({ reason }) => reason !== MASKED).map(problemFault),
+    faults: run.problems.filter(({ reason }) => !isWarning(reason)).map(problemFault),
     warnings: [
       ...warnings,
-      ...problems
-        .filter(({ reason }) => reason === MASKED)
-        .map(({ pod, message }) => `${pod === undefined ? '' : `pod ${pod}: `}${message}`),
-      ...emptySelection(declaration, context),
+      ...told.map(({ pod, message }) => `${pod === undefined ? '' : `pod ${pod}: `}${message}`),
+      ...selectionWarnings(declaration, run, context),
     ],
   };
 }
@@ -53,8 +54,17 @@ function literalFaults(
   return [{ field, message: 'lies below /spire, which is reserved for the CA and its agents' }];
 }
 
-function emptySelection(declaration: IdentityDeclaration, { preview, settings }: ReviewContext): readonly string[] {
-  if (preview.podsSelectedBy(declaration).length > 0) return [];
+function selectionWarnings(
+  declaration: IdentityDeclaration,
+  { problems, podsSelected, podsPassedOver }: DryRun,
+  { settings }: ReviewContext,
+): readonly string[] {
+  if (podsPassedOver > 0) {
+    return [
+      `only ${podsSelected - podsPassedOver} of the ${podsSelected} pods that it selects were looked at; its status will say`,
+    ];
+  }
+  if (podsSelected > 0 || problems.length > 0) return [];
   const where = declaration.kind === 'WorkloadIdentity' ? ` in namespace ${declaration.meta.namespace}` : '';
   const ignored = settings.ignoreNamespaces.length > 0 ? ' (namespaces in ignoreNamespaces are left alone)' : '';
   return [`selects no pod${where} at present${ignored}`];

@@ -18,18 +18,23 @@ export function createReviewers(context: ReviewContext): Readonly<Record<string,
 }
 
 function reviewerOf(kind: ResourceKind, context: ReviewContext): Reviewer {
-  return async ({ operation, object, oldObject }) => {
+  return async ({ operation, object, oldObject }, signal) => {
     // Another controller's object: it decides what is right, and may know fields that we do not.
     if (!isOurClass(classOf(object), context.settings)) return ACCEPTED;
-    const after = await findingsOf(kind, object, context);
+    const after = await findingsOf(kind, object, { context, signal });
     if (operation !== 'UPDATE' || after.faults.length === 0) return after;
-    return ratchet(after, await findingsOf(kind, oldObject, context), { object, oldObject });
+    return ratchet(after, await findingsOf(kind, oldObject, { context, signal }), { object, oldObject });
   };
 }
 
-async function findingsOf(kind: ResourceKind, object: unknown, context: ReviewContext): Promise<Findings> {
+interface Reviewing {
+  readonly context: ReviewContext;
+  readonly signal: AbortSignal;
+}
+
+async function findingsOf(kind: ResourceKind, object: unknown, { context, signal }: Reviewing): Promise<Findings> {
   try {
-    if (kind.declares === 'identities') return await reviewIdentity(kind.parse(object), context);
+    if (kind.declares === 'identities') return await reviewIdentity(kind.parse(object), context, signal);
     if (kind.declares === 'entry') return reviewStatic(kind.parse(object), context);
     return reviewFederation(kind.parse(object), context);
   } catch (error) {

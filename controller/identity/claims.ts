@@ -1,8 +1,9 @@
 import type { DesiredEntry, Problem } from '../ports.ts';
 import { refText } from '../ports.ts';
 import { fieldsFingerprint } from './entry-key.ts';
+import { rankOf } from './powers.ts';
 import { comparePrecedence, type Precedence } from './precedence.ts';
-import { Slots, type Claim } from './slots.ts';
+import { Slots, type Claim, type ProposedClaim } from './slots.ts';
 import type { Outcome, PodState } from './state.ts';
 
 /** An entry that ought to be there, with who declares it. */
@@ -20,7 +21,10 @@ export class Claims {
   #changedPods = new Set<string>();
 
   constructor() {
-    this.#slots = new Slots(({ key }) => this.#changedDeclarers.add(key));
+    this.#slots = new Slots({
+      onCounted: ({ key }) => this.#changedDeclarers.add(key),
+      onShifted: ({ pod }) => this.#changedPods.add(pod),
+    });
   }
 
   /** How many entries there ought to be. */
@@ -47,22 +51,40 @@ export class Claims {
   }
 
   /** Why a claim does not hold; undefined when it does. */
-  maskedBy(claim: Claim): Problem | undefined {
+  problemOf(claim: Claim): Problem | undefined {
+    const reserver = this.#slots.reserverOf(claim.entry);
+    if (reserver !== undefined) return reservedProblem(claim, reserver.precedence);
     const winner = this.#slots.winner(claim.entry.key);
     if (winner === undefined || winner === claim) return undefined;
     const by = refText(winner.declarer.precedence);
     return {
       reason: 'Masked',
       message: `${by}, which is older, declares the same entry (${claim.entry.spiffeId}), so its settings hold`,
-      ...(claim.pod === '' ? {} : { pod: claim.pod }),
+      ...podOf(claim),
     };
   }
 
-  /** The object that declares an entry already and is older; undefined when none is. */
-  rivalOf(claim: Claim): Precedence | undefined {
-    const winner = this.#slots.winner(claim.entry.key)?.declarer;
-    if (winner === undefined || winner.key === claim.declarer.key) return undefined;
-    return comparePrecedence(winner.precedence, claim.declarer.precedence) < 0 ? winner.precedence : undefined;
+  /** What would keep a claim that is not here (yet) from holding, or would take the ID from others. */
+  rivalryOf(claim: ProposedClaim): Problem | undefined {
+    const { entry, declarer } = claim;
+    const reserver = this.#slots.reserverOf(entry, declarer.key);
+    if (reserver !== undefined) return reservedProblem(claim, reserver.precedence);
+    const displaced = rankOf(entry) === 0 ? undefined : this.#displacedBy(claim);
+    if (displaced !== undefined) {
+      const message = `${refText(displaced)} gives ${entry.spiffeId} to what is to have no such power; its entry would be deleted, but what its workload was issued before is valid until it expires`;
+      return { reason: 'Displaces', message, ...podOf(claim) };
+    }
+    const winner = this.#slots.winner(entry.key);
+    if (winner === undefined || winner.declarer.key === declarer.key || rankOf(winner.entry) !== rankOf(entry)) return undefined;
+    if (comparePrecedence(winner.declarer.precedence, declarer.precedence) > 0) return undefined;
+    const message = `${refText(winner.declarer.precedence)}, which is older, declares the same entry (${entry.spiffeId}), so its settings would hold`;
+    return { reason: 'Masked', message, ...podOf(claim) };
+  }
+
+  #displacedBy({ entry, declarer }: ProposedClaim): Precedence | undefined {
+    return this.#slots
+      .claimsOfId(entry.spiffeId)
+      .find((other) => other.declarer.key !== declarer.key && rankOf(other.entry) < rankOf(entry))?.declarer.precedence;
   }
 
   // What changes them.
@@ -97,12 +119,18 @@ export class Claims {
 
   #addOfPod(claim: Claim): void {
     this.#slots.add(claim);
+    this.#tellReserved(claim);
     this.#tellRivals(claim);
   }
 
   #removeOfPod(claim: Claim): void {
+    this.#tellReserved(claim);
     this.#slots.remove(claim);
     this.#tellRivals(claim);
+  }
+
+  #tellReserved({ entry, pod }: Claim): void {
+    if (this.#slots.reserverOf(entry) !== undefined) this.#changedPods.add(pod);
   }
 
   /** Masking and unmasking concerns every pod that claims the key. */
@@ -140,6 +168,16 @@ export class Claims {
     this.#changedPods = new Set();
     return changed;
   }
+}
+
+function reservedProblem(claim: ProposedClaim, by: Precedence): Problem {
+  const { spiffeId } = claim.entry;
+  const message = `${refText(by)} gives ${spiffeId} power over the CA (admin or downstream), which whoever has this ID would have as well; give another ID`;
+  return { reason: 'IDReserved', message, ...podOf(claim) };
+}
+
+function podOf({ pod }: Pick<Claim, 'pod'>): Pick<Problem, 'pod'> {
+  return pod === '' ? {} : { pod };
 }
 
 function isProblem({ kind }: Outcome): boolean {

@@ -10,10 +10,17 @@ export interface DeclarationStats {
   readonly podsSelected: number;
   readonly podEntryRenderFailures: number;
   readonly entriesMasked: number;
+  /** Entries that must not be, because another object gives their SPIFFE ID power over the CA. */
+  readonly entriesReserved: number;
   readonly entriesToSet: number;
   /** Pods that are not on a node yet. */
   readonly podsWaiting: number;
+  /** Its templates take too much: no pod is looked at any more. */
+  readonly isSuspended: boolean;
 }
+
+/** Why a pod has no entry, or another object's settings: what {@link problemsOf} tells. */
+export type ReportedReason = 'RenderFailed' | 'Masked' | 'IDReserved';
 
 /** The counters of a declaration as they are now. */
 export function statsOf(state: DeclarationState, namespaces: Pick<NamespaceStore, 'isIgnored'>): DeclarationStats {
@@ -25,16 +32,18 @@ export function statsOf(state: DeclarationState, namespaces: Pick<NamespaceStore
     podsSelected: state.pods.size,
     podEntryRenderFailures: state.renderFailures,
     entriesMasked: state.entriesMasked,
+    entriesReserved: state.entriesReserved,
     entriesToSet: state.entriesToSet,
     podsWaiting: state.waiting,
+    isSuspended: state.account.isExhausted,
   };
 }
 
 /** The problems, of one reason, of the pods that a declaration selects. */
 export function* problemsOf(
   { key, pods }: DeclarationState,
-  reason: 'RenderFailed' | 'Masked',
-  claims: Pick<Claims, 'maskedBy'>,
+  reason: ReportedReason,
+  claims: Pick<Claims, 'problemOf'>,
 ): Generator<Problem> {
   for (const { outcomes } of pods) {
     for (const outcome of outcomes) {
@@ -45,7 +54,7 @@ export function* problemsOf(
 }
 
 /** What keeps a pod from the identity that a declaration is to give it; undefined when nothing does. */
-export function problemOf(outcome: Outcome, claims: Pick<Claims, 'maskedBy'>): Problem | undefined {
+export function problemOf(outcome: Outcome, claims: Pick<Claims, 'problemOf'>): Problem | undefined {
   if (outcome.kind === 'failure' || outcome.kind === 'waiting') return outcome.problem;
-  return outcome.kind === 'entry' ? claims.maskedBy(outcome.claim) : undefined;
+  return outcome.kind === 'entry' ? claims.problemOf(outcome.claim) : undefined;
 }

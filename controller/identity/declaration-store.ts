@@ -3,6 +3,7 @@ import { indexLabelOf, matches } from '../../policy/schema/label-selector.ts';
 import type { NamespaceRecord, ObjectRef } from '../ports.ts';
 import type { CompiledDeclaration } from './compiled-declaration.ts';
 import type { Precedence } from './precedence.ts';
+import { RenderAccount } from './render-account.ts';
 import type { DeclarationState } from './state.ts';
 
 /** The key of a declaring object among all kinds. */
@@ -27,8 +28,10 @@ export function createDeclarationState(compiled: CompiledDeclaration): Declarati
     pods: new Set(),
     renderFailures: 0,
     waiting: 0,
+    account: new RenderAccount(compiled.declaration.kind),
     entriesToSet: 0,
     entriesMasked: 0,
+    entriesReserved: 0,
   };
 }
 

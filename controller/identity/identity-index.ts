@@ -12,7 +12,7 @@ import type {
 import { Claims, type ClaimedEntry } from './claims.ts';
 import { compileDeclaration } from './compiled-declaration.ts';
 import { checkDeclaration } from './declaration-rules.ts';
-import { problemOf, problemsOf, statsOf, type DeclarationStats } from './declaration-stats.ts';
+import { problemOf, problemsOf, statsOf, type DeclarationStats, type ReportedReason } from './declaration-stats.ts';
 import {
   createDeclarationState,
   declarationKey,
@@ -28,9 +28,9 @@ import { isSamePod, isSuccessor, PodStore } from './pod-store.ts';
 import type { Precedence } from './precedence.ts';
 import { ServiceStore } from './service-store.ts';
 import { isOurClass, type IdentitySettings } from './settings.ts';
-import type { Claim, Declarer } from './slots.ts';
+import type { ProposedClaim } from './slots.ts';
 import type { DeclarationState, Outcome, PodState } from './state.ts';
-import { StaticStore } from './static-store.ts';
+import { StaticStore, type StaticCounts } from './static-store.ts';
 import { needsOf, unionNeeds, type Needs } from './trim.ts';
 
 /**
@@ -67,14 +67,14 @@ export class IdentityIndex {
   /**
    * Works off the pods that events have marked.
    *
-   * @param limit how many at most, so that the event loop is not held up
+   * @param isOver whether to leave the rest for later, so that the event loop is not held up; asked before each but the first
    * @returns whether any are left
    */
-  settle(limit = Number.POSITIVE_INFINITY): boolean {
-    let count = 0;
+  settle(isOver: () => boolean = () => false): boolean {
+    let isFirst = true;
     for (const pod of this.#dirtyPods) {
-      if (count === limit) return true;
-      count += 1;
+      if (!isFirst && isOver()) return true;
+      isFirst = false;
       this.#dirtyPods.delete(pod);
       this.#claims.replaceOutcomes(pod, this.#evaluation.outcomesOf(pod));
     }
@@ -245,19 +245,19 @@ export class IdentityIndex {
   }
 
   /** Up to `limit` problems, of one reason, of the pods that a declaration selects. */
-  problemsOf(key: string, limit: number, reason: 'RenderFailed' | 'Masked'): readonly Problem[] {
+  problemsOf(key: string, limit: number, reason: ReportedReason): readonly Problem[] {
     const state = this.#declarations.get(key);
     return state === undefined ? [] : problemsOf(state, reason, this.#claims).take(limit).toArray();
   }
 
   /** The entry counters of a static declaration. */
-  staticCounts(key: string): Pick<Declarer, 'entriesToSet' | 'entriesMasked'> | undefined {
+  staticCounts(key: string): StaticCounts | undefined {
     return this.#statics.counts(key);
   }
 
-  /** Which other object's entry masks that of a static declaration; undefined when none does. */
-  staticMaskedBy(key: string): Problem | undefined {
-    return this.#statics.maskedBy(key);
+  /** Which other object's entry keeps that of a static declaration from being; undefined when none does. */
+  staticProblemOf(key: string): Problem | undefined {
+    return this.#statics.problemOf(key);
   }
 
   // What a declaration that is not in force would come to.
@@ -276,9 +276,9 @@ export class IdentityIndex {
     return this.#evaluation.previewOf(declaration, pod, node);
   }
 
-  /** The object that declares an entry already and is older; undefined when none is. */
-  rivalOf(claim: Claim): Precedence | undefined {
-    return this.#claims.rivalOf(claim);
+  /** What of other objects would keep a claim that is not here (yet) from holding, or would lose its ID to it. */
+  rivalryOf(claim: ProposedClaim): Problem | undefined {
+    return this.#claims.rivalryOf(claim);
   }
 
   // How it works.

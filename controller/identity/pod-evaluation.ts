@@ -1,8 +1,10 @@
 import { isIdentityError } from '../../core/errors.ts';
 import type { NodeRecord, PodRecord, Problem } from '../ports.ts';
+import { Budget } from '../template/budget.ts';
 import type { DeclarationStore } from './declaration-store.ts';
 import type { NamespaceStore } from './namespace-store.ts';
 import type { NodeStore } from './node-store.ts';
+import { SUSPENDED_MESSAGE } from './render-account.ts';
 import { renderPodEntry } from './render-entry.ts';
 import type { ServiceStore } from './service-store.ts';
 import type { IdentitySettings } from './settings.ts';
@@ -80,18 +82,29 @@ export class PodEvaluation {
     return this.#render(pod, declaration, { node: node.record, parentId });
   }
 
-  #render({ key, record }: PodState, declaration: DeclarationState, place: Place): Outcome {
+  #render(pod: PodState, declaration: DeclarationState, place: Place): Outcome {
     const { services, settings } = this.#options;
+    const { key, record } = pod;
+    if (declaration.account.isExhausted) {
+      return presentEntry(pod, declaration) ?? failure(key, declaration, SUSPENDED_MESSAGE);
+    }
+    const budget = new Budget();
     try {
-      const input = { ...place, pod: record, services: services.ofPod(record.uid, record.namespace) };
+      const input = { ...place, pod: record, services: services.ofPod(record.uid, record.namespace), budget };
       const entry = renderPodEntry(declaration.compiled, input, settings);
       return { kind: 'entry', declaration, claim: { entry, declarer: declaration, pod: key } };
     } catch (error) {
       // Whatever a template does to one pod, the others get their entries.
       const message = isIdentityError(error) ? error.message : 'the template could not be rendered: an internal error';
-      return { kind: 'failure', declaration, problem: { reason: 'RenderFailed', message, pod: key } };
+      return failure(key, declaration, message);
+    } finally {
+      declaration.account.charge(budget.spent);
     }
   }
+}
+
+function failure(pod: string, declaration: DeclarationState, message: string): Outcome {
+  return { kind: 'failure', declaration, problem: { reason: 'RenderFailed', message, pod } };
 }
 
 const PARENT_PROBLEM: Problem = { reason: 'RenderFailed', message: 'the parent ID of the node cannot be rendered' };

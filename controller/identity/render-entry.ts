@@ -2,6 +2,7 @@ import { IdentityError } from '../../core/errors.ts';
 import { checkDnsName } from '../../spiffe/dns-name.ts';
 import { isReservedPath, parseSpiffeId, type SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { DesiredEntry, NodeRecord, PodRecord } from '../ports.ts';
+import type { Budget } from '../template/budget.ts';
 import { templateData, type TemplateData } from '../template/pod-data.ts';
 import type { Template } from '../template/template.ts';
 import { renderClaims, type CompiledDeclaration } from './compiled-declaration.ts';
@@ -17,6 +18,8 @@ export interface RenderInput {
   readonly parentId: string;
   /** The Services that the pod is behind, sorted. */
   readonly services: readonly string[];
+  /** What all templates of the entry may take together. */
+  readonly budget: Budget;
 }
 
 /** The ID of the agent on a node. @throws IdentityError */
@@ -34,15 +37,15 @@ export function renderParentId(node: NodeRecord, settings: IdentitySettings): st
  */
 export function renderPodEntry(compiled: CompiledDeclaration, input: RenderInput, settings: IdentitySettings): DesiredEntry {
   const { declaration } = compiled;
-  const { pod, parentId } = input;
+  const { pod, parentId, budget } = input;
   if (pod.uid === '') throw new IdentityError('invalid_argument', 'the pod has no uid, so that no agent could tell it apart');
   const data = dataOf(settings, input.node, pod);
-  const spiffeId = renderSpiffeId(compiled, data, { pod, settings });
+  const spiffeId = renderSpiffeId(compiled, data, { input, settings });
   const selectors = compiled.selectors.map((template, index) =>
-    checkSelector(template.render(data), `spec.workloadSelectorTemplates[${index}]`),
+    checkSelector(template.render(data, budget), `spec.workloadSelectorTemplates[${index}]`),
   );
   const identity = { spiffeId, parentId, selectors: normalizeSelectors([`k8s:pod-uid:${pod.uid}`, ...selectors]) };
-  const render = (template: Template): string => template.render(data);
+  const render = (template: Template): string => template.render(data, budget);
   return {
     ...identity,
     key: entryKey(identity),
@@ -63,13 +66,9 @@ function dataOf(settings: IdentitySettings, node: NodeRecord, pod?: PodRecord): 
   return templateData({ trustDomain: trustDomain.name, clusterName, clusterDomain, pod: pod?.object, node: node.object });
 }
 
-interface SpiffeIdContext {
-  readonly pod: PodRecord;
-  readonly settings: IdentitySettings;
-}
-
-function renderSpiffeId(compiled: CompiledDeclaration, data: TemplateData, { pod, settings }: SpiffeIdContext): string {
-  const rendered = compiled.spiffeId.render(data);
+function renderSpiffeId(compiled: CompiledDeclaration, data: TemplateData, { input, settings }: RenderContext): string {
+  const { pod, budget } = input;
+  const rendered = compiled.spiffeId.render(data, budget);
   const isOwn = compiled.declaration.pathTemplate !== undefined;
   const field = isOwn ? 'spec.pathTemplate' : 'spec.spiffeIDTemplate';
   // What an application team gives is a part of the path; that it stays below the namespace's own is thereby certain.
@@ -98,15 +97,19 @@ function checkTrustDomain(id: SpiffeId, { trustDomain }: IdentitySettings, field
   throw new IdentityError('invalid_argument', `"${id.toString()}" is outside the trust domain ${trustDomain.name}`, { field });
 }
 
-interface DnsContext {
+interface RenderContext {
   readonly input: RenderInput;
   readonly settings: IdentitySettings;
 }
 
-function renderDnsNames(compiled: CompiledDeclaration, data: TemplateData, { input, settings }: DnsContext): readonly string[] {
-  const { pod, services } = input;
+function renderDnsNames(
+  compiled: CompiledDeclaration,
+  data: TemplateData,
+  { input, settings }: RenderContext,
+): readonly string[] {
+  const { pod, services, budget } = input;
   const rendered = compiled.dnsNames.map((template, index) => {
-    const name = template.render(data);
+    const name = template.render(data, budget);
     checkDnsName(name, `spec.dnsNameTemplates[${index}]`);
     return name;
   });

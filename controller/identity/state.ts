@@ -1,5 +1,6 @@
 import type { PodRecord, Problem } from '../ports.ts';
 import type { CompiledDeclaration } from './compiled-declaration.ts';
+import type { RenderAccount } from './render-account.ts';
 import type { Claim, Declarer } from './slots.ts';
 
 /** A declaration and what came of it. */
@@ -12,6 +13,8 @@ export interface DeclarationState extends Declarer {
   readonly pods: Set<PodState>;
   renderFailures: number;
   waiting: number;
+  /** What rendering it has taken. */
+  readonly account: RenderAccount;
 }
 
 /** What became of one declaration for one pod that it selects. */

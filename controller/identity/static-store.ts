@@ -8,6 +8,9 @@ interface StaticState extends Declarer {
   readonly claim: Claim;
 }
 
+/** What became of the one entry of a static declaration. */
+export type StaticCounts = Pick<Declarer, 'entriesToSet' | 'entriesMasked' | 'entriesReserved'>;
+
 /** The entries that are declared as they stand, by the key of the object that declares each. */
 export class StaticStore {
   readonly #claims: Claims;
@@ -21,20 +24,20 @@ export class StaticStore {
     return this.#byKey.has(key);
   }
 
-  counts(key: string): Pick<Declarer, 'entriesToSet' | 'entriesMasked'> | undefined {
+  counts(key: string): StaticCounts | undefined {
     return this.#byKey.get(key);
   }
 
-  /** Which other object's entry masks it; undefined when none does. */
-  maskedBy(key: string): Problem | undefined {
+  /** Which other object's entry keeps it from being; undefined when none does. */
+  problemOf(key: string): Problem | undefined {
     const state = this.#byKey.get(key);
-    return state && this.#claims.maskedBy(state.claim);
+    return state && this.#claims.problemOf(state.claim);
   }
 
   put(declarer: Precedence, entry: DesiredEntry): void {
     const key = declarationKey(declarer);
     const present = this.#byKey.get(key);
-    const state = { key, precedence: declarer, entriesToSet: 0, entriesMasked: 0 };
+    const state = { key, precedence: declarer, entriesToSet: 0, entriesMasked: 0, entriesReserved: 0 };
     const claim: Claim = { entry, declarer: state, pod: '' };
     this.#byKey.set(key, Object.assign(state, { claim }));
     // First the new one: where the key stays, nothing must look as if the entry had gone.

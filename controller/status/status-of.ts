@@ -7,6 +7,7 @@ import type { FederationReconciler } from '../federation/federation-reconciler.t
 import type { EntryReconciler } from '../entries/entry-reconciler.ts';
 import type { DeclarationStats } from '../identity/declaration-stats.ts';
 import type { IdentityIndex } from '../identity/identity-index.ts';
+import { SUSPENDED_MESSAGE } from '../identity/render-account.ts';
 import type { JsonObject, Problem } from '../ports.ts';
 
 /** What a status is made from. */
@@ -56,7 +57,7 @@ function statsOf({ key, ref }: DeclaredObject, { index, entries }: StatusInputs)
       namespacesSelected: stats.namespacesSelected,
       namespacesIgnored: stats.namespacesIgnored,
       podsSelected: stats.podsSelected,
-      podEntryRenderFailures: stats.podEntryRenderFailures,
+      podEntryRenderFailures: stats.podEntryRenderFailures + stats.entriesReserved,
       entriesMasked: stats.entriesMasked,
       entriesToSet: stats.entriesToSet,
       entryFailures: entries.failuresOf(key).length,
@@ -70,8 +71,10 @@ const NOTHING: DeclarationStats = {
   podsSelected: 0,
   podEntryRenderFailures: 0,
   entriesMasked: 0,
+  entriesReserved: 0,
   entriesToSet: 0,
   podsWaiting: 0,
+  isSuspended: false,
 };
 
 function staticOf({ key, ref, fault }: DeclaredObject, { index, entries, outage }: StatusInputs): JsonObject {
@@ -115,7 +118,7 @@ function federatedOf(key: string, trustDomain: string, { federation, relationshi
 }
 
 function staticReadyOf(key: string, { index, entries }: StatusInputs): Verdict {
-  const problem = index.staticMaskedBy(key) ?? entries.failuresOf(key)[0];
+  const problem = index.staticProblemOf(key) ?? entries.failuresOf(key)[0];
   if (problem !== undefined) return { status: 'False', reason: problem.reason, message: problem.message };
   return { status: 'True', reason: 'InForce', message: 'the entry is at the CA' };
 }
@@ -124,9 +127,14 @@ function identitiesOf(key: string, { index, entries }: StatusInputs): Verdict {
   const stats = index.stats(key) ?? NOTHING;
   const failures = entries.failuresOf(key);
   if (failures.length > 0) return bad('EntryRefused', `the CA refused ${count(failures.length, 'entry', 'entries')}`, failures);
+  if (stats.isSuspended) return { status: 'False', reason: 'Suspended', message: SUSPENDED_MESSAGE };
   if (stats.podEntryRenderFailures > 0) {
     const failed = index.problemsOf(key, NAMED, 'RenderFailed');
     return bad('RenderFailed', `${count(stats.podEntryRenderFailures, 'pod')} got no entry`, failed);
+  }
+  if (stats.entriesReserved > 0) {
+    const what = `${count(stats.entriesReserved, 'entry', 'entries')} not made`;
+    return bad('IDReserved', what, index.problemsOf(key, NAMED, 'IDReserved'));
   }
   if (stats.entriesMasked > 0) {
     return bad('Masked', `${count(stats.entriesMasked, 'entry', 'entries')} masked`, index.problemsOf(key, NAMED, 'Masked'));

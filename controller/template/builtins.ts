@@ -26,7 +26,7 @@ const MANY = Number.POSITIVE_INFINITY;
 export const BUILTINS: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
   ['and', { minimum: 1, maximum: MANY, decides: (value) => !isTrue(value), call: (values) => values.at(-1) }],
   ['or', { minimum: 1, maximum: MANY, decides: (value) => isTrue(value), call: (values) => values.at(-1) }],
-  ['not', { minimum: 1, maximum: 1, call: ([value]) => boolValue(!isTrue(value)) }],
+  ['not', { minimum: 1, maximum: 1, call: ([value], budget) => boolValue(!isTrue(paid(value, budget))) }],
   ['len', { minimum: 1, maximum: 1, call: ([value], budget) => intValue(lengthOf(paid(value, budget))) }],
   ['index', { minimum: 1, maximum: MANY, call: ([item, ...rest], budget) => indexed(paid(item, budget), rest) }],
   ['slice', { minimum: 1, maximum: MANY, call: ([item, ...rest], budget) => sliced(paid(item, budget), rest) }],
@@ -74,12 +74,8 @@ function argumentsText(values: readonly Result[]): string {
   return printed(shown);
 }
 
-/** Pays for reading a value: by its length where it has one. */
+/** Pays for reading a value, and for what a pointer leads to. */
 function paid(value: Result, budget: Budget): Result {
-  if (value === undefined) return value;
-  const { kind, data } = value;
-  if (kind === 'string') budget.spend(1 + (data.length >> 6));
-  else if (kind === 'slice') budget.spend(1 + (data?.length ?? 0));
-  else if (kind === 'map') budget.spend(1 + Object.keys(data ?? {}).length);
+  budget.read(value === undefined ? value : indirect(value));
   return value;
 }

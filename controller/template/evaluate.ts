@@ -133,6 +133,7 @@ function deciding(evaluate: readonly Evaluate[], decides: (value: Result) => boo
     let value: Result;
     for (const operand of evaluate) {
       value = operand(frame, dot);
+      frame.budget.read(value);
       frame.budget.spend();
       if (decides(value)) return value;
     }

@@ -1,17 +1,18 @@
-import { Budget } from './budget.ts';
+import type { Budget } from './budget.ts';
 import { Fault } from './template-error.ts';
 import type { Result } from './value.ts';
 
 /** What one rendering knows: its output so far, its variables, where it is. */
 export class Frame {
-  readonly budget = new Budget();
+  readonly budget: Budget;
   /** Offset of what is being evaluated, for errors. */
   at = 0;
   output = '';
   readonly #names: string[] = [];
   readonly #values: Result[] = [];
 
-  constructor(root: Result) {
+  constructor(root: Result, budget: Budget) {
+    this.budget = budget;
     this.declare('$', root);
   }
 

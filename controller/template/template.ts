@@ -1,3 +1,4 @@
+import { Budget } from './budget.ts';
 import { Frame } from './frame.ts';
 import { parseStatements } from './parse-statements.ts';
 import { DATA_TYPE, type TemplateData } from './pod-data.ts';
@@ -14,8 +15,11 @@ export interface Template {
    * stands for all below it, and ends at the first map or list; `[]` stands for everything. Never too little.
    */
   readonly references: readonly (readonly string[])[];
-  /** @throws {TemplateError} For what Go's template would fail on, and for what cannot be rendered exactly as Go would. */
-  render(data: TemplateData): string;
+  /**
+   * @param budget What it may take: that of the whole entry, where several templates make one.
+   * @throws {TemplateError} For what Go's template would fail on, and for what cannot be rendered exactly as Go would.
+   */
+  render(data: TemplateData, budget?: Budget): string;
 }
 
 /** Longer than any template that a person writes. */
@@ -37,9 +41,9 @@ export function parseTemplate(text: string, field: string): Template {
   const statements = parseStatements(source);
   const references = referencesOf(statements, source);
   const walk = compileStatements(statements, source);
-  const render = ({ root }: TemplateData): string => {
+  const render = ({ root }: TemplateData, budget = new Budget()): string => {
     const dot = { kind: 'pointer', type: DATA_TYPE, data: root } as const;
-    const frame = new Frame(dot);
+    const frame = new Frame(dot, budget);
     try {
       walk(frame, dot);
     } catch (fault) {

@@ -66,7 +66,7 @@ function choiceWalk({ kind, at, pipeline, body, otherwise }: Branch, source: Tem
   return (frame, dot) => {
     frame.at = at;
     const { depth } = frame;
-    const value = condition(frame, dot);
+    const value = frame.budget.read(condition(frame, dot));
     const flow = isTrue(value) ? then(frame, kind === 'with' ? value : dot) : or(frame, dot);
     frame.close(depth);
     return flow;
@@ -102,7 +102,6 @@ class RangeWalk {
     let any = false;
     for (const [index, element] of this.#elements(frame, value)) {
       any = true;
-      frame.budget.spend();
       this.#setVariables(frame, index, element);
       const flow = this.#body(frame, element);
       frame.close(inside);
@@ -128,8 +127,10 @@ class RangeWalk {
     if (value === undefined) return;
     const range = indirect(value);
     if (range.kind === 'int' || range.kind === 'uint') {
-      yield* this.#numbers(range);
+      yield* this.#numbers(frame, range);
     } else if (range.kind === 'slice') {
+      // All elements are made before the first turn.
+      frame.budget.spend(range.data?.length ?? 0);
       for (const [index, element] of elementsOf(range).entries()) yield [intValue(index), element];
     } else if (range.kind === 'map') {
       frame.budget.spend(Object.keys(range.data ?? {}).length);
@@ -139,8 +140,11 @@ class RangeWalk {
     }
   }
 
-  *#numbers(range: Extract<Value, { kind: 'int' | 'uint' }>): Generator<readonly [Result, Value]> {
+  *#numbers(frame: Frame, range: Extract<Value, { kind: 'int' | 'uint' }>): Generator<readonly [Result, Value]> {
     if (this.#branch.pipeline.variables.length > 1) throw new Fault('execution', 'a range over a number sets one variable only');
-    for (let number = 0n; number < range.data; number += 1n) yield [undefined, { ...range, data: number }];
+    for (let number = 0n; number < range.data; number += 1n) {
+      frame.budget.spend();
+      yield [undefined, { ...range, data: number }];
+    }
   }
 }

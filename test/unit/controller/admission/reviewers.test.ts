@@ -8,6 +8,7 @@ import { IdentityIndex } from '../../../../controller/identity/identity-index.ts
 import { Preview } from '../../../../controller/identity/preview.ts';
 import type { IdentitySettings } from '../../../../controller/identity/settings.ts';
 import { EVERYTHING } from '../../../../controller/identity/trim.ts';
+import { systemClock } from '../../../../core/clock.ts';
 import { nodeRecord, podRecord } from '../../../../controller/sources/records.ts';
 import { parseTemplate } from '../../../../controller/template/template.ts';
 import { RESOURCE_KINDS } from '../../../../crds/index.ts';
@@ -55,8 +56,9 @@ function cluster(settings: Partial<IdentitySettings> = {}) {
   index.settle();
   const reviewers = createReviewers({
     settings: all,
-    preview: new Preview({ index, settings: all, readWhole: () => Promise.resolve(undefined) }),
+    preview: new Preview({ index, settings: all, clock: systemClock, readWhole: () => Promise.resolve(undefined) }),
     synced: () => synced,
+    rivalryOf: (claim) => index.rivalryOf(claim),
     holderOf: (key) => index.desired(key)?.declarer,
     federationOf: (name) => federation.desired(name)?.precedence,
   });

@@ -345,7 +345,7 @@ test('static entries mask and are masked like any other', () => {
   index.putStatic(declarer('young', 2), entry('young'));
   index.putStatic(declarer('old', 1), entry('old'));
   expect(entries().map((each) => each?.hint)).toEqual(['old']);
-  expect(index.staticMaskedBy('StaticIdentity//young')?.reason).toBe('Masked');
+  expect(index.staticProblemOf('StaticIdentity//young')?.reason).toBe('Masked');
   index.putStatic(declarer('old', 1), entry('changed'));
   expect(entries().map((each) => each?.hint)).toEqual(['changed']);
   index.removeStatic('StaticIdentity//old');

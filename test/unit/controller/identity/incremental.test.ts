@@ -4,13 +4,18 @@ import { expect, test } from 'vitest';
 import { compileDeclaration } from '../../../../controller/identity/compiled-declaration.ts';
 import { fieldsFingerprint } from '../../../../controller/identity/entry-key.ts';
 import { IdentityIndex } from '../../../../controller/identity/identity-index.ts';
+import { precedenceOf } from '../../../../controller/identity/declaration-store.ts';
+import { staticEntry } from '../../../../controller/identity/static-entry.ts';
+import { Budget } from '../../../../controller/template/budget.ts';
 import { renderParentId, renderPodEntry } from '../../../../controller/identity/render-entry.ts';
 import type { DesiredEntry, EndpointsRecord, NodeRecord, PodRecord } from '../../../../controller/ports.ts';
 import type { IdentityDeclaration } from '../../../../crds/identity-declaration.ts';
+import { parseStaticIdentity } from '../../../../crds/static-identity.ts';
+import type { StaticDeclaration } from '../../../../crds/static-declaration.ts';
 import { matches } from '../../../../policy/schema/label-selector.ts';
 import { clusterIdentity, teamIdentity, testNode, testPod, testSettings } from '../../../support/identity-world.ts';
 
-const settings = testSettings();
+const settings = testSettings({ allowAdminIdentities: true });
 const NAMESPACES = ['shop', 'bank', 'ignored'];
 const LABELS = [{}, { app: 'a' }, { app: 'b' }, { app: 'a', tier: 'x' }];
 const SELECTORS = [
@@ -36,6 +41,7 @@ interface World {
   readonly services: Set<string>;
   readonly slices: Map<string, EndpointsRecord>;
   readonly declarations: Map<string, IdentityDeclaration>;
+  readonly statics: Map<string, StaticDeclaration>;
 }
 
 type Event = (world: World, index: IdentityIndex) => void;
@@ -113,16 +119,27 @@ const putDeclaration: fc.Arbitrary<Event> = fc
     fallback: fc.boolean(),
     autoPopulateDNSNames: fc.boolean(),
     hint: fc.constantFrom('h1', 'h2'),
+    admin: fc.constantFrom(false, false, true),
+    downstream: fc.constantFrom(false, false, true),
     className: fc.constantFrom(undefined, undefined, undefined, 'foreign'),
     createdAtSeconds: fc.integer({ min: 0, max: 3 }),
   })
-  .map(({ which, template, namespaceSelector, fallback, createdAtSeconds, ...common }) => (world, index) => {
+  .map(({ which, template, namespaceSelector, fallback, admin, downstream, createdAtSeconds, ...common }) => (world, index) => {
+    // Power over the CA is for those alone that are selected.
+    const isNamed = (common.podSelector !== undefined || namespaceSelector !== undefined) && !fallback;
+    const powers = isNamed ? { admin, downstream } : {};
     const declaration = which.startsWith('t')
       ? teamIdentity('shop', { name: which, createdAtSeconds, spec: { ...common, pathTemplate: ofPods(template) } })
       : clusterIdentity({
           name: which,
           createdAtSeconds,
-          spec: { ...common, namespaceSelector, fallback, spiffeIDTemplate: `spiffe://{{ .TrustDomain }}/ns/shop/${template}` },
+          spec: {
+            ...common,
+            namespaceSelector,
+            fallback,
+            ...powers,
+            spiffeIDTemplate: `spiffe://{{ .TrustDomain }}/ns/shop/${template}`,
+          },
         });
     if (declaration.className === undefined) world.declarations.set(which, declaration);
     else world.declarations.delete(which);
@@ -134,10 +151,46 @@ const removeDeclaration: fc.Arbitrary<Event> = fc.constantFrom('d1', 'd2', 'd3',
   index.removeDeclaration(which.startsWith('t') ? `WorkloadIdentity/shop/${which}` : `ClusterWorkloadIdentity//${which}`);
 });
 
+// The same IDs as pods have, and in part the same entry.
+const putStatic: fc.Arbitrary<Event> = fc
+  .record({
+    which: fc.constantFrom('s1', 's2'),
+    path: fc.constantFrom('shared', 'p1'),
+    pod: fc.constantFrom('p1', 'p2'),
+    admin: fc.boolean(),
+    downstream: fc.boolean(),
+    createdAtSeconds: fc.integer({ min: 0, max: 3 }),
+  })
+  .map(({ which, path, pod, admin, downstream, createdAtSeconds }) => (world, index) => {
+    const creationTimestamp = new Date(createdAtSeconds * 1000).toISOString();
+    const declaration = parseStaticIdentity({
+      apiVersion: 'countersign.dev/v1alpha1',
+      kind: 'StaticIdentity',
+      metadata: { name: which, uid: `uid-${which}`, creationTimestamp },
+      spec: {
+        spiffeID: `spiffe://example.org/ns/shop/${path}`,
+        parentID: 'spiffe://example.org/agent/uid-n1',
+        selectors: [`k8s:pod-uid:u1-shop-${pod}`],
+        admin,
+        downstream,
+      },
+    });
+    world.statics.set(which, declaration);
+    index.putStatic(precedenceOf(declaration), staticEntry(declaration, settings));
+  });
+
+const removeStatic: fc.Arbitrary<Event> = fc.constantFrom('s1', 's2').map((which) => (world, index) => {
+  world.statics.delete(which);
+  index.removeStatic(`StaticIdentity//${which}`);
+});
+
 // Mostly everything is worked off before the next event, so that each event has to mark what it concerns.
 const settle: fc.Arbitrary<Event> = fc
   .oneof({ weight: 3, arbitrary: fc.constant(Number.POSITIVE_INFINITY) }, fc.integer({ min: 1, max: 3 }))
-  .map((limit) => (_world, index) => void index.settle(limit));
+  .map((limit) => (_world, index) => {
+    let settled = 1;
+    index.settle(() => settled++ >= limit);
+  });
 
 type Meta = IdentityDeclaration['meta'];
 
@@ -148,19 +201,32 @@ function byAge(one: Meta, other: Meta): number {
 
 /** Every pod with every declaration. */
 function fromScratch(world: World): ReadonlyMap<string, string> {
-  const wishes = new Map<string, { entry: DesiredEntry; declaration: IdentityDeclaration }[]>();
-  for (const pod of world.pods.values()) {
-    for (const wish of wishesOf(pod, world)) wishes.set(wish.entry.key, [...(wishes.get(wish.entry.key) ?? []), wish]);
+  const all: Wish[] = [...world.pods.values()].flatMap((pod) => wishesOf(pod, world));
+  for (const declaration of world.statics.values()) all.push({ entry: staticEntry(declaration, settings), declaration });
+  const wishes = new Map<string, Wish[]>();
+  for (const wish of all) {
+    // Of the entries with one SPIFFE ID only those with the most power may be.
+    const power = Math.max(...all.filter(({ entry }) => entry.spiffeId === wish.entry.spiffeId).map(powerOf));
+    if (powerOf(wish) === power) wishes.set(wish.entry.key, [...(wishes.get(wish.entry.key) ?? []), wish]);
   }
   return new Map(
-    [...wishes].map(([key, all]) => {
-      const [first] = all.toSorted((a, b) => byAge(a.declaration.meta, b.declaration.meta));
+    [...wishes].map(([key, rivals]) => {
+      const [first] = rivals.toSorted((a, b) => byAge(a.declaration.meta, b.declaration.meta));
       return [key, first === undefined ? '' : `${first.declaration.meta.name} ${fieldsFingerprint(first.entry)}`];
     }),
   );
 }
 
-function wishesOf(pod: PodRecord, world: World): { entry: DesiredEntry; declaration: IdentityDeclaration }[] {
+interface Wish {
+  readonly entry: DesiredEntry;
+  readonly declaration: Pick<IdentityDeclaration, 'meta'>;
+}
+
+function powerOf({ entry }: Wish): number {
+  return entry.admin ? (entry.downstream ? 3 : 2) : entry.downstream ? 1 : 0;
+}
+
+function wishesOf(pod: PodRecord, world: World): Wish[] {
   const labels = world.namespaces.get(pod.namespace);
   const node = world.nodes.get(pod.nodeName ?? '');
   if (labels === undefined || node === undefined || pod.namespace === 'ignored') return [];
@@ -180,7 +246,13 @@ function wishesOf(pod: PodRecord, world: World): { entry: DesiredEntry; declarat
       .filter(({ fallback }) => fallback === isFallback)
       .flatMap((declaration) => {
         try {
-          const input = { pod, node, parentId: renderParentId(node, settings), services: services.map((each) => each.service) };
+          const input = {
+            pod,
+            node,
+            parentId: renderParentId(node, settings),
+            services: services.map((each) => each.service),
+            budget: new Budget(),
+          };
           return [{ entry: renderPodEntry(compileDeclaration(declaration), input, settings), declaration }];
         } catch {
           return [];
@@ -200,6 +272,8 @@ test('the index has what a computation from scratch gives, and says which keys c
     slice,
     { weight: 8, arbitrary: putDeclaration },
     { weight: 2, arbitrary: removeDeclaration },
+    { weight: 2, arbitrary: putStatic },
+    removeStatic,
     { weight: 12, arbitrary: settle },
   );
   fc.assert(
@@ -211,6 +285,7 @@ test('the index has what a computation from scratch gives, and says which keys c
         services: new Set(),
         slices: new Map(),
         declarations: new Map(),
+        statics: new Map(),
       };
       const index = new IdentityIndex(settings);
       for (const ns of NAMESPACES) {
@@ -245,6 +320,11 @@ test('the index has what a computation from scratch gives, and says which keys c
       expect(sorted(followed)).toEqual(
         sorted(new Map([...expected].map(([key, text]) => [key, text.slice(text.indexOf(' ') + 1)]))),
       );
+      expect(index.entryCount).toBe(expected.size);
+      for (const { meta } of world.statics.values()) {
+        const held = [...expected.values()].filter((text) => text.startsWith(`${meta.name} `)).length;
+        expect(index.staticCounts(`StaticIdentity//${meta.name}`)?.entriesToSet).toBe(held);
+      }
       for (const { kind, meta } of world.declarations.values()) {
         const stats = index.stats(`${kind}/${meta.namespace}/${meta.name}`);
         const held = [...expected.values()].filter((text) => text.startsWith(`${meta.name} `)).length;
