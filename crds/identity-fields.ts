@@ -16,16 +16,18 @@ export const template = text({ title: 'template', maxLength: 4096 });
 /** Templates that give one text each. */
 export const templates = list(text({ title: 'template', maxLength: 2048 }), { maxItems: 64 });
 
+const selectorTemplate = text({
+  title: 'template',
+  maxLength: 2048,
+  pattern: /^[^:]+:|[{][{]/,
+  meaning: 'a selector "type:value", such as k8s:container-name:app',
+});
+
 /** Templates of selectors. */
-export const selectorTemplates = list(
-  text({
-    title: 'template',
-    maxLength: 2048,
-    pattern: /^[^:]+:|[{][{]/,
-    meaning: 'a selector "type:value", such as k8s:container-name:app',
-  }),
-  { maxItems: 64 },
-);
+export const selectorTemplates = list(selectorTemplate, { maxItems: 64 });
+
+/** Templates of selectors that an application team gives: each of them is rendered for each of its pods. */
+export const teamSelectorTemplates = list(selectorTemplate, { maxItems: 8 });
 
 /** Which controller is to act on a resource. */
 export const className = text({ maxLength: 253, allowEmpty: true });

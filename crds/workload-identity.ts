@@ -1,5 +1,5 @@
 import type { IdentityDeclaration } from './identity-declaration.ts';
-import { className, hint, lifetime, presentOr, selectorTemplates } from './identity-fields.ts';
+import { className, hint, lifetime, presentOr, teamSelectorTemplates } from './identity-fields.ts';
 import { labelSelector } from '../policy/schema/label-selector.ts';
 import { IDENTITY_COLUMNS } from './printer-columns.ts';
 import { parserOf } from '../policy/schema/resource.ts';
@@ -29,7 +29,7 @@ const spec = object({
   ),
   workloadSelectorTemplates: optional(
     'Templates of further selectors, `type:value`, that the process that asks must match as well, such as `k8s:container-name:app`.',
-    selectorTemplates,
+    teamSelectorTemplates,
     [],
   ),
   ttl: optional("Lifetime of X509-SVIDs. Without it: the CA's default.", lifetime),
