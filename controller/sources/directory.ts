@@ -1,13 +1,11 @@
 import { watch } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
 import { sleep, type Clock, type Timer } from '../../core/clock.ts';
 import { Current } from '../../core/current.ts';
-import { IdentityError } from '../../core/errors.ts';
+import { POLICY_DEFINITIONS } from '../../crds/index.ts';
 import { objectKey, type KubeObject } from '../../runtime/kubernetes/object.ts';
 import { apiVersionOf, type ResourceType } from '../../runtime/kubernetes/resource-types.ts';
 import type { ObjectKind, ResourceSource } from './object-kind.ts';
-import { parseObjects } from './parse-objects.ts';
+import { ResourceFiles, WITHDRAW_MS } from './resource-files.ts';
 
 /** What {@link DirectorySource} needs. */
 export interface DirectorySourceOptions {
@@ -22,7 +20,6 @@ export interface DirectorySourceOptions {
 const RESCAN_MS = 10_000;
 /** Editors write in several steps. */
 const SETTLE_MS = 30;
-const FILE = /\.(ya?ml|json)$/;
 
 interface Placed {
   readonly kind: ObjectKind;
@@ -31,10 +28,10 @@ interface Placed {
   readonly text: string;
 }
 
-/** Objects of YAML and JSON files in a folder and those below it. A file that cannot be read leaves what it held before in force. */
+/** Objects of YAML and JSON files in a folder and those below it. What a broken file held before stays in force, see {@link ResourceFiles}. */
 export class DirectorySource implements ResourceSource {
   readonly #options: DirectorySourceOptions;
-  readonly #files = new Map<string, { readonly text: string; readonly objects: readonly KubeObject[] }>();
+  readonly #files: ResourceFiles;
   #present = new Map<string, Placed>();
   #complaints: ReadonlySet<string> = new Set();
   #kinds: readonly ObjectKind[] = [];
@@ -42,6 +39,12 @@ export class DirectorySource implements ResourceSource {
 
   constructor(options: DirectorySourceOptions) {
     this.#options = options;
+    this.#files = new ResourceFiles({
+      ...options,
+      nameOf: ({ metadata: { namespace = '', name = '' } }) => `${namespace}/${name}`,
+      idOf: (object) => this.#idOf(object),
+      isMistaken: (object) => this.#isMistaken(object),
+    });
   }
 
   async follow(kinds: readonly ObjectKind[], signal: AbortSignal): Promise<void> {
@@ -75,7 +78,8 @@ export class DirectorySource implements ResourceSource {
     while (!signal.aborted) {
       const changed = new Promise<void>((resolve) => (wake = resolve));
       const ended = new AbortController();
-      await Promise.race([changed, sleep(clock, rescanMs, AbortSignal.any([signal, ended.signal])).catch(() => {})]);
+      const restMs = this.#files.isSettling ? Math.min(rescanMs, WITHDRAW_MS) : rescanMs;
+      await Promise.race([changed, sleep(clock, restMs, AbortSignal.any([signal, ended.signal])).catch(() => {})]);
       ended.abort();
       if (!signal.aborted) await this.#tryScan();
     }
@@ -96,9 +100,7 @@ export class DirectorySource implements ResourceSource {
   /** @throws IdentityError when the folder cannot be read */
   async #scan(): Promise<void> {
     const complaints: string[] = [];
-    const files = await this.#listFiles();
-    for (const file of this.#files.keys()) if (!files.includes(file)) this.#files.delete(file);
-    for (const file of files) await this.#readFile(file, complaints);
+    await this.#files.read(complaints);
     const next = this.#place(complaints);
     // What is gone goes first, so that a name that moved from one kind to another is free.
     for (const [id, { kind }] of this.#present) if (!next.has(id)) kind.remove(keyOf(id));
@@ -112,47 +114,26 @@ export class DirectorySource implements ResourceSource {
     this.#complainOf(complaints);
   }
 
-  async #listFiles(): Promise<readonly string[]> {
-    const { directory } = this.#options;
-    try {
-      const entries = await readdir(directory, { recursive: true, withFileTypes: true });
-      return (
-        entries
-          .filter((entry) => !entry.isDirectory() && FILE.test(entry.name))
-          .map((entry) => relative(directory, join(entry.parentPath, entry.name)))
-          // The folders behind a mounted ConfigMap's links, and what editors hide.
-          .filter((file) => !file.split('/').some((part) => part.startsWith('.')))
-          .sort()
-      );
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : 'unknown reason';
-      throw new IdentityError(
-        'unavailable',
-        `cannot read the folder of resources ${directory} (${why}); name it with --resources DIR`,
-        {
-          cause,
-        },
-      );
-    }
+  #kindOf(object: KubeObject): ObjectKind | undefined {
+    return this.#kinds.find(({ type }) => type.kind === object.kind && apiVersionOf(type) === object.apiVersion);
   }
 
-  async #readFile(file: string, complaints: string[]): Promise<void> {
-    try {
-      const text = await readFile(join(this.#options.directory, file), 'utf8');
-      if (this.#files.get(file)?.text === text) return;
-      this.#files.set(file, { text, objects: await parseObjects(text) });
-    } catch (error) {
-      const why = error instanceof Error ? error.message : 'unknown reason';
-      const kept = this.#files.has(file) ? '; what it held before stays in force' : '';
-      complaints.push(`${file}: ${why}${kept}`);
-    }
+  #idOf(object: KubeObject): string | undefined {
+    const kind = this.#kindOf(object);
+    return kind && idOf(kind.type, placeOf(kind.type, object));
+  }
+
+  /** Whether it is of a group that declares identities, but of no kind of it. */
+  #isMistaken({ apiVersion = '', kind }: KubeObject): boolean {
+    const isOurs = this.#kinds.some(({ type, optional }) => optional && apiVersion.startsWith(`${type.group}/`));
+    return isOurs && !POLICY_DEFINITIONS.some(({ type }) => type.kind === kind && apiVersionOf(type) === apiVersion);
   }
 
   #place(complaints: string[]): Map<string, Placed> {
     const placed = new Map<string, Placed>();
-    for (const [file, { objects }] of this.#files) {
+    for (const [file, objects] of this.#files.all()) {
       for (const object of objects) {
-        const kind = this.#kinds.find(({ type }) => type.kind === object.kind && apiVersionOf(type) === object.apiVersion);
+        const kind = this.#kindOf(object);
         if (kind === undefined) {
           complaints.push(`${file}: ${object.kind ?? 'an object'} of ${object.apiVersion ?? 'no version'} is not used here`);
           continue;

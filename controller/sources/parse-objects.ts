@@ -18,12 +18,22 @@ export async function parseObjects(text: string): Promise<readonly KubeObject[]>
   });
 }
 
+/** Whether a text says itself that it holds nothing: one List without items, as `kubectl get -o yaml` prints it. */
+export async function isEmptyList(text: string): Promise<boolean> {
+  const { parseAllDocuments } = await import('../../runtime/yaml.ts');
+  const values = [...parseAllDocuments(text)].map((document): unknown => document.toJS({ maxAliasCount: 10 }));
+  return values.length === 1 && values.every((value) => isMapping(value) && isList(value) && value['items'].length === 0);
+}
+
+function isList(value: Fields): value is Fields & { readonly items: readonly unknown[] } {
+  return typeof value['kind'] === 'string' && value['kind'].endsWith('List') && Array.isArray(value['items']);
+}
+
 function objectsOf(value: unknown, place: string): readonly KubeObject[] {
   if (value === null || value === undefined) return [];
   if (!isMapping(value)) throw new IdentityError('invalid_argument', `${place} is no Kubernetes object`);
-  const { kind, items } = value;
-  if (typeof kind === 'string' && kind.endsWith('List') && Array.isArray(items)) {
-    return items.flatMap((item, index) => objectsOf(item, `${place}, item ${index + 1}`));
+  if (isList(value)) {
+    return value.items.flatMap((item, index) => objectsOf(item, `${place}, item ${index + 1}`));
   }
   return [objectOf(value, place)];
 }

@@ -73,6 +73,63 @@ test('a file that is broken leaves what it held before in force, and is complain
   expect(await entriesAt(ca.socket)).toEqual(before);
 });
 
+const BATCH = IDENTITY.replace('name: web', 'name: batch').replace('/ns/', '/batch/');
+
+test.each([
+  ['empty', '', 'holds no resource any more'],
+  ['nothing but comments', '# to be filled\n---\n', 'holds no resource any more'],
+  ['of another kind', 'apiVersion: v1\nkind: Secret\nmetadata: { name: x }\n', 'holds no resource any more'],
+  ['misspelt', IDENTITY.replace('ClusterWorkloadIdentity', 'ClusterWorkloadIdentiy'), 'ClusterWorkloadIdentiy of countersign'],
+  ['of another version', `${IDENTITY.replace('v1alpha1', 'v2')}---${BATCH}`, 'ClusterWorkloadIdentity of countersign.dev/v2'],
+  ['without a kind', IDENTITY.replace(/kind: .*/, ''), 'document 1 is no Kubernetes object'],
+])('a file that becomes %s withdraws nothing', async (_how, text, complaint) => {
+  write('pod.yaml', POD);
+  write('identity.yaml', IDENTITY);
+  await using rig = await ControllerRig.start({ socket: ca.socket, resourcesDir: folder });
+  await expect.poll(() => pathsAt(ca.socket)).toEqual(['/ns/shop/sa/web']);
+  const before = await entriesAt(ca.socket);
+  write('identity.yaml', text);
+  await expect.poll(() => rig.lines).toContainEqual(expect.stringContaining(`identity.yaml: ${complaint}`));
+  expect(rig.lines.join('\n')).toContain('what it held before stays in force');
+  // What comes after it shows that it has been taken in as it was.
+  write('more.yaml', BATCH);
+  await expect.poll(() => pathsAt(ca.socket)).toEqual(['/batch/shop/sa/web', '/ns/shop/sa/web']);
+  expect(await entriesAt(ca.socket)).toEqual(expect.arrayContaining([...before]));
+});
+
+test('what is gone from a file is withdrawn after a moment, and not if it comes back meanwhile', async () => {
+  write('pod.yaml', POD);
+  write('identity.yaml', `${IDENTITY}---${BATCH}`);
+  await using rig = await ControllerRig.start({ socket: ca.socket, resourcesDir: folder });
+  await expect.poll(() => pathsAt(ca.socket)).toEqual(['/batch/shop/sa/web', '/ns/shop/sa/web']);
+  const before = await entriesAt(ca.socket);
+  // Half written, with something else in it that shows that it has been read.
+  write('identity.yaml', IDENTITY);
+  write('more.yaml', 'apiVersion: v1\nkind: Secret\nmetadata: { name: x }');
+  await expect.poll(() => rig.lines).toContainEqual(expect.stringContaining('more.yaml: Secret'));
+  write('identity.yaml', `${IDENTITY}---${BATCH}`);
+  write('more.yaml', 'apiVersion: v1\nkind: Secrets\nmetadata: { name: x }');
+  await expect.poll(() => rig.lines).toContainEqual(expect.stringContaining('more.yaml: Secrets'));
+  expect(await entriesAt(ca.socket)).toEqual(before);
+  write('identity.yaml', IDENTITY);
+  await expect.poll(() => pathsAt(ca.socket)).toEqual(['/ns/shop/sa/web']);
+  write('identity.yaml', 'apiVersion: v1\nkind: List\nitems: []\n');
+  await expect.poll(() => pathsAt(ca.socket)).toEqual([]);
+});
+
+test('a declaration that moves to another file stays', async () => {
+  write('pod.yaml', POD);
+  write('identity.yaml', IDENTITY);
+  await using rig = await ControllerRig.start({ socket: ca.socket, resourcesDir: folder });
+  await expect.poll(() => pathsAt(ca.socket)).toEqual(['/ns/shop/sa/web']);
+  const [before] = await entriesAt(ca.socket);
+  write('moved.yaml', IDENTITY.replace('/sa/', '/account/'));
+  write('identity.yaml', '');
+  await expect.poll(() => pathsAt(ca.socket)).toEqual(['/ns/shop/account/web']);
+  expect((await entriesAt(ca.socket))[0]?.id).not.toBe(before?.id);
+  expect(rig.lines.join('\n')).not.toContain('holds no resource');
+});
+
 test('Services, and a pod that is not allowed what is declared for it', async () => {
   write('pod.yaml', POD);
   write(
