@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { IdentityError } from '../../core/errors.ts';
 import type { Precedence } from '../identity/precedence.ts';
 import type { DesiredEntry } from '../ports.ts';
 import type { IdentifiedEntry } from './entry-client.ts';
+import type { ActualEntry } from './entry-wire.ts';
 import type { KnownEntries } from './known-entries.ts';
 
 /** What ought to be there: the identity index. */
@@ -59,4 +61,10 @@ export function changesOf(keys: readonly string[], { desired, known, held, prefi
     else inLine.push(key);
   }
   return { create, update, remove, inLine };
+}
+
+/** What is told of an entry that cannot be made, because somebody else's is there. */
+export function inTheWay({ id }: ActualEntry): IdentityError {
+  const message = `there is an entry with the same SPIFFE ID, parent and selectors that this controller did not make (${id}); delete it, and it will be made here`;
+  return new IdentityError('already_exists', message);
 }

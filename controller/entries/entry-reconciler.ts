@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts';
 import { Current, type Source } from '../../core/current.ts';
-import { IdentityError } from '../../core/errors.ts';
+import type { IdentityError } from '../../core/errors.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { fieldsFingerprint } from '../identity/entry-key.ts';
 import type { Precedence } from '../identity/precedence.ts';
@@ -10,7 +10,7 @@ import { CYCLE, inBatches, takeSome } from './batches.ts';
 import { DriftWatch } from './drift-watch.ts';
 import type { CreateResult, EntryClient, IdentifiedEntry, UpdateResult } from './entry-client.ts';
 import type { ActualEntry } from './entry-wire.ts';
-import { changesOf, type Desired, type DesiredEntries, type Removal } from './entry-changes.ts';
+import { changesOf, inTheWay, type Desired, type DesiredEntries, type Removal } from './entry-changes.ts';
 import { Failures } from './failures.ts';
 import { HeldDeletions, type MassDeletion } from './held-deletions.ts';
 import { KnownEntries, type Comparison } from './known-entries.ts';
@@ -296,9 +296,4 @@ export class EntryReconciler {
   #keyOf(key: string): string {
     return this.#options.desired.desired(key)?.entry.key ?? key;
   }
-}
-
-function inTheWay({ id }: ActualEntry): IdentityError {
-  const message = `there is an entry with the same SPIFFE ID, parent and selectors that this controller did not make (${id}); delete it, and it will be made here`;
-  return new IdentityError('already_exists', message);
 }
