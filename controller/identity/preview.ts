@@ -40,23 +40,30 @@ export class Preview implements DeclarationPreview {
   async dryRun(declaration: IdentityDeclaration, signal?: AbortSignal): Promise<DryRun> {
     const { index, settings, clock } = this.#options;
     const endMs = clock.monotonicMs() + MAX_MS;
+    const ended = Promise.withResolvers<undefined>();
+    const end = (): void => ended.resolve(undefined);
+    const timer = clock.setTimer(MAX_MS, end);
+    signal?.addEventListener('abort', end, { once: true });
     await this.#turns.next();
     try {
       checkDeclaration(declaration, settings);
       const state = createDeclarationState(compileDeclaration(declaration));
       const pods = Array.from(index.podsSelectedBy(state), ({ record }) => record);
       const isEnough = (): boolean => signal?.aborted === true || clock.monotonicMs() >= endMs;
-      return await this.#look(state, { pods, isEnough });
+      return await this.#look(state, { pods, isEnough, ended: ended.promise });
     } catch (error) {
       if (!isIdentityError(error)) throw error;
       const reason = error.code === 'permission_denied' ? 'NotAllowed' : 'Invalid';
       return { problems: [{ reason, message: error.message }], podsSelected: 0, podsPassedOver: 0 };
+    } finally {
+      timer.cancel();
+      signal?.removeEventListener('abort', end);
     }
   }
 
-  async #look(state: DeclarationState, { pods, isEnough }: Looking): Promise<DryRun> {
+  async #look(state: DeclarationState, { pods, isEnough, ended }: Looking): Promise<DryRun> {
     const found = new Found();
-    const reads = { left: MAX_READ };
+    const reads = { left: MAX_READ, ended };
     let looked = 0;
     let isOver = await this.#turns.next();
     for (const pod of pods.slice(0, MAX_PODS)) {
@@ -71,10 +78,10 @@ export class Preview implements DeclarationPreview {
   }
 
   /** What it would make of a pod of which too little is kept. */
-  async #outcomeOfWhole(state: DeclarationState, pod: PodRecord, reads: { left: number }): Promise<Outcome | undefined> {
+  async #outcomeOfWhole(state: DeclarationState, pod: PodRecord, reads: Reads): Promise<Outcome | undefined> {
     if (pod.nodeName === undefined || reads.left === 0) return undefined;
     reads.left -= 1;
-    const whole = await this.#options.readWhole(pod);
+    const whole = await Promise.race([this.#options.readWhole(pod), reads.ended]);
     return whole && this.#options.index.previewOf(state, whole.pod, whole.node);
   }
 
@@ -88,6 +95,13 @@ interface Looking {
   readonly pods: readonly PodRecord[];
   /** Whether to stop before all pods have been looked at. */
   readonly isEnough: () => boolean;
+  /** Settles when there is no more time to wait for anything. */
+  readonly ended: Promise<undefined>;
+}
+
+interface Reads {
+  left: number;
+  readonly ended: Promise<undefined>;
 }
 
 /** Some problems of each kind. */

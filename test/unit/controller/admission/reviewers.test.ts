@@ -11,6 +11,7 @@ import { EVERYTHING } from '../../../../controller/identity/trim.ts';
 import { systemClock } from '../../../../core/clock.ts';
 import { nodeRecord, podRecord } from '../../../../controller/sources/records.ts';
 import { parseTemplate } from '../../../../controller/template/template.ts';
+import { parseClusterWorkloadIdentity } from '../../../../crds/cluster-workload-identity.ts';
 import { RESOURCE_KINDS } from '../../../../crds/index.ts';
 import { parseTrustDomain } from '../../../../spiffe/trust-domain.ts';
 
@@ -112,6 +113,17 @@ function older(kind: string, spec: unknown): unknown {
     ...Object(requestOf(kind, spec).object),
     metadata: { name: 'older', uid: 'uid-older', creationTimestamp: '2026-01-01T00:00:00Z' },
   };
+}
+
+/** An older object makes the pod `orders/db` an admin below the path of the namespace `payments`. */
+function declareOperator(index: IdentityIndex, powers = { admin: true }): void {
+  const spec = {
+    spiffeIDTemplate: 'spiffe://example.org/ns/payments/sa/op',
+    podSelector: { matchLabels: { app: 'db' } },
+    ...powers,
+  };
+  index.putDeclaration(parseClusterWorkloadIdentity(older('ClusterWorkloadIdentity', spec)));
+  index.settle();
 }
 
 test('every reviewed kind is one that the controller acts on, and the other way round', () => {
@@ -294,6 +306,23 @@ describe('a WorkloadIdentity', () => {
     expect(faults).toEqual([{ field: 'spec.pathTemplate', message: expect.any(String) }]);
   });
 
+  test('that takes the ID of an admin workload is refused, and names who gives it', async () => {
+    const { index, review } = cluster({ allowAdminIdentities: true });
+    declareOperator(index);
+    const { faults } = await review('WorkloadIdentity', { pathTemplate: 'sa/op' });
+    expect(faults).toEqual([
+      {
+        field: '',
+        message: expect.stringMatching(/^pod payments\/web: ClusterWorkloadIdentity older gives .* power over the CA/),
+      },
+    ]);
+  });
+
+  test('whose templates take too much for all its pods is refused', async () => {
+    const { faults } = await cluster().review('WorkloadIdentity', { pathTemplate: 'x{{ range 24000 }}{{ end }}' });
+    expect(faults).toEqual([{ field: 'spec.pathTemplate', message: expect.stringContaining('take more than 2000 steps') }]);
+  });
+
   test('fields that it cannot have are refused', async () => {
     const { faults } = await cluster().review('WorkloadIdentity', {
       pathTemplate: 'web',
@@ -332,6 +361,20 @@ describe('a static entry', () => {
   ])('%s is refused', async (_what, change, field) => {
     const { faults } = await cluster().review('ClusterStaticEntry', { ...STATIC, ...change });
     expect(faults).toEqual([{ field, message: expect.any(String) }]);
+  });
+
+  test('that has the ID of an admin workload is refused, and one that takes the ID from another says so', async () => {
+    const { index, review } = cluster({ allowAdminIdentities: true });
+    const spec = { ...STATIC, spiffeID: 'spiffe://example.org/ns/payments/sa/op' };
+    declareOperator(index, { admin: false });
+    expect((await review('StaticIdentity', { ...spec, admin: true })).warnings).toEqual([
+      expect.stringMatching(/^ClusterWorkloadIdentity older gives .*its entry would be deleted/),
+    ]);
+    declareOperator(index);
+    expect((await review('StaticIdentity', spec)).faults).toEqual([
+      { field: 'spec.spiffeID', message: expect.stringMatching(/^ClusterWorkloadIdentity older gives /) },
+    ]);
+    expect((await review('StaticIdentity', { ...spec, admin: true })).faults).toEqual([]);
   });
 
   test('that an older object declares is a warning that names it', async () => {

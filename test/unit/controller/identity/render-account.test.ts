@@ -4,6 +4,7 @@ import { systemClock } from '../../../../core/clock.ts';
 import { IdentityIndex } from '../../../../controller/identity/identity-index.ts';
 import { Preview } from '../../../../controller/identity/preview.ts';
 import { turn } from '../../../../controller/turns.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
 import { clusterIdentity, teamIdentity, testNode, testPod, testSettings } from '../../../support/identity-world.ts';
 
 const PODS = 300;
@@ -104,6 +105,25 @@ test('many reviews at one time leave the event loop to others', async () => {
   // What there was no time for is passed over, and that is told.
   const isAnswered = runs.map(({ problems, podsPassedOver }) => problems[0]?.reason === 'RenderFailed' || podsPassedOver > 0);
   expect(isAnswered).not.toContain(false);
+});
+
+test('a review does not wait for an API server that does not answer', async () => {
+  const index = new IdentityIndex(settings);
+  const clock = new ManualClock();
+  index.putNamespace('shop', { name: 'shop', labels: {} });
+  index.putNode('n1', testNode('n1'));
+  index.putPod('shop/a', testPod({ name: 'a', trim: { metadata: new Set(), spec: new Set() } }));
+  index.putPod('shop/b', testPod({ name: 'b', trim: { metadata: new Set(), spec: new Set() } }));
+  const asked = Promise.withResolvers<void>();
+  const readWhole = (): Promise<undefined> => {
+    asked.resolve();
+    return new Promise(() => {});
+  };
+  const running = new Preview({ index, settings, clock, readWhole }).dryRun(costly(1, '{{ .PodMeta.Name }}'));
+  await asked.promise;
+  clock.advance(1_000);
+  expect(await running).toEqual({ problems: [], podsSelected: 2, podsPassedOver: 1 });
+  expect(clock.timers).toBe(0);
 });
 
 test('a review ends in time, and says how many pods it passed over', async () => {

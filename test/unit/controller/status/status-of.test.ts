@@ -6,7 +6,8 @@ import type { Problem } from '../../../../controller/ports.ts';
 import { sameStatus, statusOf, type StatusInputs } from '../../../../controller/status/status-of.ts';
 import { IdentityError } from '../../../../core/errors.ts';
 import { CLUSTER_WORKLOAD_IDENTITY } from '../../../../crds/cluster-workload-identity.ts';
-import { clusterIdentity, testNode, testPod, testSettings } from '../../../support/identity-world.ts';
+import { WORKLOAD_IDENTITY } from '../../../../crds/workload-identity.ts';
+import { clusterIdentity, teamIdentity, testNode, testPod, testSettings } from '../../../support/identity-world.ts';
 
 const KEY = 'ClusterWorkloadIdentity//web';
 const settings = testSettings();
@@ -114,4 +115,39 @@ test('the time of a condition is that of its last change', () => {
   );
   expect(sameStatus(first, broken)).toBe(false);
   expect(sameStatus(first, { stats: first?.['stats'], conditions: first?.['conditions'], observedGeneration: 3 })).toBe(true);
+});
+
+test('an ID that another object gives power, and templates that take too much, are told', () => {
+  const given = inputs(GOOD);
+  const index = new IdentityIndex(testSettings({ allowAdminIdentities: true }));
+  index.putNamespace('shop', { name: 'shop', labels: {} });
+  index.putNode('n1', testNode('n1'));
+  for (let number = 0; number < 20; number += 1)
+    index.putPod(`shop/p${number}`, testPod({ name: `p${number}`, labels: { app: 'a' } }));
+  const operator = {
+    spiffeIDTemplate: 'spiffe://example.org/ns/shop/op',
+    podSelector: { matchLabels: { app: 'a' } },
+    admin: true,
+  };
+  index.putDeclaration(clusterIdentity({ name: 'operator', spec: operator }));
+  const declare = (pathTemplate: string): unknown => {
+    index.putDeclaration(teamIdentity('shop', { name: 'web', spec: { pathTemplate } }));
+    index.settle();
+    const key = 'WorkloadIdentity/shop/web';
+    const ref = { ...object.ref, kind: 'WorkloadIdentity', namespace: 'shop' };
+    return statusOf({ ...object, key, ref, type: WORKLOAD_IDENTITY.type }, { ...given, index });
+  };
+  expect(declare('op')).toMatchObject({
+    stats: { podEntryRenderFailures: 20, entriesToSet: 0, entriesMasked: 0 },
+    conditions: [
+      { type: 'Accepted' },
+      {
+        reason: 'IDReserved',
+        message: expect.stringMatching(/^20 entries not made; pod shop\/p0: ClusterWorkloadIdentity operator /),
+      },
+    ],
+  });
+  expect(declare('x{{ range 24000 }}{{ end }}')).toMatchObject({
+    conditions: [{ type: 'Accepted' }, { status: 'False', reason: 'Suspended', message: expect.stringMatching(/^suspended: /) }],
+  });
 });
