@@ -8,18 +8,22 @@ import {
   object,
   optional,
   record,
+  refine,
   string,
   type Decoder,
+  type Fault,
 } from '../core/decode.ts';
 import { durationOfMs, type Duration } from '../core/duration.ts';
 import { IdentityError } from '../core/errors.ts';
 import { labelSelector, type LabelSelector } from '../policy/schema/label-selector.ts';
 import { bootstrapShape, type Bootstrap } from '../runtime/bootstrap.ts';
 import { filePath, listenAddress, type ListenAddress } from '../runtime/config-file.ts';
+import { parseDnsLabel, parseDnsSubdomain, parseSignerName } from '../runtime/kubernetes/names.ts';
 import { LOG_LEVELS, type LogLevel } from '../runtime/log.ts';
 import { createSpiffeId } from '../spiffe/spiffe-id.ts';
 import { parseTrustDomain, type TrustDomain } from '../spiffe/trust-domain.ts';
 import type { MassDeletion } from './entries/held-deletions.ts';
+import { pathFaults, type WorkloadIdentityPaths } from './namespace-paths.ts';
 import { parseTemplate, type Template } from './template/template.ts';
 
 /** How the controller reaches the CA. */
@@ -58,12 +62,6 @@ export interface ControllerConfig {
   readonly log: { readonly level: LogLevel };
 }
 
-/** Below which path the identities of a namespace lie; `{namespace}` stands for its name. */
-export interface WorkloadIdentityPaths {
-  readonly path: string;
-  readonly paths: Readonly<Record<string, string>>;
-}
-
 /** Where the trust bundle is put. */
 export interface BundlesConfig {
   readonly configMap: { readonly name: string; readonly namespaceSelector: LabelSelector | undefined } | undefined;
@@ -85,9 +83,10 @@ const PREFIX = /^[A-Za-z0-9_-]{1,64}$/;
 /** The schema of `controller.yaml`. */
 export function controllerConfig(baseDir: string): Decoder<ControllerConfig> {
   const address = listenAddress(baseDir);
+  const subdomain = map(string(), parseDnsSubdomain);
   const shape = object({
     trustDomain: map(string(), (text) => parseTrustDomain(text, 'trustDomain')),
-    clusterName: optional(string(), 'main'),
+    clusterName: optional(map(string(), parseClusterName), 'main'),
     clusterDomain: optional(string({ allowEmpty: true }), 'cluster.local'),
     ca: caShape(baseDir),
     kubernetes: optional(object({ kubeconfig: optional(filePath(baseDir)), context: optional(string()) }), {
@@ -95,41 +94,94 @@ export function controllerConfig(baseDir: string): Decoder<ControllerConfig> {
       context: undefined,
     }),
     entryIdPrefix: optional(map(string(), parsePrefix)),
-    parentIdTemplate: optional(map(string(), parseParent), parseParent(DEFAULT_PARENT)),
+    parentIdTemplate: optional(string(), DEFAULT_PARENT),
     className: optional(string({ allowEmpty: true }), ''),
     watchClassless: optional(boolean, true),
     ignoreNamespaces: optional(array(map(string(), parsePattern)), DEFAULT_IGNORED.map(parsePattern)),
     workloadIdentities: optional(
-      object({
-        path: optional(map(string(), parsePath), DEFAULT_PATHS.path),
-        paths: optional(record(map(string(), parsePath)), DEFAULT_PATHS.paths),
-      }),
+      refine(
+        object({
+          path: optional(map(string(), parsePath), DEFAULT_PATHS.path),
+          paths: optional(record(map(string(), parsePath)), DEFAULT_PATHS.paths),
+        }),
+        pathFaults,
+      ),
       DEFAULT_PATHS,
     ),
     allowAdminIdentities: optional(boolean, false),
-    driftCheck: optional(duration, durationOfMs(60_000)),
+    driftCheck: optional(map(duration, requireInterval), durationOfMs(60_000)),
     massDeletion: optional(literal('refuse', 'allow'), DEFAULT_MASS_DELETION),
     bundles: optional(
       object({
-        configMap: optional(object({ name: string(), namespaceSelector: optional(labelSelector.decoder) })),
+        configMap: optional(object({ name: subdomain, namespaceSelector: optional(labelSelector.decoder) })),
         clusterTrustBundle: optional(boolean, false),
       }),
     ),
-    podCertificates: optional(object({ signerName: string() })),
-    admission: optional(object({ service: map(string(), parseNamespacedName), webhookConfiguration: string() })),
+    podCertificates: optional(object({ signerName: map(string(), parseSignerName) })),
+    admission: optional(object({ service: map(string(), parseNamespacedName), webhookConfiguration: subdomain })),
     leaderElection: optional(
-      object({ namespace: optional(string(), 'countersign-system'), name: optional(string(), 'countersign-controller') }),
+      object({
+        namespace: optional(map(string(), parseDnsLabel), 'countersign-system'),
+        name: optional(subdomain, 'countersign-controller'),
+      }),
       { namespace: 'countersign-system', name: 'countersign-controller' },
     ),
     listen: optional(object({ webhook: optional(address), http: optional(address) }), { webhook: undefined, http: undefined }),
     log: optional(object({ level: optional(literal(...LOG_LEVELS), DEFAULT_LEVEL) }), { level: DEFAULT_LEVEL }),
   });
-  return map(shape, (given) => {
-    if (given.admission !== undefined && given.listen.webhook === undefined) {
-      throw new IdentityError('invalid_argument', 'admission needs listen.webhook', { field: 'listen.webhook' });
-    }
-    return { ...given, entryIdPrefix: given.entryIdPrefix ?? parsePrefix(given.clusterName) };
-  });
+  return map(refine(shape, faultsTogether), (given) => ({
+    ...given,
+    parentIdTemplate: parseParent(given.parentIdTemplate, given.trustDomain),
+    entryIdPrefix: given.entryIdPrefix ?? parsePrefix(given.clusterName),
+  }));
+}
+
+interface Related {
+  readonly trustDomain: TrustDomain;
+  readonly clusterName: string;
+  readonly entryIdPrefix: string | undefined;
+  readonly parentIdTemplate: string;
+  readonly admission: unknown;
+  readonly listen: { readonly webhook: ListenAddress | undefined };
+}
+
+/** What is wrong with fields because of what others say. */
+function faultsTogether(given: Related): readonly Fault[] {
+  const { trustDomain, clusterName, entryIdPrefix, parentIdTemplate, admission, listen } = given;
+  const isAlone = admission !== undefined && listen.webhook === undefined;
+  return [
+    ...(isAlone ? [{ path: 'listen.webhook', message: 'must be given, because admission is' }] : []),
+    ...faultOf('parentIdTemplate', () => parseParent(parentIdTemplate, trustDomain)),
+    ...(entryIdPrefix === undefined ? faultOf('clusterName', () => prefixOfCluster(clusterName)) : []),
+  ];
+}
+
+function faultOf(path: string, check: () => unknown): readonly Fault[] {
+  try {
+    check();
+    return [];
+  } catch (error) {
+    if (!(error instanceof IdentityError)) throw error;
+    return [{ path, message: error.message.replace(`${path}: `, '') }];
+  }
+}
+
+function prefixOfCluster(clusterName: string): string {
+  if (PREFIX.test(clusterName)) return parsePrefix(clusterName);
+  throw invalid(`"${clusterName}" cannot begin the IDs of entries as well; give an entryIdPrefix`);
+}
+
+function parseClusterName(text: string): string {
+  // It is a segment of the agents' IDs.
+  createSpiffeId(parseTrustDomain('example.org'), [text], 'clusterName');
+  return text;
+}
+
+const LEAST_INTERVAL_MS = 100;
+
+function requireInterval(interval: Duration): Duration {
+  if (interval.ms >= LEAST_INTERVAL_MS) return interval;
+  throw invalid(`must be ${LEAST_INTERVAL_MS}ms at least; each check asks the CA for all entries`);
 }
 
 function caShape(baseDir: string): Decoder<CaTarget> {
@@ -158,8 +210,17 @@ function parsePrefix(text: string): string {
   throw invalid(`"${text}" cannot begin the IDs of entries: letters, digits, dashes and underscores, 64 at most`);
 }
 
-function parseParent(text: string): Template {
-  return parseTemplate(text, 'parentIdTemplate');
+const DEFAULT_PARENT_TEMPLATE = parseTemplate(DEFAULT_PARENT, 'parentIdTemplate');
+
+function parseParent(text: string, { name }: TrustDomain): Template {
+  if (text === DEFAULT_PARENT) return DEFAULT_PARENT_TEMPLATE;
+  const template = parseTemplate(text, 'parentIdTemplate');
+  // What an action makes of the beginning is known only with a node.
+  const [literal = ''] = text.split('{{');
+  const [, authority] = /^spiffe:\/\/([^/]+)\//.exec(literal) ?? [];
+  const isOurs = authority === undefined ? 'spiffe://'.startsWith(literal.slice(0, 9)) : authority === name;
+  if (isOurs && (authority !== undefined || text.includes('{{'))) return template;
+  throw invalid(`must be a SPIFFE ID of the trust domain ${name}; begin with spiffe://{{ .TrustDomain }}/`);
 }
 
 function parsePattern(text: string): RegExp {
@@ -180,18 +241,14 @@ function parsePath(text: string): string {
 
 function parseNamespacedName(text: string): NamespacedName {
   const [namespace = '', name = '', ...more] = text.split('/');
-  if (namespace !== '' && name !== '' && more.length === 0) return { namespace, name };
+  if (namespace !== '' && name !== '' && more.length === 0) {
+    return { namespace: parseDnsLabel(namespace), name: parseDnsLabel(name) };
+  }
   throw invalid('expected namespace/name, such as countersign-system/countersign-controller');
 }
 
 function invalid(message: string): IdentityError {
   return new IdentityError('invalid_argument', message);
-}
-
-/** The path below which the identities of a namespace lie, such as `/ns/payments`. */
-export function namespacePathOf({ path, paths }: WorkloadIdentityPaths, namespace: string): string {
-  const own = Object.hasOwn(paths, namespace) ? paths[namespace] : undefined;
-  return (own ?? path).replaceAll('{namespace}', namespace);
 }
 
 /**
