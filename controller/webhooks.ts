@@ -2,6 +2,7 @@ import { startAdmission } from './admission/admission-server.ts';
 import { createReviewers } from './admission/reviewers.ts';
 import type { Assembly } from './assembly.ts';
 import type { Connected } from './connected.ts';
+import { Turns } from './turns.ts';
 
 /**
  * Serves the webhooks, where they are configured. Every replica judges, whoever leads.
@@ -19,6 +20,7 @@ export async function serveWebhooks(
   const reviewers = createReviewers({
     settings,
     preview,
+    turns: new Turns(clock),
     // It is served only when everything has been read.
     synced: () => true,
     rivalryOf: (claim) => index.rivalryOf(claim),

@@ -2,11 +2,14 @@ import type { Precedence } from '../identity/precedence.ts';
 import type { IdentitySettings } from '../identity/settings.ts';
 import type { ProposedClaim } from '../identity/slots.ts';
 import type { DeclarationPreview, Problem } from '../ports.ts';
+import type { Turns } from '../turns.ts';
 
 /** What reviewers know of the cluster and of the controller's configuration. */
 export interface ReviewContext {
   readonly settings: IdentitySettings;
   readonly preview: DeclarationPreview;
+  /** Reading the templates of a large object takes some milliseconds: one object in each turn. */
+  readonly turns: Pick<Turns, 'next'>;
   /** Whether the cluster's objects have been read: before that, nothing can be said about pods. */
   readonly synced: () => boolean;
   /** Which object an entry is of, by the entry's key; undefined when there is no such entry. */

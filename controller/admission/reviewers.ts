@@ -33,6 +33,7 @@ interface Reviewing {
 }
 
 async function findingsOf(kind: ResourceKind, object: unknown, { context, signal }: Reviewing): Promise<Findings> {
+  await context.turns.next();
   try {
     if (kind.declares === 'identities') return await reviewIdentity(kind.parse(object), context, signal);
     if (kind.declares === 'entry') return reviewStatic(kind.parse(object), context);

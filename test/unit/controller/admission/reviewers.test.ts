@@ -12,6 +12,7 @@ import { systemClock } from '../../../../core/clock.ts';
 import { nodeRecord, podRecord } from '../../../../controller/sources/records.ts';
 import { parseTemplate } from '../../../../controller/template/template.ts';
 import { parseClusterWorkloadIdentity } from '../../../../crds/cluster-workload-identity.ts';
+import { Turns } from '../../../../controller/turns.ts';
 import { RESOURCE_KINDS } from '../../../../crds/index.ts';
 import { parseTrustDomain } from '../../../../spiffe/trust-domain.ts';
 
@@ -58,6 +59,7 @@ function cluster(settings: Partial<IdentitySettings> = {}) {
   const reviewers = createReviewers({
     settings: all,
     preview: new Preview({ index, settings: all, clock: systemClock, readWhole: () => Promise.resolve(undefined) }),
+    turns: new Turns(systemClock),
     synced: () => synced,
     rivalryOf: (claim) => index.rivalryOf(claim),
     holderOf: (key) => index.desired(key)?.declarer,
