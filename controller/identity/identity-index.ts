@@ -244,6 +244,12 @@ export class IdentityIndex {
     return state && statsOf(state, this.#namespaces);
   }
 
+  /** The namespaces that a declaration selects although they are left alone, sorted. */
+  ignoredNamespacesOf(key: string): readonly string[] {
+    const selected = this.#declarations.get(key)?.namespaces ?? [];
+    return [...selected].filter((name) => this.#namespaces.isIgnored(name)).sort();
+  }
+
   /** Up to `limit` problems, of one reason, of the pods that a declaration selects. */
   problemsOf(key: string, limit: number, reason: ReportedReason): readonly Problem[] {
     const state = this.#declarations.get(key);

@@ -140,14 +140,21 @@ function identitiesOf(key: string, { index, entries }: StatusInputs): Verdict {
     return bad('Masked', `${count(stats.entriesMasked, 'entry', 'entries')} masked`, index.problemsOf(key, NAMED, 'Masked'));
   }
   if (stats.podsSelected === 0) {
-    const message =
-      stats.namespacesSelected === 0
-        ? 'it selects no namespace'
-        : 'it selects no pod (that it is responsible for) in its namespaces';
-    return { status: 'True', reason: 'NothingSelected', message };
+    return { status: 'True', reason: 'NothingSelected', message: nothingSelected(stats, index.ignoredNamespacesOf(key)) };
   }
   const waiting = stats.podsWaiting === 0 ? '' : `; ${count(stats.podsWaiting, 'pod')} not on a node yet`;
   return { status: 'True', reason: 'InForce', message: `${count(stats.entriesToSet, 'entry', 'entries')} in force${waiting}` };
+}
+
+function nothingSelected({ namespacesSelected }: DeclarationStats, ignored: readonly string[]): string {
+  if (namespacesSelected === 0) return 'it selects no namespace';
+  const more = ignored.length > NAMED ? ` and ${ignored.length - NAMED} more` : '';
+  const named = `${ignored.slice(0, NAMED).join(', ')}${more}`;
+  if (ignored.length === namespacesSelected) {
+    return `all namespaces that it selects are left alone by ignoreNamespaces in controller.yaml: ${named}`;
+  }
+  const where = ignored.length === 0 ? '' : `; left alone by ignoreNamespaces in controller.yaml: ${named}`;
+  return `it selects no pod (that it is responsible for) in its namespaces${where}`;
 }
 
 function bad(reason: string, what: string, problems: readonly Problem[]): Verdict {

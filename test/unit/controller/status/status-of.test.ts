@@ -151,3 +151,20 @@ test('an ID that another object gives power, and templates that take too much, a
     conditions: [{ type: 'Accepted' }, { status: 'False', reason: 'Suspended', message: expect.stringMatching(/^suspended: /) }],
   });
 });
+
+test.each([
+  ['only such a one', ['ignored'], /^all namespaces that it selects are left alone by .*: ignored$/],
+  ['one that selects others too', ['ignored', 'shop'], /^it selects no pod .* in its namespaces; left alone by .*: ignored$/],
+  ['one that selects none of them', ['shop'], /^it selects no pod .* in its namespaces$/],
+])('names the namespaces that are left alone where nothing is selected: %s', (_what, namespaces, expected) => {
+  const index = new IdentityIndex(settings);
+  for (const name of namespaces) index.putNamespace(name, { name, labels: {} });
+  index.putPod('ignored/web', testPod({ name: 'web', namespace: 'ignored' }));
+  index.putDeclaration(clusterIdentity({ name: 'web', spec: { spiffeIDTemplate: GOOD } }));
+  index.settle();
+  const status = statusOf(object, { ...inputs(GOOD), index });
+  const reason = 'NothingSelected';
+  expect(status?.['conditions']).toContainEqual(
+    expect.objectContaining({ type: 'Ready', reason, message: expect.stringMatching(expected) }),
+  );
+});
