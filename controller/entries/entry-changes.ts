@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { IdentityError } from '../../core/errors.ts';
+import { rankOf } from '../identity/powers.ts';
 import type { Precedence } from '../identity/precedence.ts';
 import type { DesiredEntry } from '../ports.ts';
 import type { IdentifiedEntry } from './entry-client.ts';
@@ -34,6 +35,19 @@ export interface Changes {
   readonly remove: readonly Removal[];
   /** The keys of those that are as they ought to be. */
   readonly inLine: readonly string[];
+}
+
+/** What of the changes makes entries what they ought to be. */
+export type Writes = Pick<Changes, 'create' | 'update'>;
+
+/** The writes of entries without power over the CA, and those of entries with it. */
+export function byPower({ create, update }: Writes): readonly [plain: Writes, powerful: Writes] {
+  const isPowerful = ({ entry }: IdentifiedEntry): boolean => rankOf(entry) > 0;
+  const isPlain = (write: IdentifiedEntry): boolean => !isPowerful(write);
+  return [
+    { create: create.filter(isPlain), update: update.filter(isPlain) },
+    { create: create.filter(isPowerful), update: update.filter(isPowerful) },
+  ];
 }
 
 /** What the changes are made from. */

@@ -10,7 +10,7 @@ import { CYCLE, inBatches, takeSome } from './batches.ts';
 import { DriftWatch } from './drift-watch.ts';
 import type { CreateResult, EntryClient, IdentifiedEntry, UpdateResult } from './entry-client.ts';
 import type { ActualEntry } from './entry-wire.ts';
-import { changesOf, inTheWay, type Desired, type DesiredEntries, type Removal } from './entry-changes.ts';
+import { byPower, changesOf, type Writes, inTheWay, type Desired, type DesiredEntries, type Removal } from './entry-changes.ts';
 import { Failures } from './failures.ts';
 import { HeldDeletions, type MassDeletion } from './held-deletions.ts';
 import { KnownEntries, type Comparison } from './known-entries.ts';
@@ -182,16 +182,23 @@ export class EntryReconciler {
       const { create, update, remove, inLine } = changesOf(keys, compared);
       for (const key of inLine) this.#failures.clear(key);
       // A pod whose ID changes gets the new entry before it loses the old one.
-      await inBatches(create, (batch) => this.#create(batch, signal));
-      await inBatches(update, (batch) => this.#update(batch, signal));
+      const [plain, powerful] = byPower({ create, update });
+      await this.#write(plain, signal);
       const surplus = Iterator.from(this.#known.surplus)
         .take(CYCLE)
         .map((id) => ({ id, key: undefined }));
       await inBatches([...remove, ...surplus], (batch) => this.#delete(batch, signal));
+      // An ID comes to have power when the entries that must not have it are gone.
+      await this.#write(powerful, signal);
     } catch (error) {
       for (const key of keys) this.#dirty.add(key);
       throw error;
     }
+  }
+
+  async #write({ create, update }: Writes, signal: AbortSignal): Promise<void> {
+    await inBatches(create, (batch) => this.#create(batch, signal));
+    await inBatches(update, (batch) => this.#update(batch, signal));
   }
 
   async #create(batch: readonly IdentifiedEntry[], signal: AbortSignal): Promise<void> {

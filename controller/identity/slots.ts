@@ -114,9 +114,10 @@ export class Slots {
     const before = this.#powers.rankAt(spiffeId);
     change();
     const ranks = { before, after: this.#powers.rankAt(spiffeId) };
+    // The others first: what loses the ID is told before what gets power with it.
+    if (ranks.before !== ranks.after) this.#shift(spiffeId, key, ranks);
     this.#replace(key, next, ranks);
     this.#linkId(spiffeId, key);
-    if (ranks.before !== ranks.after) this.#shift(spiffeId, key, ranks);
   }
 
   /** What all other entries of an ID come to when its power changes. */
