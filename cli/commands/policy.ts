@@ -79,4 +79,16 @@ export const POLICY_COMMANDS: readonly CommandSpec[] = [
     examples: ['countersign policy suggest --calls calls.jsonl > policies.yaml'],
     load: async () => (await import('../run/policy-suggest.ts')).suggestPolicies,
   },
+  {
+    path: ['policy', 'import'],
+    summary: "Translate Istio's AuthorizationPolicy, RequestAuthentication and PeerAuthentication",
+    positionals: 'istio FILE...',
+    options: {
+      'trust-domain': { value: 'NAME', summary: "the mesh's trust domain, which Istio calls cluster.local too", required: true },
+      'root-namespace': { value: 'NAME', summary: 'where resources about the whole mesh are; istio-system unless given' },
+      report: { value: 'FILE', summary: 'where to write what was not carried over; standard error unless given' },
+    },
+    examples: ['countersign policy import istio mesh.yaml --trust-domain example.org --report losses.txt > policies.yaml'],
+    load: async () => (await import('../run/policy-import.ts')).importPolicies,
+  },
 ];

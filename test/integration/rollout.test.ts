@@ -25,14 +25,17 @@ afterAll(() => checkout[Symbol.dispose]());
 
 test('every block succeeds', () => {
   expect(finished).toMatchObject({ code: 0, stderr: '' });
-  expect(sections).toHaveLength(5);
+  expect(sections).toHaveLength(6);
 });
 
 test('each step does what the guide says of it', () => {
-  const [, lint, simulate, dryRun = '', enforced = ''] = sections;
+  const [, lint, simulate, dryRun = '', enforced = '', imported = ''] = sections;
   expect(lint).toBe('');
   expect(simulate).toBe(`${blocksOf('text')[0]}this would cut somebody off\n`);
   expect(dryRun).toContain('allow default_audit\nwith all DryRun policies enforced: deny no_rule_matches\n');
   expect(dryRun).toContain('no recorded call would be decided otherwise\n');
   expect(enforced).toContain('2 passed, 0 failed\n');
+  expect(imported).toMatch(
+    /^no recorded call would be decided otherwise\nAuthorizationPolicy shop\/orders: .*: rule dropped: .*\n$/,
+  );
 });

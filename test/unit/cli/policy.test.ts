@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -212,6 +212,34 @@ describe('policy lint and suggest', () => {
     expect(error).toContain('not covered, because caller or destination has no name: nobody known -> shop/orders');
     write('suggested.yaml', out);
     expect((await run('policy explain --policies suggested.yaml --call call.yaml')).out).toContain('allow allowed_by_rule');
+  });
+});
+
+describe('policy import', () => {
+  const ISTIO = `
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: orders, namespace: shop }
+spec:
+  rules:
+    - from: [{ source: { principals: [cluster.local/ns/shop/sa/web] } }]
+    - from: [{ source: { remoteIpBlocks: [10.0.0.0/8] } }]
+`;
+
+  test('our resources, and what they lack', async () => {
+    write('mesh.yaml', ISTIO);
+    const { code, out, error } = await run('policy import istio mesh.yaml --trust-domain example.org');
+    expect(code).toBe(0);
+    expect(parse(out).spec.rules).toEqual([{ from: [{ spiffeIDs: ['spiffe://example.org/ns/shop/sa/web'] }] }]);
+    expect(error).toBe(
+      'AuthorizationPolicy shop/orders: spec.rules[1].from[0].source.remoteIpBlocks: rule dropped: nothing of ours stands for it\n',
+    );
+    expect((await run('policy import istio mesh.yaml --trust-domain example.org --report losses')).error).toBe('');
+    expect(readFileSync(join(folder, 'losses'), 'utf8')).toBe(error);
+  });
+
+  test.each(['other mesh.yaml', 'istio'])('%s is refused', async (words) => {
+    await expect(run(`policy import ${words} --trust-domain example.org`)).rejects.toMatchObject({ code: 'invalid_argument' });
   });
 });
 

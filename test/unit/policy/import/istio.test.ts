@@ -1,0 +1,306 @@
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { compile } from '../../../../policy/compile/snapshot.ts';
+import { decide } from '../../../../policy/decide.ts';
+import { loadAllExpressions } from '../../../../policy/expressions/load.ts';
+import { importIstio } from '../../../../policy/import/istio.ts';
+import { parsePolicy } from '../../../../policy/parse-policy.ts';
+import { parseRequestAuthentication } from '../../../../policy/resources/request-authentication.ts';
+import { callOf } from '../../../support/policy/table-types.ts';
+import type { Row } from '../../../support/policy/table-types.ts';
+
+const expressions = await loadAllExpressions();
+
+function imported(kind: string, spec: unknown, metadata: object = {}) {
+  const document = { apiVersion: 'security.istio.io/v1', kind, metadata: { name: 'p', namespace: 'shop', ...metadata }, spec };
+  const { resources, losses } = importIstio([document], { trustDomain: 'example.org' });
+  return { resources, losses: losses.map(({ field, effect }) => `${field}: ${effect}`) };
+}
+
+function verdicts(resources: readonly object[], rows: readonly Row[], defaultAction: 'allow' | 'deny'): string {
+  const snapshot = compile(resources.map(parsePolicy), { defaultAction, expressions });
+  return rows.map((row) => `${row[0]} ${row[1]}: ${decide(snapshot, callOf(row)).verdict}`).join('\n');
+}
+
+const rowsOf = (text: string): readonly Row[] =>
+  text
+    .trim()
+    .split('\n')
+    .map((line) => {
+      const [, caller = '', request = ''] = /^\s*(\S+) (.*): \w+$/.exec(line) ?? [];
+      // The cast is sound: a caller that is none fails the test.
+      return [caller, request, ''] as unknown as Row;
+    });
+
+const trimmed = (text: string): string => text.trim().replaceAll(/^\s+/gm, '');
+
+/** Title, specification, what is decided, what is lost. */
+const CASES: readonly (readonly [string, string, string, readonly string[]])[] = [
+  ['nothing: all is denied', '{}', 'web GET /: deny\nnobody GET /: deny', []],
+  ['everything', 'rules: [{}]', 'web GET /: allow\nnobody connect: allow', []],
+  [
+    'a service account of the mesh',
+    'rules: [{ from: [{ source: { principals: [cluster.local/ns/shop/sa/web] } }] }]',
+    'web GET /: allow\nbatch GET /: deny\nnobody GET /: deny',
+    [],
+  ],
+  [
+    'principals by prefix',
+    'rules: [{ from: [{ source: { principals: ["example.org/ns/billing/*", "partner.example/*"] } }] }]',
+    'batch GET /: allow\npartner GET /: allow\nweb GET /: deny',
+    [],
+  ],
+  [
+    'principals by suffix, as far as they go',
+    'rules: [{ from: [{ source: { principals: ["*/sa/web"] } }] }]',
+    'web GET /: allow\nbatch GET /: deny',
+    ['spec.rules[0].from[0].source.principals: allows less'],
+  ],
+  [
+    'anybody with an identity',
+    'rules: [{ from: [{ source: { principals: ["*"] } }] }]',
+    'web GET /: allow\nhost GET /: allow\nnobody GET /: deny',
+    [],
+  ],
+  [
+    'namespaces and methods',
+    'rules: [{ from: [{ source: { namespaces: [shop, "bill*"] } }], to: [{ operation: { methods: [GET] } }] }]',
+    'web GET /x: allow\nbatch GET /x: allow\nadmin GET /x: deny\nweb POST /x: deny\nweb connect: deny',
+    [],
+  ],
+  [
+    'addresses of the peer',
+    'rules: [{ from: [{ source: { ipBlocks: [10.1.0.0/16] } }] }]',
+    'web GET /: allow\nbatch GET /: deny',
+    [],
+  ],
+  [
+    'addresses that proxies tell',
+    'rules: [{ from: [{ source: { remoteIpBlocks: [10.1.0.0/16] } }] }, { to: [{ operation: { paths: [/health] } }] }]',
+    'web GET /: deny\nweb GET /health: allow',
+    ['spec.rules[0].from[0].source.remoteIpBlocks: rule dropped'],
+  ],
+  [
+    'paths',
+    'rules: [{ to: [{ operation: { paths: [/a, /b*, /c/*, "*.css", "/d/{*}/e"] } }] }]',
+    `web GET /a: allow
+     web GET /ab: deny
+     web GET /b: allow
+     web GET /bc/d: allow
+     web GET /c: deny
+     web GET /c/d: allow
+     web GET /x/y.css: allow
+     web GET /d/1/e: allow
+     web GET /d/1/2/e: deny`,
+    ['spec.rules[0].to[0].operation.paths: allows less'],
+  ],
+  [
+    'all but some paths',
+    'rules: [{ to: [{ operation: { notPaths: [/admin/*] } }] }]',
+    'web GET /a: allow\nweb GET /admin/x: deny\nweb GET /admin: deny\nweb connect: deny',
+    [],
+  ],
+  [
+    'hosts and ports',
+    'rules: [{ to: [{ operation: { hosts: [Orders, "*.example.org"], ports: ["8443"] } }] }]',
+    'web GET /: allow',
+    [],
+  ],
+  [
+    'a header in a condition',
+    'rules: [{ when: [{ key: "request.headers[x-a]", values: ["1", "2*"] }] }]',
+    'web GET /: deny\nweb connect: deny',
+    [],
+  ],
+  [
+    'conditions over the caller',
+    'rules: [{ when: [{ key: source.namespace, values: [shop] }, { key: source.principal, notValues: ["*/sa/batch"] }] }]',
+    'web GET /: deny',
+    ['spec.rules[0].when[1].notValues: rule dropped'],
+  ],
+  [
+    'claims of users',
+    'rules: [{ when: [{ key: "request.auth.claims[groups]", values: [admin] }] }]',
+    'web GET /: deny',
+    ['spec.rules[0].when[0].values: rule dropped'],
+  ],
+  ['users', 'rules: [{ from: [{ source: { requestPrincipals: ["https://login.example.org/alice"] } }] }]', 'web GET /: deny', []],
+  [
+    'a field twice',
+    'rules: [{ from: [{ source: { namespaces: [shop] } }], when: [{ key: source.namespace, values: [billing] }] }]',
+    'web GET /: deny\nbatch GET /: deny',
+    ['spec.rules[0].when[0].values: rule dropped'],
+  ],
+  ['a gateway', 'targetRefs: [{ kind: Gateway, name: g }]\nrules: [{}]', 'web GET /: deny', ['spec.targetRefs: rule dropped']],
+];
+
+test.each(CASES)('ALLOW: %s', (_title, spec, expected, lost) => {
+  const { resources, losses } = imported('AuthorizationPolicy', parse(spec));
+  expect(verdicts(resources, rowsOf(expected), 'deny')).toBe(trimmed(expected));
+  expect(losses).toEqual(lost);
+});
+
+const DENIALS: typeof CASES = [
+  ['no rules', '{}', 'web GET /: allow', []],
+  [
+    'a path and what is below',
+    'rules: [{ to: [{ operation: { paths: [/admin/*] } }] }]',
+    'web GET /admin/x: deny\nweb GET /admin/: deny\nweb GET /a: allow',
+    [],
+  ],
+  [
+    'an open template',
+    'rules: [{ to: [{ operation: { paths: ["/t/{*}/{**}"] } }] }]',
+    'web GET /t/1: deny\nweb GET /t/1/2/3: deny\nweb GET /t: allow',
+    [],
+  ],
+  [
+    'all but a namespace',
+    'rules: [{ from: [{ source: { notNamespaces: [shop] } }] }]',
+    'web GET /: allow\nbatch GET /: deny\nnobody GET /: deny',
+    [],
+  ],
+  [
+    'what cannot be said is left out',
+    'rules: [{ from: [{ source: { namespaces: [billing], remoteIpBlocks: [1.2.3.4] } }] }]',
+    'batch GET /: deny\nweb GET /: allow',
+    ['spec.rules[0].from[0].source.remoteIpBlocks: denies more'],
+  ],
+  [
+    'even where nothing else is said',
+    'rules: [{ from: [{ source: { principals: ["*/sa/web"] } }] }]',
+    'web GET /: deny\nbatch GET /: deny',
+    ['spec.rules[0].from[0].source.principals: denies more'],
+  ],
+  [
+    'a condition that cannot be said',
+    'rules: [{ to: [{ operation: { methods: [PUT] } }], when: [{ key: connection.sni, values: [a] }] }]',
+    'web PUT /: deny\nweb GET /: allow',
+    ['spec.rules[0].when[0].values: denies more'],
+  ],
+  [
+    'all but a principal by suffix',
+    'rules: [{ from: [{ source: { notPrincipals: ["*/sa/web"] } }] }]',
+    'web GET /: allow\nbatch GET /: deny',
+    ['spec.rules[0].from[0].source.notPrincipals: denies more'],
+  ],
+  [
+    'methods by prefix',
+    'rules: [{ to: [{ operation: { methods: ["P*"] } }] }]',
+    'web PUT /: deny\nweb GET /: deny',
+    ['spec.rules[0].to[0].operation.methods: denies more'],
+  ],
+  [
+    'a suffix with a slash',
+    'rules: [{ to: [{ operation: { paths: ["*/x/"] } }] }]',
+    'web GET /x/: deny',
+    ['spec.rules[0].to[0].operation.paths: denies more'],
+  ],
+];
+
+test.each(DENIALS)('DENY: %s', (_title, spec, expected, lost) => {
+  const { resources, losses } = imported('AuthorizationPolicy', { action: 'DENY', ...parse(spec) });
+  expect(verdicts(resources, rowsOf(expected), 'allow')).toBe(trimmed(expected));
+  expect(losses).toEqual(lost);
+});
+
+describe('what policies are about', () => {
+  const selector = { matchLabels: { app: 'orders' } };
+
+  test('labels, the root namespace, dry runs', () => {
+    expect(imported('AuthorizationPolicy', { selector }).resources).toMatchObject([
+      { spec: { selector }, metadata: { namespace: 'shop' } },
+    ]);
+    const root = { namespace: 'istio-system', annotations: { 'istio.io/dry-run': 'true' } };
+    expect(imported('AuthorizationPolicy', { action: 'AUDIT' }, root).resources).toEqual([
+      {
+        apiVersion: 'countersign.dev/v1alpha1',
+        kind: 'ClusterAuthorizationPolicy',
+        metadata: { name: 'p' },
+        spec: { mode: 'DryRun', action: 'AUDIT', rules: [] },
+      },
+    ]);
+  });
+
+  test('what an external authorizer decides is denied', () => {
+    const { resources, losses } = imported('AuthorizationPolicy', { action: 'CUSTOM', provider: { name: 'x' }, rules: [{}] });
+    expect(resources).toMatchObject([{ spec: { action: 'DENY', rules: [{}] } }]);
+    expect(losses).toEqual(['spec.action: denies more']);
+  });
+
+  test('an unknown field is refused, and so is what does not fit', () => {
+    expect(() => imported('AuthorizationPolicy', { rule: [] })).toThrow('AuthorizationPolicy shop/p:\nrule: unknown key');
+    const ports = Array.from({ length: 65 }, (_, port) => `${port + 1}`);
+    expect(() => imported('AuthorizationPolicy', { rules: [{ to: [{ operation: { ports } }] }] })).toThrow(
+      'spec.rules[0].to[0].ports',
+    );
+  });
+
+  test('documents of others are passed over', () => {
+    expect(importIstio([{ apiVersion: 'v1', kind: 'Service' }], { trustDomain: 'a' })).toEqual({ resources: [], losses: [] });
+  });
+});
+
+describe('PeerAuthentication', () => {
+  const callers = 'web GET /: allow\nnobody GET /: deny\nnobody connect: deny';
+
+  test('STRICT denies callers without an identity', () => {
+    const { resources, losses } = imported('PeerAuthentication', { mtls: { mode: 'STRICT' } });
+    expect(verdicts(resources, rowsOf(callers), 'allow')).toBe(callers);
+    expect(losses).toEqual([]);
+  });
+
+  test.each([
+    [{ mtls: { mode: 'STRICT' }, portLevelMtls: { 8443: { mode: 'PERMISSIVE' } } }, 'allow'],
+    [{ mtls: { mode: 'STRICT' }, portLevelMtls: { 80: { mode: 'DISABLE' } } }, 'deny'],
+    [{ portLevelMtls: { 8443: { mode: 'STRICT' } } }, 'deny'],
+    [{ portLevelMtls: { 80: { mode: 'STRICT' } } }, 'allow'],
+  ])('ports: %j', (spec, expected) => {
+    const { resources } = imported('PeerAuthentication', spec);
+    expect(verdicts(resources, [['nobody', 'GET /', '']], 'allow')).toBe(`nobody GET /: ${expected}`);
+  });
+
+  test('PERMISSIVE is nothing, and says what it does not undo', () => {
+    expect(imported('PeerAuthentication', { mtls: { mode: 'PERMISSIVE' } })).toEqual({
+      resources: [],
+      losses: ['spec.mtls.mode: denies more'],
+    });
+  });
+});
+
+describe('RequestAuthentication', () => {
+  const issuer = { issuer: 'https://login.example.org', audiences: ['orders'] };
+
+  test('issuers, keys and headers', () => {
+    const rule = {
+      ...issuer,
+      jwksUri: 'https://login.example.org/keys',
+      fromHeaders: [{ name: 'x-token' }, { name: 'x', prefix: 'T ' }],
+      forwardOriginalToken: true,
+    };
+    const { resources, losses } = imported('RequestAuthentication', { jwtRules: [rule] });
+    expect(parseRequestAuthentication(resources[0])).toMatchObject({
+      issuers: [{ ...issuer, jwksUri: 'https://login.example.org/keys' }],
+      headers: ['x-token'],
+      tokens: 'Optional',
+    });
+    expect(losses).toEqual([
+      'spec.jwtRules[0].forwardOriginalToken: not carried over',
+      'spec.jwtRules[0].fromHeaders[1]: not carried over',
+    ]);
+  });
+
+  test.each([[{ issuer: 'https://a' }], [{ ...issuer, issuer: 'a@b' }], [{ ...issuer, jwks: '{}' }]])(
+    'an issuer that cannot be carried over is not accepted: %j',
+    (rule) => {
+      const { resources, losses } = imported('RequestAuthentication', { jwtRules: [rule] });
+      expect(resources).toEqual([]);
+      expect(losses).toContain('spec.jwtRules[0]: not carried over');
+    },
+  );
+
+  test('of the whole mesh there is none', () => {
+    const { losses } = imported('RequestAuthentication', { jwtRules: [issuer] }, { namespace: 'istio-system' });
+    expect(losses).toEqual(['metadata.namespace: not carried over']);
+  });
+});
