@@ -104,7 +104,8 @@ export function requestPrincipal(value: string): Translated<Partial<UserClause>>
 /** A condition on a header, for any of several values. */
 export function header(name: string, values: readonly string[]): Translated<object> {
   const [only = ''] = values;
-  if (values.includes('*')) return exactly({ name, present: true });
+  // Istio's `*` is about a value that is not empty.
+  if (values.includes('*')) return exactly({ name, regex: '.+' });
   if (values.length === 1 && !only.includes('*')) return exactly({ name, exact: only });
   const regex = values.map((value) => wildcard(value).source.slice(1, -1)).join('|');
   return regex.length > 512 ? LOST : exactly({ name, regex });

@@ -204,6 +204,19 @@ test.each(DENIALS)('DENY: %s', (_title, spec, expected, lost) => {
   expect(losses).toEqual(lost);
 });
 
+test.each([
+  ['*', '1', 'allow'],
+  ['*', '', 'deny'],
+  ['2*', '27', 'allow'],
+  ['2*', '12', 'deny'],
+  ['2.', '2x', 'deny'],
+])('ALLOW: a header that is %j, sent as %j', (value, sent, expected) => {
+  const { resources } = imported('AuthorizationPolicy', {
+    rules: [{ when: [{ key: 'request.headers[x-a]', values: [value] }] }],
+  });
+  expect(verdicts(resources, [['web', 'GET /', '', { headers: [['x-a', sent]] }]], 'deny')).toBe(`web GET /: ${expected}`);
+});
+
 describe('what policies are about', () => {
   const selector = { matchLabels: { app: 'orders' } };
 
