@@ -1,9 +1,21 @@
 import type { DesiredEntry } from '../ports.ts';
-import { comparePrecedence } from './precedence.ts';
-import type { Claim, Declarer } from './slots.ts';
+import { comparePrecedence, type Precedence } from './precedence.ts';
+
+/** Who gives an ID power. */
+export interface PowerHolder {
+  /** Among all declaring objects. */
+  readonly key: string;
+  readonly precedence: Precedence;
+}
+
+/** An entry, with who declares it. */
+interface Grant {
+  readonly entry: DesiredEntry;
+  readonly declarer: PowerHolder;
+}
 
 interface Holding {
-  readonly declarer: Declarer;
+  readonly declarer: PowerHolder;
   readonly rank: number;
   count: number;
 }
@@ -29,7 +41,7 @@ export class Powers {
   }
 
   /** The oldest object that declares the highest rank for an ID, above `rank`; that of the key `except` does not count. */
-  holderAbove(spiffeId: string, rank: number, except?: string): Declarer | undefined {
+  holderAbove(spiffeId: string, rank: number, except?: string): PowerHolder | undefined {
     const above = Iterator.from(this.#holdings.get(spiffeId)?.values() ?? [])
       .filter((holding) => holding.rank > rank && holding.declarer.key !== except)
       .toArray();
@@ -38,7 +50,7 @@ export class Powers {
     )[0]?.declarer;
   }
 
-  add({ entry, declarer }: Claim): void {
+  add({ entry, declarer }: Grant): void {
     const rank = rankOf(entry);
     if (rank === 0) return;
     const holdings = this.#holdings.get(entry.spiffeId) ?? new Map<string, Holding>();
@@ -48,7 +60,7 @@ export class Powers {
     else present.count += 1;
   }
 
-  remove({ entry, declarer }: Claim): void {
+  remove({ entry, declarer }: Grant): void {
     const holdings = this.#holdings.get(entry.spiffeId);
     const key = holdingKey(rankOf(entry), declarer);
     const present = holdings?.get(key);
@@ -59,6 +71,6 @@ export class Powers {
   }
 }
 
-function holdingKey(rank: number, { key }: Declarer): string {
+function holdingKey(rank: number, { key }: PowerHolder): string {
   return `${rank} ${key}`;
 }

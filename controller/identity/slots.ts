@@ -1,6 +1,6 @@
 import type { DesiredEntry } from '../ports.ts';
 import { fieldsFingerprint } from './entry-key.ts';
-import { Powers, rankOf } from './powers.ts';
+import { Powers, rankOf, type PowerHolder } from './powers.ts';
 import { comparePrecedence, type Precedence } from './precedence.ts';
 
 /** Who declares entries. Its counters are kept by {@link Slots}. */
@@ -86,7 +86,7 @@ export class Slots {
   }
 
   /** Who gives an entry's ID power that the entry was not given, other than the object of the key `except`; undefined when nobody does. */
-  reserverOf(entry: DesiredEntry, except?: string): Declarer | undefined {
+  reserverOf(entry: DesiredEntry, except?: string): PowerHolder | undefined {
     return this.#powers.holderAbove(entry.spiffeId, rankOf(entry), except);
   }
 
