@@ -34,6 +34,7 @@ const asStored = (count: number, steps: number) => ({
 async function longestTurnMs(index: IdentityIndex): Promise<number> {
   let longest = 0;
   for (let isMore = true; isMore;) {
+    const startedMs = performance.now();
     isMore = index.settle(turn(systemClock));
     longest = Math.max(longest, performance.now() - startedMs);
     await new Promise((resolve) => void setImmediate(resolve));
