@@ -39,13 +39,15 @@ test('says whether the controller is ready, and waits for it when told to', asyn
   expect(refused).toMatchObject({ code: 1, stdout: '' });
   expect(refused.stderr).toMatch(/^not ready: .*ECONNREFUSED/);
   const waiting = ask(listening('0.0.0.0'), '--wait', '30s');
-  await using _ = await ControllerRig.start(options(ca.socket));
+  await using rig = await ControllerRig.start(options(ca.socket));
   expect(await waiting).toMatchObject({ code: 0, stdout: 'ready\n' });
+  expect(await rig.isReady()).toBe(true);
   expect(await ask(listening())).toMatchObject({ code: 0, stdout: 'ready\n' });
 });
 
 test('tells what is missing', async () => {
-  await using _ = await ControllerRig.start(options(join(folder, 'nobody.sock')));
+  await using rig = await ControllerRig.start(options(join(folder, 'nobody.sock')));
+  expect(await rig.isReady()).toBe(false);
   const answer = await ask(listening());
   expect(answer).toMatchObject({ code: 1, stdout: '' });
   expect(answer.stderr).toContain('the CA has not been reached yet');
