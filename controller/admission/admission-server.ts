@@ -52,7 +52,8 @@ export async function startAdmission(options: AdmissionOptions): Promise<Admissi
   );
   server.headersTimeout = 5_000;
   server.requestTimeout = 10_000;
-  server.keepAliveTimeout = 60_000;
+  // Longer than the 90 s for which the API server keeps an idle connection: it is the one to close, and never finds it closed.
+  server.keepAliveTimeout = 120_000;
   server.maxConnections = MAX_CONNECTIONS;
   server.on('tlsClientError', (error) => options.log.debug({ err: error }, 'webhook TLS handshake failed'));
   const unfollow = followCredentials(server, options.credentials);
