@@ -75,7 +75,10 @@ async function work(options: Assembly, { onWebhook, signal }: Working): Promise<
   await using resources = new AsyncDisposableStack();
   try {
     const connected = await connect(options, { resources, signal });
-    onWebhook(await serveWebhooks(options, connected, resources));
+    const webhookPort = await serveWebhooks(options, connected, resources);
+    const served = webhookPort === undefined ? 'no webhooks are configured' : 'webhooks are served';
+    options.state.webhooks.set({ ok: true, reason: served });
+    onWebhook(webhookPort);
     const { podCount: pods, entryCount: entries } = connected.parts.index;
     options.log.info({ pods, entries }, 'controller knows its resources');
     await lead(options, connected, signal);

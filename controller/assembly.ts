@@ -30,6 +30,7 @@ export const NOTHING_HELD = 'no deletion is held back';
 
 export const CA_NOT_REACHED = 'the CA has not been reached yet (see ca in controller.yaml)';
 export const NOT_READ = 'resources have not all been read yet';
+const NOT_SERVED = 'webhooks are served once the CA is reached and all resources are read';
 
 /** How far the controller has come, for `/readyz`. */
 export class ControllerState {
@@ -37,11 +38,18 @@ export class ControllerState {
   readonly source = new Current<CheckResult>({ ok: false, reason: NOT_READ });
   /** Whether entries are kept that nothing declares: the rest works, so this is no reason to take no requests. */
   readonly deletions = new Current<CheckResult>({ ok: true, reason: NOTHING_HELD });
+  /** Whether the webhooks are served, or need not be: a Service sends requests to whoever is ready. */
+  readonly webhooks = new Current<CheckResult>({ ok: false, reason: NOT_SERVED });
   /** What is waited for and why, such as `the CA: cannot be reached`. */
   get waitingFor(): string {
     if (!this.ca.value.ok) return `the CA: ${this.ca.value.reason}`;
     return this.source.value.ok ? 'an answer of the CA' : `the API server: ${this.source.value.reason}`;
   }
 
-  readonly checks = { ca: () => this.ca.value, resources: () => this.source.value, deletions: () => this.deletions.value };
+  readonly checks = {
+    ca: () => this.ca.value,
+    resources: () => this.source.value,
+    webhooks: () => this.webhooks.value,
+    deletions: () => this.deletions.value,
+  };
 }

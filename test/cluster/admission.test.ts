@@ -39,7 +39,8 @@ describe.skipIf(noCluster !== undefined)(`admission${lacking}`, () => {
   };
 
   it('refuses what is wrong and takes what is right, by way of the Service', async () => {
-    expect(await apply('bad', 'web/{{ .PodMeta.Nothing }}')).toContain('spec.pathTemplate: 1:');
+    // A new Service may refuse for a second.
+    await expect.poll(() => apply('bad', 'web/{{ .PodMeta.Nothing }}')).toContain('spec.pathTemplate: 1:');
     expect(await apply('good', 'web/{{ .PodMeta.Name }}')).toContain('created');
   });
 

@@ -1,5 +1,5 @@
 // The webhook server and the keeper of its trust bundle against a real API server: Go's verification of our certificates.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { CaBundleKeeper } from '../../controller/admission/ca-bundle-keeper.ts';
 import { createAdmissionMetrics } from '../../controller/admission/admission-metrics.ts';
@@ -105,6 +105,10 @@ describe.skipIf(kubernetesMissing() !== undefined).each([KUBERNETES.current, KUB
       return all.map(({ clientConfig }) => Buffer.from(clientConfig.caBundle ?? '', 'base64').toString());
     }
 
+    beforeEach(() => {
+      reviewer = () => ACCEPTED;
+    });
+
     let count = 0;
     function create(spec: unknown, name = `w${(count += 1)}`) {
       return server.api.send('POST', WIDGETS, {
@@ -146,7 +150,6 @@ describe.skipIf(kubernetesMissing() !== undefined).each([KUBERNETES.current, KUB
     });
 
     test('an update is asked about only when it changes the spec', async () => {
-      reviewer = () => ACCEPTED;
       expect((await create({ a: 1 }, 'kept')).status).toBe(201);
       const before = asked.length;
       reviewer = () => ({ faults: [{ field: '', message: 'no' }], warnings: [] });
@@ -156,11 +159,13 @@ describe.skipIf(kubernetesMissing() !== undefined).each([KUBERNETES.current, KUB
       expect((await server.api.send('PATCH', `${path}/status`, { status: { conditions: [] } }, merge)).status).toBe(200);
       expect((await server.api.send('PATCH', path, { metadata: { finalizers: null } }, merge)).status).toBe(200);
       expect(asked.length).toBe(before);
-      expect((await server.api.send('PATCH', path, { spec: { a: 2 } }, merge)).status).toBe(422);
-      expect((await server.api.send('PATCH', path, { spec: null }, merge)).status).toBe(422);
-      expect(asked.slice(before)).toEqual(['UPDATE payments/kept', 'UPDATE payments/kept']);
+      for (const spec of [{ a: 2 }, null]) {
+        const asksBefore = asked.length;
+        expect((await server.api.send('PATCH', path, { spec }, merge)).status).toBe(422);
+        // The API server asks again where it had to try the write again.
+        expect(new Set(asked.slice(asksBefore))).toEqual(new Set(['UPDATE payments/kept']));
+      }
       expect((await server.api.send('DELETE', path)).status).toBe(200);
-      reviewer = () => ACCEPTED;
     });
 
     test('rotation: both authorities are trusted, then a certificate of the new one alone, and no request fails', async () => {
