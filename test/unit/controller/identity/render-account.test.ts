@@ -30,13 +30,19 @@ const asStored = (count: number, steps: number) => ({
   ),
 });
 
+/** What this thread has worked, in milliseconds: what other processes take from a busy machine does not count. */
+function threadMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+}
+
 /** Works everything off in turns, and tells the longest time that the event loop was held. */
 async function longestTurnMs(index: IdentityIndex): Promise<number> {
   let longest = 0;
   for (let isMore = true; isMore;) {
-    const startedMs = performance.now();
+    const startedMs = threadMs();
     isMore = index.settle(turn(systemClock));
-    longest = Math.max(longest, performance.now() - startedMs);
+    longest = Math.max(longest, threadMs() - startedMs);
     await new Promise((resolve) => void setImmediate(resolve));
   }
   return longest;
@@ -51,8 +57,7 @@ test.each([
     clusterIdentity({ name: 'honest', spec: { spiffeIDTemplate: 'spiffe://example.org/{{ .PodMeta.Name }}' } }),
   );
   index.putDeclaration(declaration);
-  // Without turns it is tens of seconds; a busy machine may take from any turn.
-  expect(await longestTurnMs(index)).toBeLessThan(1_000);
+  expect(await longestTurnMs(index)).toBeLessThan(100);
   expect(index.stats('ClusterWorkloadIdentity//honest')?.entriesToSet).toBe(PODS);
   expect(index.stats(TEAM)).toMatchObject({ podsSelected: PODS, isSuspended: true });
 });
@@ -90,17 +95,19 @@ test('many reviews at one time leave the event loop to others', async () => {
   const done = new AbortController();
   let longest = 0;
   const heart = (async () => {
-    for (let lastMs = performance.now(); !done.signal.aborted; lastMs = performance.now()) {
+    for (let lastMs = threadMs(); !done.signal.aborted; lastMs = threadMs()) {
       await new Promise((resolve) => void setImmediate(resolve));
-      longest = Math.max(longest, performance.now() - lastMs);
+      longest = Math.max(longest, threadMs() - lastMs);
     }
   })();
+  const startedMs = performance.now();
   const runs = await Promise.all(
     Array.from({ length: 60 }, async (_, at) => preview.dryRun(asStored(64, at % 2 === 0 ? 24_000 : 25))),
   );
   done.abort();
   await heart;
-  expect(longest).toBeLessThan(1_000);
+  expect(longest).toBeLessThan(100);
+  expect(performance.now() - startedMs).toBeLessThan(3_500);
 
   // What there was no time for is passed over, and that is told.
   const isAnswered = runs.map(({ problems, podsPassedOver }) => problems[0]?.reason === 'RenderFailed' || podsPassedOver > 0);
