@@ -1,7 +1,7 @@
 import { Backoff } from '../core/backoff.ts';
 import { sleep, type Clock } from '../core/clock.ts';
 import { Current, type Source } from '../core/current.ts';
-import type { ErrorCode, IdentityError } from '../core/errors.ts';
+import type { IdentityError } from '../core/errors.ts';
 import { Bundle } from '../spiffe/bundle.ts';
 import type { SpiffeId } from '../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../spiffe/trust-domain.ts';
@@ -15,6 +15,7 @@ import { connectGrpc, toIdentityError, type GrpcConnection } from './grpc-client
 import type { InClusterEnvironment } from './kubernetes/access.ts';
 import { Lifetime } from './lifetime.ts';
 import type { Logger } from './log.ts';
+import { isPassing } from './passing-failure.ts';
 
 export type { AdminCredentials } from './admin-credentials.ts';
 
@@ -236,7 +237,7 @@ class Session implements AdminSession {
       known.resolve();
     };
     const onOutage = (error: IdentityError): void => {
-      if (!isKnown && !PASSING.has(error.code)) known.reject(error);
+      if (!isKnown && !isPassing(error)) known.reject(error);
       if (this.#faults.bundle?.message !== error.message) log.warn({ err: error }, 'the ca cannot be followed; trying again');
       this.#note('bundle', error);
       // The SVID is no good any more, such as when its authority was revoked.
@@ -288,18 +289,4 @@ class Session implements AdminSession {
       timer.cancel();
     }
   }
-}
-
-// Everything else (a refused token, a forged bundle, a missing file) stays wrong until somebody changes something.
-const PASSING: ReadonlySet<ErrorCode> = new Set([
-  'unavailable',
-  'deadline_exceeded',
-  'resource_exhausted',
-  'aborted',
-  'cancelled',
-  'internal',
-]);
-
-function isPassing({ code }: IdentityError): boolean {
-  return PASSING.has(code);
 }

@@ -1,7 +1,7 @@
 import { Backoff } from '../../core/backoff.ts';
 import { sleep, type Clock } from '../../core/clock.ts';
 import { Current, type Source } from '../../core/current.ts';
-import { IdentityError, type ErrorCode } from '../../core/errors.ts';
+import { IdentityError } from '../../core/errors.ts';
 import { Bundle as BundleService } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import type { ListenAddress } from '../../runtime/config-file.ts';
 import { toIdentityError, type GrpcConnection } from '../../runtime/grpc-client.ts';
@@ -17,6 +17,7 @@ import { connectToCa } from '../../runtime/ca-connection.ts';
 import { denialOf } from './denial.ts';
 import type { NodeAttestor } from './node-attestor.ts';
 import type { StateFile } from './state-file.ts';
+import { isPassing } from '../../runtime/passing-failure.ts';
 
 /** What {@link NodeIdentity} is made from. */
 export interface NodeIdentityOptions {
@@ -253,20 +254,6 @@ export class NodeIdentity implements AsyncDisposable {
       }
     }
   }
-}
-
-// Everything else (a wrong token, a forged bundle, a missing file) stays wrong until somebody changes something.
-const PASSING: ReadonlySet<ErrorCode> = new Set([
-  'unavailable',
-  'deadline_exceeded',
-  'resource_exhausted',
-  'aborted',
-  'cancelled',
-  'internal',
-]);
-
-function isPassing({ code }: IdentityError): boolean {
-  return PASSING.has(code);
 }
 
 function merge(saved: Bundle, bootstrap: Bundle): Bundle {
