@@ -1,6 +1,7 @@
 import type { Bundle } from '../spiffe/bundle.ts';
 import type { SpiffeId } from '../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../spiffe/trust-domain.ts';
+import type { WorkloadMetadata } from '../policy/workload-metadata.ts';
 
 /** A property that an attestor found, such as type `unix`, value `uid:1000`. Written `unix:uid:1000`. */
 export interface Selector {
@@ -42,6 +43,8 @@ export interface Entry {
   readonly jwtSvidIncludeJti: boolean;
   /** What each JWT-SVID carries besides the registered claims. */
   readonly jwtClaims?: JwtClaims | undefined;
+  /** What the workload is in Kubernetes, as whoever registered it says. */
+  readonly workload?: WorkloadMetadata | undefined;
 }
 
 /** An entry to be made: the store gives it an ID (unless one is asked for), a creation time and revision number 0. */

@@ -1,6 +1,7 @@
 import type { Source } from '../../core/current.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
+import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
 import type { SelectorSet } from './selectors.ts';
 
 /** A registration entry as the agent sees it. Objects are never changed: an entry that changes becomes a new object. */
@@ -25,6 +26,8 @@ export interface AgentEntry {
   readonly jwtSvidIncludeJti: boolean;
   /** Differs where the custom claims of its JWT-SVIDs do; absent without any. */
   readonly jwtClaimsDigest?: string | undefined;
+  /** What the registration says of the workload; see `metadataOf`. */
+  readonly workload?: WorkloadMetadata | undefined;
 }
 
 /** One X509-SVID with its key, as a workload gets it. Never changed: a rotation makes a new object. */

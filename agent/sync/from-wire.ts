@@ -7,6 +7,7 @@ import type { Bundle as WireBundle } from '../../proto/gen/spire/api/types/bundl
 import type { Entry as WireEntry } from '../../proto/gen/spire/api/types/entry_pb.ts';
 import type { JWTKey } from '../../proto/gen/spire/api/types/bundle_pb.ts';
 import { Bundle, JwtAuthority, X509Authority } from '../../spiffe/bundle.ts';
+import { metadataOf, type WorkloadMetadata } from '../../policy/workload-metadata.ts';
 import { createSpiffeId } from '../../spiffe/spiffe-id.ts';
 import { parseTrustDomain, type TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { AgentEntry } from '../cache/identities.ts';
@@ -38,7 +39,13 @@ export function readEntry(wire: WireEntry): AgentEntry {
     disableX509SvidPrefetch: wire.additionalAttributes?.disableX509SvidPrefetch ?? false,
     jwtSvidIncludeJti: wire.additionalAttributes?.jwtSvidIncludeJti ?? false,
     ...(wire.countersignJwtClaims === undefined ? {} : { jwtClaimsDigest: digestOf(wire.countersignJwtClaims) }),
+    workload: metadataOf(workloadOf(wire), selectors),
   };
+}
+
+function workloadOf(wire: WireEntry): WorkloadMetadata {
+  const { namespace = '', serviceAccount = '' } = wire.countersignWorkload ?? {};
+  return { ...(namespace === '' ? {} : { namespace }), ...(serviceAccount === '' ? {} : { serviceAccount }) };
 }
 
 // The CA puts the claims into the tokens; here they only tell apart the tokens of before a change.

@@ -1,6 +1,7 @@
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { IdentityError } from '../../core/errors.ts';
 import type { Entry as ProtoEntry, EntryMask, EntrySchema } from '../../proto/gen/spire/api/types/entry_pb.ts';
+import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import { parseCustomClaims } from '../issue/custom-claims.ts';
 import { normalizeSelectors, type Entry, type EntryChange, type NewEntry, type Selector } from '../model.ts';
@@ -32,6 +33,7 @@ const READERS: { readonly [K in Changeable]: (proto: ProtoEntry, own: TrustDomai
   disableX509SvidPrefetch: (proto) => proto.additionalAttributes?.disableX509SvidPrefetch ?? false,
   jwtSvidIncludeJti: (proto) => proto.additionalAttributes?.jwtSvidIncludeJti ?? false,
   jwtClaims: (proto) => parseCustomClaims(proto.countersignJwtClaims ?? {}, 'countersign_jwt_claims'),
+  workload: (proto) => readWorkload(proto.countersignWorkload),
 };
 
 /** Reads an entry that is to be made. @throws IdentityError `invalid_argument`, naming the field */
@@ -52,6 +54,7 @@ export function newEntryFromProto(proto: ProtoEntry, own: TrustDomain): NewEntry
     disableX509SvidPrefetch: READERS.disableX509SvidPrefetch(proto, own),
     jwtSvidIncludeJti: READERS.jwtSvidIncludeJti(proto, own),
     ...(proto.countersignJwtClaims === undefined ? {} : { jwtClaims: READERS.jwtClaims(proto, own) }),
+    ...(proto.countersignWorkload === undefined ? {} : { workload: READERS.workload(proto, own) }),
   };
   checkStorable(entry);
   return proto.id === '' ? entry : { ...entry, id: readEntryId(proto.id) };
@@ -75,6 +78,7 @@ const MASKED: {
   hint: ['hint'],
   additionalAttributes: ['disableX509SvidPrefetch', 'jwtSvidIncludeJti'],
   countersignJwtClaims: ['jwtClaims'],
+  countersignWorkload: ['workload'],
 };
 
 /** Reads the fields of an update that its mask names, all without one. @throws IdentityError `invalid_argument`, naming the field */
@@ -87,7 +91,8 @@ export function entryChangeFromProto(proto: ProtoEntry, own: TrustDomain, mask: 
 
 /** Whether an update without a mask is about a field: about all but ours, which a client of SPIRE's does not know and leaves out. */
 function isMeant(field: keyof typeof MASKED, proto: ProtoEntry): boolean {
-  return field !== 'countersignJwtClaims' || proto.countersignJwtClaims !== undefined;
+  if (field !== 'countersignJwtClaims' && field !== 'countersignWorkload') return true;
+  return proto[field] !== undefined;
 }
 
 /**
@@ -111,6 +116,21 @@ export function checkStorable(entry: Pick<Entry, 'storeSvid' | 'selectors' | 'di
 function readSelectors(proto: ProtoEntry): readonly Selector[] {
   if (proto.selectors.length === 0) throw new IdentityError('invalid_argument', 'selector list is empty', { field: 'selectors' });
   return normalizeSelectors(selectorsFromProto(proto.selectors));
+}
+
+const MAX_NAME_LENGTH = 253;
+
+/** Undefined for one that says nothing. */
+function readWorkload(proto: ProtoEntry['countersignWorkload']): WorkloadMetadata | undefined {
+  const { namespace = '', serviceAccount = '' } = proto ?? {};
+  for (const name of [namespace, serviceAccount]) {
+    if (name.length <= MAX_NAME_LENGTH) continue;
+    throw new IdentityError('invalid_argument', `a name has at most ${MAX_NAME_LENGTH} characters`, {
+      field: 'countersign_workload',
+    });
+  }
+  if (namespace === '' && serviceAccount === '') return undefined;
+  return { ...(namespace === '' ? {} : { namespace }), ...(serviceAccount === '' ? {} : { serviceAccount }) };
 }
 
 function notNegative(seconds: number, field: string): number {
@@ -162,6 +182,7 @@ export function entryToProto(entry: Entry, mask?: EntryMask): MessageInitShape<t
     const { disableX509SvidPrefetch, jwtSvidIncludeJti } = entry;
     proto.additionalAttributes = { disableX509SvidPrefetch, jwtSvidIncludeJti };
   }
+  if ((all || mask.countersignWorkload) && entry.workload !== undefined) proto.countersignWorkload = entry.workload;
   if ((all || mask.countersignJwtClaims) && entry.jwtClaims !== undefined) {
     // The cast is sound: both are JSON, ours is only read.
     proto.countersignJwtClaims = entry.jwtClaims as JsonObject;

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
+import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
 import { selectorText } from '../model.ts';
 import type { Entry, JwtClaims } from '../model.ts';
 import { readSelectors, writeSelectors } from './selector-codec.ts';
@@ -25,6 +26,7 @@ interface StoredEntry {
   readonly disableX509SvidPrefetch?: true;
   readonly jwtSvidIncludeJti?: true;
   readonly jwtClaims?: JwtClaims;
+  readonly workload?: WorkloadMetadata;
 }
 
 /** An entry as what its JSON holds; its ID is the resource's name. */
@@ -47,6 +49,7 @@ export function encodeEntry(entry: Entry): StoredEntry {
     ...(entry.disableX509SvidPrefetch ? { disableX509SvidPrefetch: true } : {}),
     ...(entry.jwtSvidIncludeJti ? { jwtSvidIncludeJti: true } : {}),
     ...(entry.jwtClaims === undefined ? {} : { jwtClaims: entry.jwtClaims }),
+    ...(entry.workload === undefined ? {} : { workload: entry.workload }),
   };
 }
 
@@ -75,6 +78,7 @@ export function decodeEntry(id: string, json: string): Entry {
     disableX509SvidPrefetch: stored.disableX509SvidPrefetch ?? false,
     jwtSvidIncludeJti: stored.jwtSvidIncludeJti ?? false,
     ...(stored.jwtClaims === undefined ? {} : { jwtClaims: stored.jwtClaims }),
+    ...(stored.workload === undefined ? {} : { workload: stored.workload }),
   };
 }
 

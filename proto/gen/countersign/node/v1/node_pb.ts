@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file countersign/node/v1/node.proto.
  */
 export const file_countersign_node_v1_node: GenFile = /*@__PURE__*/
-  fileDesc("Ch5jb3VudGVyc2lnbi9ub2RlL3YxL25vZGUucHJvdG8SE2NvdW50ZXJzaWduLm5vZGUudjEiogEKDFdhdGNoUmVxdWVzdBIzCglzdWJzY3JpYmUYASABKAsyHi5jb3VudGVyc2lnbi5ub2RlLnYxLlN1YnNjcmliZUgAEicKA2FjaxgCIAEoCzIYLmNvdW50ZXJzaWduLm5vZGUudjEuQWNrSAASKQoEbmFjaxgDIAEoCzIZLmNvdW50ZXJzaWduLm5vZGUudjEuTmFja0gAQgkKB21lc3NhZ2UiRAoJU3Vic2NyaWJlEhcKD3Jlc3VtZV9yZXZpc2lvbhgBIAEoBBINCgVraW5kcxgCIAMoCRIPCgdmZWVkX2lkGAMgASgJIhcKA0FjaxIQCghyZXZpc2lvbhgBIAEoBCJDCgROYWNrEgwKBGtpbmQYASABKAkSDAoEbmFtZRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBINCgVlcnJvchgEIAEoCSKIAQoNV2F0Y2hSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBBIPCgdmZWVkX2lkGAIgASgJEhAKCHNuYXBzaG90GAMgASgIEhAKCGNvbXBsZXRlGAQgASgIEjAKCXJlc291cmNlcxgFIAMoCzIdLmNvdW50ZXJzaWduLm5vZGUudjEuUmVzb3VyY2UiWAoIUmVzb3VyY2USDAoEa2luZBgBIAEoCRIMCgRuYW1lGAIgASgJEhAKCHJldmlzaW9uGAMgASgEEg0KBXZhbHVlGAQgASgMEg8KB3JlbW92ZWQYBSABKAgyWgoETm9kZRJSCgVXYXRjaBIhLmNvdW50ZXJzaWduLm5vZGUudjEuV2F0Y2hSZXF1ZXN0GiIuY291bnRlcnNpZ24ubm9kZS52MS5XYXRjaFJlc3BvbnNlKAEwAWIGcHJvdG8z");
+  fileDesc("Ch5jb3VudGVyc2lnbi9ub2RlL3YxL25vZGUucHJvdG8SE2NvdW50ZXJzaWduLm5vZGUudjEiogEKDFdhdGNoUmVxdWVzdBIzCglzdWJzY3JpYmUYASABKAsyHi5jb3VudGVyc2lnbi5ub2RlLnYxLlN1YnNjcmliZUgAEicKA2FjaxgCIAEoCzIYLmNvdW50ZXJzaWduLm5vZGUudjEuQWNrSAASKQoEbmFjaxgDIAEoCzIZLmNvdW50ZXJzaWduLm5vZGUudjEuTmFja0gAQgkKB21lc3NhZ2UiRAoJU3Vic2NyaWJlEhcKD3Jlc3VtZV9yZXZpc2lvbhgBIAEoBBINCgVraW5kcxgCIAMoCRIPCgdmZWVkX2lkGAMgASgJIhcKA0FjaxIQCghyZXZpc2lvbhgBIAEoBCJDCgROYWNrEgwKBGtpbmQYASABKAkSDAoEbmFtZRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBINCgVlcnJvchgEIAEoCSKIAQoNV2F0Y2hSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBBIPCgdmZWVkX2lkGAIgASgJEhAKCHNuYXBzaG90GAMgASgIEhAKCGNvbXBsZXRlGAQgASgIEjAKCXJlc291cmNlcxgFIAMoCzIdLmNvdW50ZXJzaWduLm5vZGUudjEuUmVzb3VyY2UiWAoIUmVzb3VyY2USDAoEa2luZBgBIAEoCRIMCgRuYW1lGAIgASgJEhAKCHJldmlzaW9uGAMgASgEEg0KBXZhbHVlGAQgASgMEg8KB3JlbW92ZWQYBSABKAgiPgoQV29ya2xvYWRNZXRhZGF0YRIRCgluYW1lc3BhY2UYASABKAkSFwoPc2VydmljZV9hY2NvdW50GAIgASgJImMKFUF1dGhvcml6YXRpb25TZXR0aW5ncxIWCg5kZWZhdWx0X2FjdGlvbhgBIAEoCRIXCg9leGNoYW5nZV9pc3N1ZXIYAiABKAkSGQoRZXhjaGFuZ2Vfandrc191cmkYAyABKAkyWgoETm9kZRJSCgVXYXRjaBIhLmNvdW50ZXJzaWduLm5vZGUudjEuV2F0Y2hSZXF1ZXN0GiIuY291bnRlcnNpZ24ubm9kZS52MS5XYXRjaFJlc3BvbnNlKAEwAWIGcHJvdG8z");
 
 /**
  * @generated from message countersign.node.v1.WatchRequest
@@ -190,14 +190,17 @@ export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
  */
 export type Resource = Message<"countersign.node.v1.Resource"> & {
   /**
-   * What `value` holds: "entry" is spire.api.types.Entry, "bundle" is spire.api.types.Bundle.
+   * What `value` holds: "entry" is spire.api.types.Entry, "bundle" is spire.api.types.Bundle, "policy" is
+   * countersign.policy.v1.Resource (of any kind of policy resource), "workload" is WorkloadMetadata, "settings" is
+   * AuthorizationSettings.
    *
    * @generated from field: string kind = 1;
    */
   kind: string;
 
   /**
-   * Unique within its kind: entry ID, trust domain name.
+   * Unique within its kind: entry ID, trust domain name, `<kind>/<namespace>/<name>` of a policy resource, SPIFFE ID;
+   * settings have the one name `authorization`.
    *
    * @generated from field: string name = 2;
    */
@@ -229,6 +232,65 @@ export type Resource = Message<"countersign.node.v1.Resource"> & {
  */
 export const ResourceSchema: GenMessage<Resource> = /*@__PURE__*/
   messageDesc(file_countersign_node_v1_node, 5);
+
+/**
+ * What the registration of an identity says of the workload, for policies that name callers by it.
+ *
+ * @generated from message countersign.node.v1.WorkloadMetadata
+ */
+export type WorkloadMetadata = Message<"countersign.node.v1.WorkloadMetadata"> & {
+  /**
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * @generated from field: string service_account = 2;
+   */
+  serviceAccount: string;
+};
+
+/**
+ * Describes the message countersign.node.v1.WorkloadMetadata.
+ * Use `create(WorkloadMetadataSchema)` to create a new message.
+ */
+export const WorkloadMetadataSchema: GenMessage<WorkloadMetadata> = /*@__PURE__*/
+  messageDesc(file_countersign_node_v1_node, 6);
+
+/**
+ * What holds for authorization in all of the trust domain.
+ *
+ * @generated from message countersign.node.v1.AuthorizationSettings
+ */
+export type AuthorizationSettings = Message<"countersign.node.v1.AuthorizationSettings"> & {
+  /**
+   * What is decided where no ALLOW policy selects the destination: `audit`, `allow` or `deny`.
+   *
+   * @generated from field: string default_action = 1;
+   */
+  defaultAction: string;
+
+  /**
+   * Issuer of the CA's token exchange; empty when it is not served. It alone may name SPIFFE IDs in user tokens.
+   *
+   * @generated from field: string exchange_issuer = 2;
+   */
+  exchangeIssuer: string;
+
+  /**
+   * Where the exchange publishes its keys; empty when it is not served.
+   *
+   * @generated from field: string exchange_jwks_uri = 3;
+   */
+  exchangeJwksUri: string;
+};
+
+/**
+ * Describes the message countersign.node.v1.AuthorizationSettings.
+ * Use `create(AuthorizationSettingsSchema)` to create a new message.
+ */
+export const AuthorizationSettingsSchema: GenMessage<AuthorizationSettings> = /*@__PURE__*/
+  messageDesc(file_countersign_node_v1_node, 7);
 
 /**
  * @generated from service countersign.node.v1.Node

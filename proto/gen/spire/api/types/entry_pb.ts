@@ -15,7 +15,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file spire/api/types/entry.proto.
  */
 export const file_spire_api_types_entry: GenFile = /*@__PURE__*/
-  fileDesc("ChtzcGlyZS9hcGkvdHlwZXMvZW50cnkucHJvdG8SD3NwaXJlLmFwaS50eXBlcyL6BAoFRW50cnkSCgoCaWQYASABKAkSLAoJc3BpZmZlX2lkGAIgASgLMhkuc3BpcmUuYXBpLnR5cGVzLlNQSUZGRUlEEiwKCXBhcmVudF9pZBgDIAEoCzIZLnNwaXJlLmFwaS50eXBlcy5TUElGRkVJRBIsCglzZWxlY3RvcnMYBCADKAsyGS5zcGlyZS5hcGkudHlwZXMuU2VsZWN0b3ISFQoNeDUwOV9zdmlkX3R0bBgFIAEoBRIWCg5mZWRlcmF0ZXNfd2l0aBgGIAMoCRINCgVhZG1pbhgHIAEoCBISCgpkb3duc3RyZWFtGAggASgIEhIKCmV4cGlyZXNfYXQYCSABKAMSEQoJZG5zX25hbWVzGAogAygJEhcKD3JldmlzaW9uX251bWJlchgLIAEoAxISCgpzdG9yZV9zdmlkGAwgASgIEhQKDGp3dF9zdmlkX3R0bBgNIAEoBRIMCgRoaW50GA4gASgJEhIKCmNyZWF0ZWRfYXQYDyABKAMSTwoVYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBAgASgLMisuc3BpcmUuYXBpLnR5cGVzLkVudHJ5LkFkZGl0aW9uYWxBdHRyaWJ1dGVzSACIAQESOAoWY291bnRlcnNpZ25fand0X2NsYWltcxjoByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0GlgKFEFkZGl0aW9uYWxBdHRyaWJ1dGVzEiIKGmRpc2FibGVfeDUwOV9zdmlkX3ByZWZldGNoGAEgASgIEhwKFGp3dF9zdmlkX2luY2x1ZGVfanRpGAIgASgIQhgKFl9hZGRpdGlvbmFsX2F0dHJpYnV0ZXMi4gIKCUVudHJ5TWFzaxIRCglzcGlmZmVfaWQYAiABKAgSEQoJcGFyZW50X2lkGAMgASgIEhEKCXNlbGVjdG9ycxgEIAEoCBIVCg14NTA5X3N2aWRfdHRsGAUgASgIEhYKDmZlZGVyYXRlc193aXRoGAYgASgIEg0KBWFkbWluGAcgASgIEhIKCmRvd25zdHJlYW0YCCABKAgSEgoKZXhwaXJlc19hdBgJIAEoCBIRCglkbnNfbmFtZXMYCiABKAgSFwoPcmV2aXNpb25fbnVtYmVyGAsgASgIEhIKCnN0b3JlX3N2aWQYDCABKAgSFAoMand0X3N2aWRfdHRsGA0gASgIEgwKBGhpbnQYDiABKAgSEgoKY3JlYXRlZF9hdBgPIAEoCBIdChVhZGRpdGlvbmFsX2F0dHJpYnV0ZXMYECABKAgSHwoWY291bnRlcnNpZ25fand0X2NsYWltcxjoByABKAhiBnByb3RvMw", [file_google_protobuf_struct, file_spire_api_types_selector, file_spire_api_types_spiffeid]);
+  fileDesc("ChtzcGlyZS9hcGkvdHlwZXMvZW50cnkucHJvdG8SD3NwaXJlLmFwaS50eXBlcyK/BQoFRW50cnkSCgoCaWQYASABKAkSLAoJc3BpZmZlX2lkGAIgASgLMhkuc3BpcmUuYXBpLnR5cGVzLlNQSUZGRUlEEiwKCXBhcmVudF9pZBgDIAEoCzIZLnNwaXJlLmFwaS50eXBlcy5TUElGRkVJRBIsCglzZWxlY3RvcnMYBCADKAsyGS5zcGlyZS5hcGkudHlwZXMuU2VsZWN0b3ISFQoNeDUwOV9zdmlkX3R0bBgFIAEoBRIWCg5mZWRlcmF0ZXNfd2l0aBgGIAMoCRINCgVhZG1pbhgHIAEoCBISCgpkb3duc3RyZWFtGAggASgIEhIKCmV4cGlyZXNfYXQYCSABKAMSEQoJZG5zX25hbWVzGAogAygJEhcKD3JldmlzaW9uX251bWJlchgLIAEoAxISCgpzdG9yZV9zdmlkGAwgASgIEhQKDGp3dF9zdmlkX3R0bBgNIAEoBRIMCgRoaW50GA4gASgJEhIKCmNyZWF0ZWRfYXQYDyABKAMSTwoVYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBAgASgLMisuc3BpcmUuYXBpLnR5cGVzLkVudHJ5LkFkZGl0aW9uYWxBdHRyaWJ1dGVzSACIAQESOAoWY291bnRlcnNpZ25fand0X2NsYWltcxjoByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EkMKFGNvdW50ZXJzaWduX3dvcmtsb2FkGOkHIAEoCzIkLnNwaXJlLmFwaS50eXBlcy5Db3VudGVyc2lnbldvcmtsb2FkGlgKFEFkZGl0aW9uYWxBdHRyaWJ1dGVzEiIKGmRpc2FibGVfeDUwOV9zdmlkX3ByZWZldGNoGAEgASgIEhwKFGp3dF9zdmlkX2luY2x1ZGVfanRpGAIgASgIQhgKFl9hZGRpdGlvbmFsX2F0dHJpYnV0ZXMigQMKCUVudHJ5TWFzaxIRCglzcGlmZmVfaWQYAiABKAgSEQoJcGFyZW50X2lkGAMgASgIEhEKCXNlbGVjdG9ycxgEIAEoCBIVCg14NTA5X3N2aWRfdHRsGAUgASgIEhYKDmZlZGVyYXRlc193aXRoGAYgASgIEg0KBWFkbWluGAcgASgIEhIKCmRvd25zdHJlYW0YCCABKAgSEgoKZXhwaXJlc19hdBgJIAEoCBIRCglkbnNfbmFtZXMYCiABKAgSFwoPcmV2aXNpb25fbnVtYmVyGAsgASgIEhIKCnN0b3JlX3N2aWQYDCABKAgSFAoMand0X3N2aWRfdHRsGA0gASgIEgwKBGhpbnQYDiABKAgSEgoKY3JlYXRlZF9hdBgPIAEoCBIdChVhZGRpdGlvbmFsX2F0dHJpYnV0ZXMYECABKAgSHwoWY291bnRlcnNpZ25fand0X2NsYWltcxjoByABKAgSHQoUY291bnRlcnNpZ25fd29ya2xvYWQY6QcgASgIIkEKE0NvdW50ZXJzaWduV29ya2xvYWQSEQoJbmFtZXNwYWNlGAEgASgJEhcKD3NlcnZpY2VfYWNjb3VudBgCIAEoCWIGcHJvdG8z", [file_google_protobuf_struct, file_spire_api_types_selector, file_spire_api_types_spiffeid]);
 
 /**
  * A registration: whoever has the selectors, below the parent, gets the SPIFFE ID.
@@ -136,6 +136,14 @@ export type Entry = Message<"spire.api.types.Entry"> & {
    * @generated from field: google.protobuf.Struct countersign_jwt_claims = 1000;
    */
   countersignJwtClaims?: JsonObject | undefined;
+
+  /**
+   * Our own field, unknown to SPIRE. What the workload is in Kubernetes, for policies that name it so. An update without a
+   * mask that leaves the field out keeps it.
+   *
+   * @generated from field: spire.api.types.CountersignWorkload countersign_workload = 1001;
+   */
+  countersignWorkload?: CountersignWorkload | undefined;
 };
 
 /**
@@ -260,6 +268,13 @@ export type EntryMask = Message<"spire.api.types.EntryMask"> & {
    * @generated from field: bool countersign_jwt_claims = 1000;
    */
   countersignJwtClaims: boolean;
+
+  /**
+   * Our own field, unknown to SPIRE.
+   *
+   * @generated from field: bool countersign_workload = 1001;
+   */
+  countersignWorkload: boolean;
 };
 
 /**
@@ -268,4 +283,28 @@ export type EntryMask = Message<"spire.api.types.EntryMask"> & {
  */
 export const EntryMaskSchema: GenMessage<EntryMask> = /*@__PURE__*/
   messageDesc(file_spire_api_types_entry, 1);
+
+/**
+ * Our own message, unknown to SPIRE.
+ *
+ * @generated from message spire.api.types.CountersignWorkload
+ */
+export type CountersignWorkload = Message<"spire.api.types.CountersignWorkload"> & {
+  /**
+   * @generated from field: string namespace = 1;
+   */
+  namespace: string;
+
+  /**
+   * @generated from field: string service_account = 2;
+   */
+  serviceAccount: string;
+};
+
+/**
+ * Describes the message spire.api.types.CountersignWorkload.
+ * Use `create(CountersignWorkloadSchema)` to create a new message.
+ */
+export const CountersignWorkloadSchema: GenMessage<CountersignWorkload> = /*@__PURE__*/
+  messageDesc(file_spire_api_types_entry, 2);
 
