@@ -82,12 +82,13 @@ describe.skipIf(noCluster !== undefined)(`an installation${lacking}`, () => {
     writeFileSync(join(overlay, 'kustomization.yaml'), JSON.stringify(kustomization));
     await installation.apply(overlay);
     await installation.rolledOut();
-    expect(await installation.images()).toEqual([NEXT_IMAGE]);
+    // A rollout is complete before the last of the old pods has ended.
+    await expect.poll(() => installation.images()).toEqual([NEXT_IMAGE]);
     await moreCalls();
 
     await installation.rollBack();
     await installation.rolledOut();
-    expect(await installation.images()).toEqual([PRODUCT_IMAGE]);
+    await expect.poll(() => installation.images()).toEqual([PRODUCT_IMAGE]);
     await moreCalls();
     expect((await callsNow()).failures).toEqual(failures);
   });

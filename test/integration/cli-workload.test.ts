@@ -248,8 +248,10 @@ describe('run -- CMD', () => {
   });
 
   test('does not signal when only an SVID changes that is in no file', async () => {
-    await forget(id);
+    const before = id;
+    // In this order, so that there is an identity at every moment.
     id = await register('/short', [`uid:${UID}`], 8, 'a-short');
+    await forget(before);
     using api = new WorkloadApi({ address: `unix://${agent.socket}` });
     // Else the change from the entry before would be a reason to signal.
     for await (const { svids } of api.watchX509Context()) if (svids.every((svid) => svid.id.path === '/short')) break;
