@@ -5,6 +5,7 @@ import { filePath, listenAddress, type ListenAddress } from '../runtime/config-f
 import { LOG_LEVELS, type LogLevel } from '../runtime/log.ts';
 import { parseSpiffeId } from '../spiffe/spiffe-id.ts';
 import { parseTrustDomain } from '../spiffe/trust-domain.ts';
+import { authorizationConfig } from './authz/config.ts';
 import { sdsConfig } from './sds/config.ts';
 import { workloadAttestorsConfig } from './workload-attest/config.ts';
 
@@ -36,6 +37,7 @@ export function agentConfig(baseDir: string) {
     workloadAttestors: workloadAttestorsConfig(baseDir),
     sds: sdsConfig,
     listen: object({ workload: socket, admin: optional(socket), http: optional(address) }),
+    authorization: authorizationConfig(baseDir),
     authorizedDelegates: optional(array(map(string(), (text) => parseSpiffeId(text, 'authorizedDelegates'))), []),
     log: optional(object({ level: optional(logLevel, DEFAULT_LEVEL) }), { level: DEFAULT_LEVEL }),
   });

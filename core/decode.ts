@@ -85,6 +85,16 @@ export function integer(bounds: { readonly min?: number; readonly max?: number }
   };
 }
 
+/** A number within bounds, both inclusive; it need not be a whole one. */
+export function number({ min, max }: { readonly min: number; readonly max: number }): Decoder<number> {
+  return {
+    read(input, path, faults) {
+      if (typeof input !== 'number') return fault(faults, path, `expected a number, found ${describe(input)}`);
+      return input >= min && input <= max ? input : fault(faults, path, `must be from ${min} to ${max}, is ${input}`);
+    },
+  };
+}
+
 /** One of a fixed set of words. */
 export function literal<const T extends string>(...words: readonly T[]): Decoder<T> {
   return {
