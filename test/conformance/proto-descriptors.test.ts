@@ -6,15 +6,22 @@ import type { DescEnum, DescField, DescFile, DescMessage, DescService, FileRegis
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { file_csi_v1_csi } from '../../proto/gen/csi/v1/csi_pb.ts';
+import { file_envoy_config_core_v3_address } from '../../proto/gen/envoy/config/core/v3/address_pb.ts';
 import { file_envoy_config_core_v3_base } from '../../proto/gen/envoy/config/core/v3/base_pb.ts';
 import { file_envoy_config_core_v3_extension } from '../../proto/gen/envoy/config/core/v3/extension_pb.ts';
+import { file_envoy_config_core_v3_header } from '../../proto/gen/envoy/config/core/v3/header_pb.ts';
+import { file_envoy_data_accesslog_v3_accesslog } from '../../proto/gen/envoy/data/accesslog/v3/accesslog_pb.ts';
 import { file_envoy_extensions_transport_sockets_tls_v3_common } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts';
 import { file_envoy_extensions_transport_sockets_tls_v3_secret } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts';
 import { file_envoy_extensions_transport_sockets_tls_v3_tls_spiffe_validator_config } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config_pb.ts';
+import { file_envoy_service_accesslog_v3_als } from '../../proto/gen/envoy/service/accesslog/v3/als_pb.ts';
+import { file_envoy_service_auth_v3_attribute_context } from '../../proto/gen/envoy/service/auth/v3/attribute_context_pb.ts';
+import { file_envoy_service_auth_v3_external_auth } from '../../proto/gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { file_envoy_service_discovery_v3_discovery } from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts';
 import { file_envoy_service_secret_v3_sds } from '../../proto/gen/envoy/service/secret/v3/sds_pb.ts';
 import { file_envoy_type_matcher_v3_regex } from '../../proto/gen/envoy/type/matcher/v3/regex_pb.ts';
 import { file_envoy_type_matcher_v3_string } from '../../proto/gen/envoy/type/matcher/v3/string_pb.ts';
+import { file_envoy_type_v3_http_status } from '../../proto/gen/envoy/type/v3/http_status_pb.ts';
 import { file_envoy_type_v3_semantic_version } from '../../proto/gen/envoy/type/v3/semantic_version_pb.ts';
 import { file_google_rpc_error_details } from '../../proto/gen/google/rpc/error_details_pb.ts';
 import { file_google_rpc_status } from '../../proto/gen/google/rpc/status_pb.ts';
@@ -61,15 +68,22 @@ const complete = [
 const partial = [
   file_csi_v1_csi,
   file_google_rpc_error_details,
+  file_envoy_config_core_v3_address,
   file_envoy_config_core_v3_base,
   file_envoy_config_core_v3_extension,
+  file_envoy_config_core_v3_header,
+  file_envoy_data_accesslog_v3_accesslog,
   file_envoy_extensions_transport_sockets_tls_v3_common,
   file_envoy_extensions_transport_sockets_tls_v3_secret,
   file_envoy_extensions_transport_sockets_tls_v3_tls_spiffe_validator_config,
+  file_envoy_service_accesslog_v3_als,
+  file_envoy_service_auth_v3_attribute_context,
+  file_envoy_service_auth_v3_external_auth,
   file_envoy_service_discovery_v3_discovery,
   file_envoy_service_secret_v3_sds,
   file_envoy_type_matcher_v3_regex,
   file_envoy_type_matcher_v3_string,
+  file_envoy_type_v3_http_status,
   file_envoy_type_v3_semantic_version,
 ];
 

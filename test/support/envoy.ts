@@ -40,6 +40,26 @@ export interface EnvoyOptions {
   readonly downstream?: EnvoyTls;
   /** Where requests go on over TLS; answered with `hello` by itself unless given. */
   readonly upstream?: EnvoyTls & { readonly port: number };
+  /** Filters of its listener. */
+  readonly filters?: EnvoyFilters;
+}
+
+/** What an Envoy's listener does besides passing requests on. */
+export interface EnvoyFilters {
+  /** HTTP filters before the router. */
+  readonly http?: readonly unknown[];
+  /** Network filters before the last one. */
+  readonly network?: readonly unknown[];
+  /** Fields of the HTTP connection manager. */
+  readonly manager?: Readonly<Record<string, unknown>>;
+  /** Fields of the listener. */
+  readonly listener?: Readonly<Record<string, unknown>>;
+  /** Where requests go on in plain text. */
+  readonly plainUpstream?: { readonly port: number; readonly http2?: boolean };
+  /** Whether connections go on as they are, their requests unseen. */
+  readonly isTcp?: boolean;
+  /** Whether callers may do without a certificate. */
+  readonly acceptsAnonymous?: boolean;
 }
 
 /** A running Envoy. */
@@ -150,36 +170,56 @@ function bootstrap(options: EnvoyOptions): unknown {
     node: { id: 'test', cluster: 'test', metadata: options.metadata ?? {} },
     admin: { address: anyPort },
     static_resources: {
-      listeners: [{ name: 'in', address: anyPort, filter_chains: [filterChain(options)] }],
-      clusters: [agentCluster(options), ...(options.upstream === undefined ? [] : [upstreamCluster(options)])],
+      listeners: [{ name: 'in', address: anyPort, filter_chains: [filterChain(options)], ...options.filters?.listener }],
+      clusters: [agentCluster(options), ...upstreamClusters(options)],
     },
   };
 }
 
 function filterChain(options: EnvoyOptions): unknown {
+  const { http = [], network = [], manager: given = {}, plainUpstream, isTcp = false } = options.filters ?? {};
   const route =
-    options.upstream === undefined
+    options.upstream === undefined && plainUpstream === undefined
       ? { direct_response: { status: 200, body: { inline_string: 'hello' } } }
       : { route: { cluster: 'out' } };
+  const proxy = {
+    '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy',
+    stat_prefix: 'in',
+    cluster: 'out',
+  };
   const manager = {
     '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
     stat_prefix: 'in',
     route_config: { virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, ...route }] }] },
     http_filters: [
+      ...http,
       {
         name: 'envoy.filters.http.router',
         typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
       },
     ],
+    ...given,
   };
-  const filters = [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }];
+  const last = isTcp
+    ? { name: 'envoy.filters.network.tcp_proxy', typed_config: proxy }
+    : { name: 'envoy.filters.network.http_connection_manager', typed_config: manager };
+  const filters = [...network, last];
   if (options.downstream === undefined) return { filters };
   const context = {
     '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
-    require_client_certificate: true,
+    require_client_certificate: options.filters?.acceptsAnonymous !== true,
     common_tls_context: tlsContext(options.downstream, options),
   };
   return { filters, transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: context } };
+}
+
+function upstreamClusters(options: EnvoyOptions): unknown[] {
+  const { plainUpstream } = options.filters ?? {};
+  if (plainUpstream === undefined) return options.upstream === undefined ? [] : [upstreamCluster(options)];
+  const { port, http2 = false } = plainUpstream;
+  const http = http2 ? { http2_protocol_options: {} } : { http_protocol_options: {} };
+  const plain = cluster('out', { socket_address: { address: '127.0.0.1', port_value: port } });
+  return [{ ...plain, typed_extension_protocol_options: protocol({ explicit_http_config: http }) }];
 }
 
 /** A cluster that opens a connection, with a handshake, for each request. */

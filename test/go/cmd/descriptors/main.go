@@ -1,6 +1,6 @@
 // Command descriptors writes the published descriptors as one binary FileDescriptorSet to standard output: the SPIRE
 // APIs, the SPIFFE Workload API, gRPC health and reflection, google.rpc, and the parts of Envoy's API that secret
-// discovery uses, with all they import.
+// discovery, authorization and access logs use, with all they import.
 package main
 
 import (
@@ -10,6 +10,8 @@ import (
 	_ "countersign.dev/test/go/internal/contract"
 	_ "github.com/container-storage-interface/spec/lib/go/csi"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/service/secret/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
