@@ -4,7 +4,7 @@ import type { IdentityError } from '../core/errors.ts';
 import type { GrpcConnection } from '../runtime/grpc-client.ts';
 import type { Logger } from '../runtime/log.ts';
 import type { ControllerConfig } from './config.ts';
-import { DeclaredObjects, subjectOf } from './declared-objects.ts';
+import { DeclaredObjects, subjectOf, type DeclaredObject } from './declared-objects.ts';
 import { EntryClient } from './entries/entry-client.ts';
 import type { Desired } from './entries/entry-changes.ts';
 import { EntryReconciler } from './entries/entry-reconciler.ts';
@@ -20,12 +20,13 @@ import type { IdentitySettings } from './identity/settings.ts';
 import { EVERYTHING } from './identity/trim.ts';
 import { namespacePathOf } from './namespace-paths.ts';
 import { PodLatency } from './pod-latency.ts';
-import type { PodEntries, PodRecord, ObjectRef, Problem } from './ports.ts';
+import type { JsonObject, PodEntries, PodRecord, ObjectRef, Problem } from './ports.ts';
 import { Reconciliation } from './reconciliation.ts';
 import type { ObjectKind, ResourceSource } from './sources/object-kind.ts';
 import { nodeRecord, podRecord } from './sources/records.ts';
 import { lastingOutage } from './status/lasting-outage.ts';
 import { PodProblems } from './status/pod-problems.ts';
+import { statusOf } from './status/status-of.ts';
 import { StatusWriter, type StatusSink } from './status/status-writer.ts';
 import { NODES, PODS } from '../runtime/kubernetes/resource-types.ts';
 
@@ -83,7 +84,8 @@ export function createParts(options: PartsOptions): Parts {
   // What was declared during an outage says so at once; what is in force need not hear of a short one.
   const outage = (): IdentityError | undefined => lasting.value ?? (isBusy() ? entries.outage.value : undefined);
   const statusInputs = { index, entries, outage, federation, relationships, now };
-  const statuses = new StatusWriter({ ...statusInputs, declared, sink: options.sink, clock, log, isBusy, isCounting });
+  const statusOfOne = (object: DeclaredObject): JsonObject | undefined => statusOf(object, statusInputs);
+  const statuses = new StatusWriter({ statusOf: statusOfOne, declared, sink: options.sink, clock, log, isBusy, isCounting });
   const tellPod = (pod: ObjectRef, problem: Problem): void => options.tell(subjectOf({ type: PODS, ref: pod }), problem);
   const pods = new PodProblems({ index, clock, tell: tellPod });
   const kept = new KeptParts(() => index.needs);

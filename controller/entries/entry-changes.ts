@@ -82,3 +82,12 @@ export function inTheWay({ id }: ActualEntry): IdentityError {
   const message = `there is an entry with the same SPIFFE ID, parent and selectors that this controller did not make (${id}); delete it, and it will be made here`;
   return new IdentityError('already_exists', message);
 }
+
+/** What is told of entries that begin with our prefix and are kept although nothing declares them. */
+export function heldEntries(count: number, prefix: string): string {
+  return (
+    `${count} entries at the CA begin with "${prefix}" and nothing here declares them; they are kept, since they may be another controller's. ` +
+    'If one has the same entryIdPrefix, give one of the two another; if resources are missing here, bring them back; ' +
+    'if the entries are to go, see what --plan says and start with massDeletion: allow'
+  );
+}

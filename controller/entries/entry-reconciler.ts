@@ -2,7 +2,7 @@ import type { Clock } from '../../core/clock.ts';
 import { Current, type Source } from '../../core/current.ts';
 import type { IdentityError } from '../../core/errors.ts';
 import type { Logger } from '../../runtime/log.ts';
-import { fieldsFingerprint } from '../identity/entry-key.ts';
+import { fieldsFingerprint, selectorsOfKey } from '../identity/entry-key.ts';
 import type { Precedence } from '../identity/precedence.ts';
 import type { DesiredEntry, Problem } from '../ports.ts';
 import { runTogether } from '../run-together.ts';
@@ -10,7 +10,16 @@ import { CYCLE, inBatches, takeSome } from './batches.ts';
 import { DriftWatch } from './drift-watch.ts';
 import type { CreateResult, EntryClient, IdentifiedEntry, UpdateResult } from './entry-client.ts';
 import type { ActualEntry } from './entry-wire.ts';
-import { byPower, changesOf, type Writes, inTheWay, type Desired, type DesiredEntries, type Removal } from './entry-changes.ts';
+import {
+  byPower,
+  changesOf,
+  heldEntries,
+  inTheWay,
+  type Desired,
+  type DesiredEntries,
+  type Removal,
+  type Writes,
+} from './entry-changes.ts';
 import { Failures } from './failures.ts';
 import { HeldDeletions, type MassDeletion } from './held-deletions.ts';
 import { KnownEntries, type Comparison } from './known-entries.ts';
@@ -64,11 +73,13 @@ export class EntryReconciler {
 
   constructor(options: EntryReconcilerOptions) {
     this.#options = options;
-    this.#patience = new Patience(options);
+    this.#patience = new Patience({ ...options, what: 'entries' });
     this.#drift = new DriftWatch({ ...options, check: (signal) => this.checkDrift(signal) });
-    this.held = new HeldDeletions(options);
+    const describe = (count: number): string => heldEntries(count, options.prefix);
+    this.held = new HeldDeletions({ ...options, kinOf: selectorsOfKey, describe });
     this.#failures = new Failures({
       clock: options.clock,
+      reasons: { exists: 'EntryExists', refused: 'EntryRefused' },
       onDue: (key) => this.enqueue([key]),
       onChanged: options.onFailures,
     });

@@ -8,6 +8,8 @@ import type { Problem } from '../ports.ts';
 /** What {@link Failures} needs. */
 export interface FailuresOptions {
   readonly clock: Clock;
+  /** The reasons of {@link Problem}s: for what is in the way, and for all else. */
+  readonly reasons: { readonly exists: string; readonly refused: string };
   /** Called when an entry is to be tried again. */
   readonly onDue: (key: string) => void;
   /** Called when the failures of a declaring object changed. */
@@ -54,7 +56,8 @@ export class Failures {
     // Half of the ceiling at least, so that an entry that cannot be right is not tried all the time.
     const delayMs = Math.max(backoff.nextMs(), BACKOFF.initialMs / 2, error.retryAfterMs ?? 0);
     const timer = this.#options.clock.setTimer(delayMs, () => this.#options.onDue(key));
-    const reason = error.code === 'already_exists' ? 'EntryExists' : 'EntryRefused';
+    const { exists, refused } = this.#options.reasons;
+    const reason = error.code === 'already_exists' ? exists : refused;
     const problem: Problem | undefined = owner && {
       reason,
       message: error.message,

@@ -10,13 +10,16 @@ const BACKOFF = { initialMs: 100, maxMs: 10_000 };
 export class Patience {
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #what: string;
   readonly #backoff = new Backoff(BACKOFF);
   /** Why the CA cannot be written to at the moment. */
   readonly outage = new Current<IdentityError | undefined>(undefined);
 
-  constructor({ clock, log }: { readonly clock: Clock; readonly log: Logger }) {
+  /** @param options `what` the CA takes, such as `entries` */
+  constructor({ clock, log, what }: { readonly clock: Clock; readonly log: Logger; readonly what: string }) {
     this.#clock = clock;
     this.#log = log;
+    this.#what = what;
   }
 
   /** Does something until it works. @throws what is no IdentityError, or anything once the signal has aborted */
@@ -35,12 +38,12 @@ export class Patience {
 
   #succeeded(): void {
     this.#backoff.reset();
-    if (this.outage.value !== undefined) this.#log.info('the ca takes entries again');
+    if (this.outage.value !== undefined) this.#log.info(`the ca takes ${this.#what} again`);
     this.outage.set(undefined);
   }
 
   #failed(error: IdentityError): void {
-    if (this.outage.value?.message !== error.message) this.#log.warn({ err: error }, 'the ca does not take entries');
+    if (this.outage.value?.message !== error.message) this.#log.warn({ err: error }, `the ca does not take ${this.#what}`);
     this.outage.set(error);
   }
 }

@@ -1,6 +1,5 @@
 import type { IdentityError } from '../../core/errors.ts';
 import type { ResourceStatus } from '../../crds/resource-status.ts';
-import type { Condition } from '../../policy/schema/condition.ts';
 import type { DeclaredObject } from '../declared-objects.ts';
 import type { FederationIndex } from '../federation/federation-index.ts';
 import type { FederationReconciler } from '../federation/federation-reconciler.ts';
@@ -9,6 +8,7 @@ import type { DeclarationStats } from '../identity/declaration-stats.ts';
 import type { IdentityIndex } from '../identity/identity-index.ts';
 import { SUSPENDED_MESSAGE } from '../identity/render-account.ts';
 import type { JsonObject, Problem } from '../ports.ts';
+import { condition, type Verdict } from './condition.ts';
 
 /** What a status is made from. */
 export interface StatusInputs {
@@ -20,13 +20,6 @@ export interface StatusInputs {
   readonly relationships: Pick<FederationReconciler, 'failureOf' | 'isInForce'>;
   /** RFC 3339. */
   readonly now: () => string;
-}
-
-/** Whether something holds, and why. */
-interface Verdict {
-  readonly status: 'True' | 'False' | 'Unknown';
-  readonly reason: string;
-  readonly message: string;
 }
 
 const OWN_GROUP = 'countersign.dev';
@@ -164,29 +157,4 @@ function bad(reason: string, what: string, problems: readonly Problem[]): Verdic
 
 function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
-}
-
-function condition(object: DeclaredObject, type: string, { status, reason, message }: Verdict, { now }: StatusInputs): Condition {
-  const before = conditionsOf(object.status).find((each) => each['type'] === type);
-  const since =
-    before?.['status'] === status && typeof before['lastTransitionTime'] === 'string' ? before['lastTransitionTime'] : now();
-  return { type, status, observedGeneration: object.generation, lastTransitionTime: since, reason, message };
-}
-
-function conditionsOf(status: unknown): readonly JsonObject[] {
-  if (typeof status !== 'object' || status === null || !('conditions' in status) || !Array.isArray(status.conditions)) return [];
-  return status.conditions.filter((each) => typeof each === 'object' && each !== null);
-}
-
-/** Whether both statuses say the same, the time of a condition's last change left out. */
-export function sameStatus(one: unknown, other: unknown): boolean {
-  return comparable(one) === comparable(other);
-}
-
-function comparable(status: unknown): string {
-  return JSON.stringify(status, (key, value: unknown) => {
-    if (key === 'lastTransitionTime') return undefined;
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-    return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
-  });
 }

@@ -1,10 +1,10 @@
 import { Backoff } from '../../core/backoff.ts';
-import { sleep, type Clock } from '../../core/clock.ts';
+import { sleep, type Clock, type Timer } from '../../core/clock.ts';
 import { isIdentityError } from '../../core/errors.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { DeclaredObject, DeclaredObjects } from '../declared-objects.ts';
 import type { JsonObject } from '../ports.ts';
-import { sameStatus, statusOf, type StatusInputs } from './status-of.ts';
+import { sameStatus } from './same-status.ts';
 
 /** Where statuses go: into the objects at the API server, or to a terminal. */
 export interface StatusSink {
@@ -12,7 +12,9 @@ export interface StatusSink {
 }
 
 /** What {@link StatusWriter} needs. */
-export interface StatusWriterOptions extends StatusInputs {
+export interface StatusWriterOptions {
+  /** The status of an object as it is now; undefined for one that has none. */
+  readonly statusOf: (object: DeclaredObject) => JsonObject | undefined;
   readonly declared: DeclaredObjects;
   readonly sink: StatusSink;
   readonly clock: Clock;
@@ -21,6 +23,15 @@ export interface StatusWriterOptions extends StatusInputs {
   readonly isBusy: () => boolean;
   /** Whether pods are still being looked at: what a status would say now is half counted. */
   readonly isCounting: () => boolean;
+  /** For statuses with figures that change all the time; without it every change is written at once. */
+  readonly pace?: Pace;
+}
+
+/** How often the status of one object is written when only its figures changed. */
+export interface Pace {
+  /** Whether a change is more than figures: it is written at once. */
+  readonly isNews: (before: unknown, after: JsonObject) => boolean;
+  readonly restMs: () => number;
 }
 
 const COALESCE_MS = 250;
@@ -37,6 +48,9 @@ export class StatusWriter {
   readonly #backoff = new Backoff(BACKOFF);
   /** What was written last, because the watch may not have shown it yet. */
   readonly #written = new Map<string, JsonObject>();
+  /** When each was written last, in monotonic milliseconds, where there is a pace. */
+  readonly #writtenAtMs = new Map<string, number>();
+  readonly #resting = new Map<string, Timer>();
   #wake: () => void = () => {};
 
   constructor(options: StatusWriterOptions) {
@@ -48,6 +62,7 @@ export class StatusWriter {
     if (this.#options.declared.get(key) === undefined) {
       this.#dirty.delete(key);
       this.#written.delete(key);
+      this.#writtenAtMs.delete(key);
       return;
     }
     this.#dirty.add(key);
@@ -68,6 +83,8 @@ export class StatusWriter {
       await this.#calm(signal);
       if (!signal.aborted) await this.#flush(signal);
     }
+    for (const timer of this.#resting.values()) timer.cancel();
+    this.#resting.clear();
   }
 
   /** Settles a little later, when there is something to say that holds for a while. */
@@ -104,15 +121,17 @@ export class StatusWriter {
 
   /** @returns whether there is nothing left to write */
   async #write(key: string, signal: AbortSignal): Promise<boolean> {
-    const { declared, sink, log } = this.#options;
+    const { declared, sink, statusOf, log } = this.#options;
     const object = declared.get(key);
     if (object === undefined) this.#written.delete(key);
     if (object === undefined || !object.isOurs) return true;
-    const status = statusOf({ ...object, status: this.#written.get(key) ?? object.status }, this.#options);
-    if (status === undefined || this.#isThere(key, object, status)) return true;
+    const before = this.#written.get(key) ?? object.status;
+    const status = statusOf({ ...object, status: before });
+    if (status === undefined || this.#isThere(key, object, status) || this.#rests(key, before, status)) return true;
     try {
       await sink.write(object, status, signal);
       this.#written.set(key, status);
+      this.#writtenAtMs.set(key, this.#options.clock.monotonicMs());
       return true;
     } catch (error) {
       if (signal.aborted || isIdentityError(error, 'not_found')) return true;
@@ -121,6 +140,22 @@ export class StatusWriter {
       this.#dirty.add(key);
       return false;
     }
+  }
+
+  /** Whether it is too early to write this; then it is looked at again when it is time. */
+  #rests(key: string, before: unknown, status: JsonObject): boolean {
+    const { pace, clock } = this.#options;
+    const writtenAtMs = this.#writtenAtMs.get(key);
+    if (pace === undefined || writtenAtMs === undefined || pace.isNews(before, status)) return false;
+    const waitMs = writtenAtMs + pace.restMs() - clock.monotonicMs();
+    if (waitMs <= 0) return false;
+    if (this.#resting.has(key)) return true;
+    const timer = clock.setTimer(waitMs, () => {
+      this.#resting.delete(key);
+      this.mark(key);
+    });
+    this.#resting.set(key, timer);
+    return true;
   }
 
   #isThere(key: string, object: DeclaredObject, status: JsonObject): boolean {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { HeldDeletions, type MassDeletion } from '../../../../controller/entries/held-deletions.ts';
-import { entryKey } from '../../../../controller/identity/entry-key.ts';
+import { heldEntries } from '../../../../controller/entries/entry-changes.ts';
+import { entryKey, selectorsOfKey } from '../../../../controller/identity/entry-key.ts';
 import { createLogger } from '../../../../runtime/log.ts';
 
 function keys(count: number, { from = 0, parentId = 'spiffe://example.org/node' } = {}): readonly string[] {
@@ -14,7 +15,13 @@ function holding(declared: readonly string[], massDeletion: MassDeletion = 'refu
   const wanted = new Set(declared);
   const entryOf = (key: string) => ({ key }) as never; // Only whether there is one is asked.
   const desired = { desired: (key: string) => (wanted.has(key) ? entryOf(key) : undefined), keys: () => wanted };
-  return new HeldDeletions({ massDeletion, desired, prefix: 'main.', log: createLogger({ level: 'fatal', name: 'test' }) });
+  return new HeldDeletions({
+    massDeletion,
+    desired,
+    kinOf: selectorsOfKey,
+    describe: (count) => heldEntries(count, 'main.'),
+    log: createLogger({ level: 'fatal', name: 'test' }),
+  });
 }
 
 test.each([

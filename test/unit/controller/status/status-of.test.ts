@@ -3,7 +3,8 @@ import type { DeclaredObject } from '../../../../controller/declared-objects.ts'
 import { FederationIndex } from '../../../../controller/federation/federation-index.ts';
 import { IdentityIndex } from '../../../../controller/identity/identity-index.ts';
 import type { Problem } from '../../../../controller/ports.ts';
-import { sameStatus, statusOf, type StatusInputs } from '../../../../controller/status/status-of.ts';
+import { sameStatus } from '../../../../controller/status/same-status.ts';
+import { statusOf, type StatusInputs } from '../../../../controller/status/status-of.ts';
 import { IdentityError } from '../../../../core/errors.ts';
 import { CLUSTER_WORKLOAD_IDENTITY } from '../../../../crds/cluster-workload-identity.ts';
 import { WORKLOAD_IDENTITY } from '../../../../crds/workload-identity.ts';

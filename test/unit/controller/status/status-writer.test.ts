@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { DeclaredObjects } from '../../../../controller/declared-objects.ts';
 import { FederationIndex } from '../../../../controller/federation/federation-index.ts';
 import { IdentityIndex } from '../../../../controller/identity/identity-index.ts';
+import { statusOf } from '../../../../controller/status/status-of.ts';
 import { StatusWriter } from '../../../../controller/status/status-writer.ts';
 import { CLUSTER_WORKLOAD_IDENTITY } from '../../../../crds/cluster-workload-identity.ts';
 import { createLogger } from '../../../../runtime/log.ts';
@@ -17,13 +18,16 @@ function rig() {
   declared.put({ key, type, ref, generation: 1, isOurs: true, status: undefined, fault: undefined });
   const state = { busy: false, counting: false, writes: 0 };
   const settings = testSettings();
-  const writer = new StatusWriter({
+  const inputs = {
     index: new IdentityIndex(settings),
     entries: { failuresOf: () => [] },
     outage: () => undefined,
     federation: new FederationIndex(settings.trustDomain),
     relationships: { failureOf: () => undefined, isInForce: () => true },
     now: () => '2026-01-01T00:00:00Z',
+  };
+  const writer = new StatusWriter({
+    statusOf: (object) => statusOf(object, inputs),
     declared,
     sink: {
       write() {
