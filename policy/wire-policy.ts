@@ -1,7 +1,13 @@
 import { IdentityError } from '../core/errors.ts';
 import { parsePolicy } from './parse-policy.ts';
 import type { Policy } from './policy.ts';
+import { parseRequestAuthentication } from './resources/request-authentication.ts';
+import type { RequestAuthentication } from './resources/request-authentication.ts';
+import { parseRequestAuthentication } from './resources/request-authentication.ts';
+import type { RequestAuthentication } from './resources/request-authentication.ts';
 import type { LabelSelector } from './schema/label-selector.ts';
+import type { ResourceMeta } from './schema/resource-meta.ts';
+import type { ResourceMeta } from './schema/resource-meta.ts';
 
 /**
  * A policy as text that goes from process to process: JSON of the resource, its keys in order, so that equal policies are equal texts.
@@ -11,21 +17,26 @@ import type { LabelSelector } from './schema/label-selector.ts';
  * decodePolicy(encodePolicy(policy)); // the same policy
  */
 export function encodePolicy({ name, meta, namespaces, selector, namespaceSelector, ...spec }: Policy): string {
-  const { createdAtMs, deleting, ...metadata } = meta;
-  const resource = {
-    kind: name.kind,
-    metadata: {
-      ...metadata,
-      ...(createdAtMs === 0 ? {} : { creationTimestamp: new Date(createdAtMs).toISOString() }),
-      ...(deleting ? { deletionTimestamp: new Date(createdAtMs).toISOString() } : {}),
-    },
-    spec: { ...spec, selector: written(selector), namespaceSelector: written(namespaceSelector) },
+  const written = { ...spec, selector: selectorOf(selector), namespaceSelector: selectorOf(namespaceSelector) };
+  return JSON.stringify(inOrder({ resource: { kind: name.kind, metadata: metadataOf(meta), spec: written }, namespaces }));
+}
+
+/** A RequestAuthentication as text, in the same form. {@link decodeRequestAuthentication} reads it back. */
+export function encodeRequestAuthentication({ meta, selector, ...spec }: RequestAuthentication): string {
+  const written = { ...spec, selector: selectorOf(selector) };
+  return JSON.stringify(inOrder({ resource: { kind: 'RequestAuthentication', metadata: metadataOf(meta), spec: written } }));
+}
+
+function metadataOf({ createdAtMs, deleting, ...metadata }: ResourceMeta): object {
+  return {
+    ...metadata,
+    ...(createdAtMs === 0 ? {} : { creationTimestamp: new Date(createdAtMs).toISOString() }),
+    ...(deleting ? { deletionTimestamp: new Date(createdAtMs).toISOString() } : {}),
   };
-  return JSON.stringify(inOrder({ resource, namespaces }));
 }
 
 /** A selector may leave its labels out, not name none. */
-function written(selector: LabelSelector | undefined): object | undefined {
+function selectorOf(selector: LabelSelector | undefined): object | undefined {
   if (selector === undefined) return undefined;
   const { matchLabels, matchExpressions } = selector;
   return { ...(Object.keys(matchLabels).length === 0 ? {} : { matchLabels }), matchExpressions };
@@ -44,6 +55,28 @@ export function decodePolicy(text: string): Policy {
     throw new IdentityError('invalid_argument', 'must be a list of names', { field: 'namespaces' });
   }
   return { ...policy, namespaces };
+}
+
+/**
+ * Reads what {@link encodeRequestAuthentication} wrote, as strictly as a resource from anywhere else.
+ *
+ * @throws IdentityError `invalid_argument`, a DecodeError for faults of the resource
+ */
+export function decodeRequestAuthentication(text: string): RequestAuthentication {
+  const { resource } = parseJson(text);
+  // The cast is sound: whatever has no kind has none that is known.
+  const { kind } = (resource ?? {}) as { kind?: unknown };
+  if (kind === 'RequestAuthentication') return parseRequestAuthentication(resource);
+  throw new IdentityError('invalid_argument', 'must be RequestAuthentication', { field: 'kind' });
+}
+
+/**
+ * Reads what {@link encodeRequestAuthentication} wrote, as strictly as a resource from anywhere else.
+ *
+ * @throws IdentityError `invalid_argument`, a DecodeError for faults of the resource
+ */
+export function decodeRequestAuthentication(text: string): RequestAuthentication {
+  return parseRequestAuthentication(parseJson(text).resource);
 }
 
 function parseJson(text: string): { readonly resource?: unknown; readonly namespaces?: unknown } {

@@ -1,7 +1,14 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parsePolicy } from '../../../policy/parse-policy.ts';
-import { decodePolicy, encodePolicy } from '../../../policy/wire-policy.ts';
+import { parse } from 'yaml';
+import { parseRequestAuthentication, REQUEST_AUTHENTICATION } from '../../../policy/resources/request-authentication.ts';
+import {
+  decodePolicy,
+  decodeRequestAuthentication,
+  encodePolicy,
+  encodeRequestAuthentication,
+} from '../../../policy/wire-policy.ts';
 import { policy } from '../../support/policy/random.ts';
 import { FULL_POLICIES } from '../../support/resources/good-policies.ts';
 
@@ -38,4 +45,12 @@ test('namespaces that are no names are refused', () => {
   expect(() => decodePolicy(JSON.stringify({ resource, namespaces: [7] }))).toThrow(
     expect.objectContaining({ field: 'namespaces' }),
   );
+});
+
+test('a RequestAuthentication comes out as it went in, as strictly read as a policy', () => {
+  const authentication = parseRequestAuthentication(parse(REQUEST_AUTHENTICATION.example));
+  const text = encodeRequestAuthentication(authentication);
+  expect(decodeRequestAuthentication(text)).toEqual(authentication);
+  expect(encodeRequestAuthentication(decodeRequestAuthentication(text))).toBe(text);
+  expect(() => decodeRequestAuthentication(text.replace('"tokens"', '"token"'))).toThrow('spec.token');
 });
