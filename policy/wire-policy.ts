@@ -3,10 +3,7 @@ import { parsePolicy } from './parse-policy.ts';
 import type { Policy } from './policy.ts';
 import { parseRequestAuthentication } from './resources/request-authentication.ts';
 import type { RequestAuthentication } from './resources/request-authentication.ts';
-import { parseRequestAuthentication } from './resources/request-authentication.ts';
-import type { RequestAuthentication } from './resources/request-authentication.ts';
 import type { LabelSelector } from './schema/label-selector.ts';
-import type { ResourceMeta } from './schema/resource-meta.ts';
 import type { ResourceMeta } from './schema/resource-meta.ts';
 
 /**
@@ -68,15 +65,6 @@ export function decodeRequestAuthentication(text: string): RequestAuthentication
   const { kind } = (resource ?? {}) as { kind?: unknown };
   if (kind === 'RequestAuthentication') return parseRequestAuthentication(resource);
   throw new IdentityError('invalid_argument', 'must be RequestAuthentication', { field: 'kind' });
-}
-
-/**
- * Reads what {@link encodeRequestAuthentication} wrote, as strictly as a resource from anywhere else.
- *
- * @throws IdentityError `invalid_argument`, a DecodeError for faults of the resource
- */
-export function decodeRequestAuthentication(text: string): RequestAuthentication {
-  return parseRequestAuthentication(parseJson(text).resource);
 }
 
 function parseJson(text: string): { readonly resource?: unknown; readonly namespaces?: unknown } {
