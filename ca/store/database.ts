@@ -56,6 +56,13 @@ export interface Database extends AsyncDisposable {
    * @throws IdentityError `unavailable`; what `work` throws
    */
   write<T>(work: (transaction: FeedTransaction) => Promise<FeedOutcome<T>>): Promise<T>;
+  /**
+   * Runs a write transaction over tables that are not part of the feed: neither readers of the feed nor, where the database allows it, its
+   * writers wait for it. When `work` throws, nothing remains.
+   *
+   * @throws IdentityError `unavailable`; what `work` throws
+   */
+  writeApart<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
   /** Runs one query outside of a transaction. @throws IdentityError `unavailable` */
   read(text: string, parameters?: readonly SqlValue[]): Promise<readonly SqlRow[]>;
   /** Runs schema changes in one transaction that excludes every other replica's. @throws IdentityError `unavailable` */

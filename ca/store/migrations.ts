@@ -34,6 +34,39 @@ const STEPS: readonly (readonly string[])[] = [
        expires_at_seconds BIGINT NOT NULL
      )`,
   ],
+  // Recorded calls: not part of the feed.
+  [
+    `CREATE TABLE recorded_kind (
+       kind_id TEXT PRIMARY KEY,
+       destination TEXT NOT NULL,
+       destination_namespace TEXT NOT NULL,
+       source_namespace TEXT NOT NULL,
+       source_account TEXT NOT NULL,
+       last_hour BIGINT NOT NULL,
+       value TEXT NOT NULL
+     )`,
+    'CREATE INDEX recorded_kind_age ON recorded_kind (last_hour)',
+    `CREATE TABLE recorded_count (
+       kind_id TEXT NOT NULL,
+       hour BIGINT NOT NULL,
+       calls BIGINT NOT NULL,
+       last_seen_ms BIGINT NOT NULL,
+       PRIMARY KEY (kind_id, hour)
+     )`,
+    'CREATE INDEX recorded_count_age ON recorded_count (hour)',
+    `CREATE TABLE policy_hit (
+       slot BIGINT NOT NULL,
+       policy TEXT NOT NULL,
+       hits BIGINT NOT NULL,
+       would_deny_hits BIGINT NOT NULL,
+       PRIMARY KEY (slot, policy)
+     )`,
+    `CREATE TABLE recorded_batch (
+       batch_id TEXT PRIMARY KEY,
+       received_ms BIGINT NOT NULL
+     )`,
+    'CREATE INDEX recorded_batch_age ON recorded_batch (received_ms)',
+  ],
 ];
 
 /**

@@ -46,6 +46,8 @@ export class PostgresDatabase implements Database {
   readonly #pool: Pool;
   // The feed's lock lets one writer in at a time anyway: waiting here costs no connection.
   readonly #writers = new SerialQueue();
+  // One connection for these, so that the writers of the feed and the readers have the others.
+  readonly #writersApart = new SerialQueue();
   #closed = false;
   #down: { readonly error: unknown; readonly untilMs: number } | undefined;
 
@@ -82,6 +84,10 @@ export class PostgresDatabase implements Database {
     }
   }
 
+  writeApart<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    return this.#writersApart.run(() => this.#transaction('BEGIN', async (sql) => ({ value: await work(sql), end: 'COMMIT' })));
+  }
+
   migrate(work: (sql: Sql) => Promise<void>): Promise<void> {
     // READ COMMITTED: after the wait for the lock, each statement sees what the other replica did.
     return this.#transaction(`BEGIN; SELECT pg_advisory_xact_lock(${MIGRATION_LOCK})`, async (sql) => {
@@ -103,7 +109,7 @@ export class PostgresDatabase implements Database {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#writers.idle();
+    await Promise.all([this.#writers.idle(), this.#writersApart.idle()]);
     await this.#pool.end();
   }
 

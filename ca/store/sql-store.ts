@@ -1,4 +1,6 @@
 import type { Clock } from '../../core/clock.ts';
+import type { CallStore } from '../calls/call-store.ts';
+import { SqlCallStore } from '../calls/sql-call-store.ts';
 import type { ResourceKind } from '../model.ts';
 import { CODECS } from './codec.ts';
 import { numberIn, textIn } from './database.ts';
@@ -13,6 +15,7 @@ const BATCH_ROWS = 2000;
 /** The store over either database; the SQL is the same for both. */
 export class SqlStore implements Store {
   readonly feedId: string;
+  readonly calls: CallStore;
   readonly #database: Database;
   readonly #clock: Clock;
 
@@ -20,6 +23,7 @@ export class SqlStore implements Store {
     this.feedId = feedId;
     this.#database = database;
     this.#clock = clock;
+    this.calls = new SqlCallStore(database);
   }
 
   /** Brings the schema up to date. @throws IdentityError `unavailable`, `failed_precondition` (a newer release's schema) */

@@ -57,6 +57,10 @@ export class SqliteDatabase implements Database {
     return this.#queue.run(async () => this.#query(text, parameters));
   }
 
+  writeApart<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    return this.#exclusively(async () => ({ value: await work(this.#sql), commit: true }));
+  }
+
   migrate(work: (sql: Sql) => Promise<void>): Promise<void> {
     return this.#exclusively(async () => ({ value: await work(this.#sql), commit: true }));
   }

@@ -1,3 +1,4 @@
+import type { CallStore } from '../calls/call-store.ts';
 import type {
   Agent,
   AgentChange,
@@ -72,6 +73,8 @@ export interface Store extends AsyncDisposable {
    * @param onOutage told when the feed was lost (with the reason) and when it is back (without)
    */
   follow(onHead: (revision: number) => void, signal: AbortSignal, onOutage?: (error: Error | undefined) => void): Promise<void>;
+  /** Calls that agents reported; beside the feed, which never tells of them. */
+  readonly calls: CallStore;
   /** Forgets deletions that are older than `keepMs` and further back than `keepRevisions`, and expired join tokens. */
   prune(options: { readonly keepMs: number; readonly keepRevisions: number }): Promise<void>;
 }

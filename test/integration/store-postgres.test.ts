@@ -3,7 +3,9 @@ import { openStore } from '../../ca/store/open.ts';
 import type { Store } from '../../ca/store/store.ts';
 import { postgresMissing, startPostgres } from '../support/postgres.ts';
 import type { PostgresCluster } from '../support/postgres.ts';
+import { callStoreSuite } from '../support/call-store-suite.ts';
 import { storeSuite } from '../support/store-suite.ts';
+import type { StoreUnderTest } from '../support/store-suite.ts';
 
 const missing = postgresMissing();
 
@@ -15,7 +17,7 @@ describe.skipIf(missing !== undefined)(`PostgreSQL${missing === undefined ? '' :
   });
   afterAll(async () => cluster[Symbol.asyncDispose]());
 
-  storeSuite('PostgreSQL', async () => ({
+  const stores = async (): Promise<StoreUnderTest> => ({
     async open(clock) {
       const url = cluster.createDatabase();
       const store = await openStore({ kind: 'postgres', url }, { clock });
@@ -26,5 +28,7 @@ describe.skipIf(missing !== undefined)(`PostgreSQL${missing === undefined ? '' :
       await store[Symbol.asyncDispose]();
       return openStore({ kind: 'postgres', url: urls.get(store) ?? '' }, { clock });
     },
-  }));
+  });
+  storeSuite('PostgreSQL', stores);
+  callStoreSuite('PostgreSQL', stores);
 });

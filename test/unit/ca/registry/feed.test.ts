@@ -20,6 +20,10 @@ class FailingStore implements Store {
     return this.#store.feedId;
   }
 
+  get calls(): Store['calls'] {
+    return this.#store.calls;
+  }
+
   mutate: Store['mutate'] = async (work) => (this.#check(), this.#store.mutate(work));
   headRevision: Store['headRevision'] = async () => (this.#check(), this.#store.headRevision());
   prunedRevision: Store['prunedRevision'] = async () => (this.#check(), this.#store.prunedRevision());
