@@ -30,7 +30,7 @@ export interface Outcome {
   readonly status: 200 | 400 | 401 | 403 | 503;
   /** For the answer to the caller, in lower case: `www-authenticate`, `retry-after`. */
   readonly headers: ReadonlyMap<string, string>;
-  /** A reason code of the decision, or why none could be made: `user_missing`, `user_refused`, `user_unavailable`, `no_identity`, `ambiguous_identity`, `policy_missing`, `policy_stale`. */
+  /** A reason code of the decision, or why none could be made: `user_missing`, `user_refused`, `user_unavailable`, `no_identity`, `ambiguous_identity`, `policy_missing`, `policy_stale`, `internal`. */
   readonly reason: string;
   /** Absent where none could be made. */
   readonly decision?: Decision | undefined;

@@ -20,7 +20,8 @@ export function targetOf(policy: Policy): Target {
   return { keys: indexKeys(policy), selects: (destination) => tests.every((test) => test(destination)) };
 }
 
-type DestinationTest = (destination: Destination) => boolean;
+/** Whether something is about a destination. */
+export type DestinationTest = (destination: Destination) => boolean;
 
 function namespaceTests({ name, action, namespaceSelector, namespaces }: Policy): DestinationTest[] {
   if (name.kind === 'AuthorizationPolicy') return [({ namespace }) => namespace === name.namespace];
@@ -38,8 +39,8 @@ function podTests({ selector, attested }: Policy): DestinationTest[] {
   ];
 }
 
-/** Labels are compared in the form in which the workload was attested with them. */
-function selectorTest(selector: LabelSelector): DestinationTest {
+/** Whether a destination is a pod with such labels: they are compared in the form in which the workload was attested with them. */
+export function selectorTest(selector: LabelSelector): DestinationTest {
   const plain = Object.entries(selector.matchLabels).map(([key, value]) => `${POD_LABEL}${key}:${value}`);
   if (selector.matchExpressions.length === 0) return ({ selectors }) => plain.every((each) => selectors.has(each));
   return ({ selectors }) => matches(selector, labelsIn(selectors));
