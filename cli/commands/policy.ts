@@ -81,14 +81,23 @@ export const POLICY_COMMANDS: readonly CommandSpec[] = [
   },
   {
     path: ['policy', 'import'],
-    summary: "Translate Istio's AuthorizationPolicy, RequestAuthentication and PeerAuthentication",
-    positionals: 'istio FILE...',
+    summary: "Translate Istio's policies, Linkerd's policies or Consul's intentions",
+    positionals: 'istio|linkerd|consul FILE...',
     options: {
-      'trust-domain': { value: 'NAME', summary: "the mesh's trust domain, which Istio calls cluster.local too", required: true },
-      'root-namespace': { value: 'NAME', summary: 'where resources about the whole mesh are; istio-system unless given' },
+      'trust-domain': { value: 'NAME', summary: "Istio: the mesh's trust domain, which Istio calls cluster.local too" },
+      'root-namespace': { value: 'NAME', summary: 'Istio: where resources about the whole mesh are; istio-system unless given' },
+      namespace: { value: 'NAME', summary: 'Consul: where services are that name none; default unless given' },
+      'default-policy': {
+        value: 'allow|deny',
+        summary: 'Consul: what it decides where no intention is about a call; deny unless given',
+      },
       report: { value: 'FILE', summary: 'where to write what was not carried over; standard error unless given' },
     },
-    examples: ['countersign policy import istio mesh.yaml --trust-domain example.org --report losses.txt > policies.yaml'],
+    examples: [
+      'countersign policy import istio mesh.yaml --trust-domain example.org --report losses.txt > policies.yaml',
+      'countersign policy import linkerd mesh.yaml > policies.yaml',
+      'countersign policy import consul intentions.yaml --namespace shop --default-policy deny > policies.yaml',
+    ],
     load: async () => (await import('../run/policy-import.ts')).importPolicies,
   },
 ];

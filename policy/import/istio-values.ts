@@ -115,6 +115,7 @@ function wildcard(value: string): RegExp {
   return new RegExp(`^${value.split('*').map(escaped).join('.*')}$`);
 }
 
-function escaped(text: string): string {
+/** Text as a regular expression that matches it. */
+export function escaped(text: string): string {
   return text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
 }

@@ -238,7 +238,21 @@ spec:
     expect(readFileSync(join(folder, 'losses'), 'utf8')).toBe(error);
   });
 
-  test.each(['other mesh.yaml', 'istio'])('%s is refused', async (words) => {
+  test('Linkerd and Consul', async () => {
+    write(
+      'linkerd.yaml',
+      'apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: { name: a, namespace: shop }\nspec: { podSelector: {}, port: 80 }',
+    );
+    expect(parse((await run('policy import linkerd linkerd.yaml')).out)).toMatchObject({
+      metadata: { name: 'a' },
+      spec: { rules: [] },
+    });
+    write('consul.json', '{ "Kind": "service-intentions", "Name": "a", "Sources": [{ "Name": "b", "Action": "allow" }] }');
+    const { out } = await run('policy import consul consul.json --namespace shop');
+    expect(parse(out).spec.rules).toEqual([{ from: [{ serviceAccounts: ['shop/b'] }] }]);
+  });
+
+  test.each(['other mesh.yaml', 'istio', 'consul x --default-policy maybe', 'istio x'])('%s is refused', async (words) => {
     await expect(run(`policy import ${words} --trust-domain example.org`)).rejects.toMatchObject({ code: 'invalid_argument' });
   });
 });

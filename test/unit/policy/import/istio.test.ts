@@ -1,36 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { compile } from '../../../../policy/compile/snapshot.ts';
-import { decide } from '../../../../policy/decide.ts';
-import { loadAllExpressions } from '../../../../policy/expressions/load.ts';
 import { importIstio } from '../../../../policy/import/istio.ts';
-import { parsePolicy } from '../../../../policy/parse-policy.ts';
 import { parseRequestAuthentication } from '../../../../policy/resources/request-authentication.ts';
-import { callOf } from '../../../support/policy/table-types.ts';
-import type { Row } from '../../../support/policy/table-types.ts';
-
-const expressions = await loadAllExpressions();
+import { verdictsOf } from '../../../support/policy/verdicts.ts';
 
 function imported(kind: string, spec: unknown, metadata: object = {}) {
   const document = { apiVersion: 'security.istio.io/v1', kind, metadata: { name: 'p', namespace: 'shop', ...metadata }, spec };
   const { resources, losses } = importIstio([document], { trustDomain: 'example.org' });
   return { resources, losses: losses.map(({ field, effect }) => `${field}: ${effect}`) };
 }
-
-function verdicts(resources: readonly object[], rows: readonly Row[], defaultAction: 'allow' | 'deny'): string {
-  const snapshot = compile(resources.map(parsePolicy), { defaultAction, expressions });
-  return rows.map((row) => `${row[0]} ${row[1]}: ${decide(snapshot, callOf(row)).verdict}`).join('\n');
-}
-
-const rowsOf = (text: string): readonly Row[] =>
-  text
-    .trim()
-    .split('\n')
-    .map((line) => {
-      const [, caller = '', request = ''] = /^\s*(\S+) (.*): \w+$/.exec(line) ?? [];
-      // The cast is sound: a caller that is none fails the test.
-      return [caller, request, ''] as unknown as Row;
-    });
 
 const trimmed = (text: string): string => text.trim().replaceAll(/^\s+/gm, '');
 
@@ -136,7 +114,7 @@ const CASES: readonly (readonly [string, string, string, readonly string[]])[] =
 
 test.each(CASES)('ALLOW: %s', (_title, spec, expected, lost) => {
   const { resources, losses } = imported('AuthorizationPolicy', parse(spec));
-  expect(verdicts(resources, rowsOf(expected), 'deny')).toBe(trimmed(expected));
+  expect(verdictsOf(resources, expected, 'deny')).toBe(trimmed(expected));
   expect(losses).toEqual(lost);
 });
 
@@ -200,7 +178,7 @@ const DENIALS: typeof CASES = [
 
 test.each(DENIALS)('DENY: %s', (_title, spec, expected, lost) => {
   const { resources, losses } = imported('AuthorizationPolicy', { action: 'DENY', ...parse(spec) });
-  expect(verdicts(resources, rowsOf(expected), 'allow')).toBe(trimmed(expected));
+  expect(verdictsOf(resources, expected, 'allow')).toBe(trimmed(expected));
   expect(losses).toEqual(lost);
 });
 
@@ -214,7 +192,7 @@ test.each([
   const { resources } = imported('AuthorizationPolicy', {
     rules: [{ when: [{ key: 'request.headers[x-a]', values: [value] }] }],
   });
-  expect(verdicts(resources, [['web', 'GET /', '', { headers: [['x-a', sent]] }]], 'deny')).toBe(`web GET /: ${expected}`);
+  expect(verdictsOf(resources, [['web', 'GET /', '', { headers: [['x-a', sent]] }]], 'deny')).toBe(`web GET /: ${expected}`);
 });
 
 describe('what policies are about', () => {
@@ -259,7 +237,7 @@ describe('PeerAuthentication', () => {
 
   test('STRICT denies callers without an identity', () => {
     const { resources, losses } = imported('PeerAuthentication', { mtls: { mode: 'STRICT' } });
-    expect(verdicts(resources, rowsOf(callers), 'allow')).toBe(callers);
+    expect(verdictsOf(resources, callers, 'allow')).toBe(callers);
     expect(losses).toEqual([]);
   });
 
@@ -270,7 +248,7 @@ describe('PeerAuthentication', () => {
     [{ portLevelMtls: { 80: { mode: 'STRICT' } } }, 'allow'],
   ])('ports: %j', (spec, expected) => {
     const { resources } = imported('PeerAuthentication', spec);
-    expect(verdicts(resources, [['nobody', 'GET /', '']], 'allow')).toBe(`nobody GET /: ${expected}`);
+    expect(verdictsOf(resources, [['nobody', 'GET /', '']], 'allow')).toBe(`nobody GET /: ${expected}`);
   });
 
   test('PERMISSIVE is nothing, and says what it does not undo', () => {

@@ -1,0 +1,183 @@
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { importConsul } from '../../../../policy/import/consul.ts';
+import { verdictsOf } from '../../../support/policy/verdicts.ts';
+
+const intentions = (sources: string, destination = '{ name: orders }'): object =>
+  parse(`
+apiVersion: consul.hashicorp.com/v1alpha1
+kind: ServiceIntentions
+metadata: { name: orders }
+spec: { destination: ${destination}, sources: ${sources} }
+`);
+
+function imported(documents: readonly object[], defaultPolicy: 'allow' | 'deny' = 'deny') {
+  const { resources, losses } = importConsul(documents, { namespace: 'shop', defaultPolicy });
+  return { resources, losses: losses.map(({ field, effect }) => `${field}: ${effect}`) };
+}
+
+const trimmed = (text: string): string => text.trim().replaceAll(/^\s+/gm, '');
+
+/** Title, sources, what is decided, what is lost. */
+const CASES: readonly (readonly [string, string, string, readonly string[]])[] = [
+  [
+    'a service',
+    '[{ name: web, action: allow }]',
+    'web GET /: allow\nweb connect: allow\nbatch GET /: deny\nnobody GET /: deny',
+    [],
+  ],
+  ['a denied one', '[{ name: web, action: deny }]', 'web GET /: deny\nbatch GET /: deny', []],
+  [
+    'all services of the namespace',
+    '[{ name: "*", action: allow }]',
+    'web GET /: allow\nbatch GET /: deny\nnobody GET /: deny',
+    [],
+  ],
+  [
+    'all but one: what names its source decides alone',
+    '[{ name: "*", namespace: "*", action: allow }, { name: web, action: deny }]',
+    'web GET /: deny\nbatch GET /: allow\nnobody GET /: deny',
+    [],
+  ],
+  [
+    'none but one',
+    '[{ name: "*", namespace: "*", action: deny }, { name: batch, namespace: billing, action: allow }]',
+    'web GET /: deny\nbatch GET /: allow',
+    [],
+  ],
+  [
+    'the first permission that matches decides',
+    `[{ name: web, permissions: [
+        { action: deny, http: { pathPrefix: /admin } },
+        { action: allow, http: { pathPrefix: / , methods: [GET] } },
+        { action: allow, http: { pathExact: /orders, methods: [POST] } }] }]`,
+    `web GET /: allow
+     web GET /orders/1: allow
+     web GET /admin: deny
+     web GET /administrator: deny
+     web POST /orders: allow
+     web POST /orders/1: deny
+     web connect: deny`,
+    [],
+  ],
+  [
+    'a permission that denies everything ends the list',
+    '[{ name: web, permissions: [{ action: deny }, { action: allow, http: { pathPrefix: / } }] }]',
+    'web GET /: deny',
+    [],
+  ],
+  [
+    'a denied combination is kept from what follows by each of its fields',
+    `[{ name: web, permissions: [
+        { action: deny, http: { pathExact: /x, methods: [POST] } }, { action: allow, http: { pathPrefix: / } }] }]`,
+    'web POST /x: deny\nweb GET /x: deny\nweb GET /y: allow\nweb POST /y: deny',
+    ['spec.sources[0].permissions[0]: allows less'],
+  ],
+  [
+    'a denial of what lacks a header',
+    `[{ name: web, permissions: [
+        { action: deny, http: { header: [{ name: x-a, present: true, invert: true }] } }, { action: allow, http: { pathPrefix: / } }] }]`,
+    'web GET /: deny',
+    ['spec.sources[0].permissions[0]: rule dropped'],
+  ],
+  [
+    'headers',
+    `[{ name: web, permissions: [
+        { action: allow, http: { header: [{ name: x-a, exact: "1" }, { name: x-b, contains: "b", ignoreCase: true }] } }] }]`,
+    'web GET /: deny',
+    [],
+  ],
+  [
+    'a token',
+    '[{ name: web, permissions: [{ action: allow, http: { pathPrefix: / }, jwt: { providers: [{ name: a }] } }] }]',
+    'web GET /: deny',
+    ['spec.sources[0].permissions[0]: rule dropped'],
+  ],
+  ['a peer', '[{ name: web, peer: other, action: allow }]', 'web GET /: deny', ['spec.sources[0].peer: rule dropped']],
+];
+
+describe('Consul', () => {
+  test.each(CASES)('%s', (_title, sources, decided, lost) => {
+    const { resources, losses } = imported([intentions(sources)]);
+    expect(verdictsOf(resources, decided)).toBe(trimmed(decided));
+    expect(losses).toEqual(lost);
+  });
+
+  test('headers that hold', () => {
+    const { resources } = imported([
+      intentions(
+        '[{ name: web, permissions: [{ action: allow, http: { header: [{ name: x-a, prefix: "a.", ignoreCase: true }] } }] }]',
+      ),
+    ]);
+    expect(resources).toMatchObject([
+      { spec: { rules: [{ to: [{ headers: [{ name: 'x-a', regex: String.raw`(?i)a\..*` }] }] }] } },
+    ]);
+  });
+
+  test('with a default of allow, whoever is not named comes in', () => {
+    const decided = 'web GET /: deny\nbatch GET /: allow\nnobody GET /: deny';
+    expect(verdictsOf(imported([intentions('[{ name: web, action: deny }]')], 'allow').resources, decided)).toBe(decided);
+  });
+
+  test('an intention for all destinations is less exact than one for this, and holds for those that are named', () => {
+    const all = intentions(
+      '[{ name: batch, namespace: billing, action: allow }, { name: web, action: allow }]',
+      '{ name: "*", namespace: "*" }',
+    );
+    const { resources, losses } = imported([all, intentions('[{ name: web, action: deny }]')]);
+    const decided = 'web GET /: deny\nbatch GET /: allow\nadmin GET /: deny';
+    expect(verdictsOf(resources, decided)).toBe(decided);
+    expect(losses).toEqual(['spec.sources[0]: allows less', 'spec.sources[1]: allows less']);
+  });
+
+  test('whoever denies everything to everybody gets a policy for every workload', () => {
+    const { resources } = imported([
+      intentions('[{ name: "*", namespace: "*", action: deny }]', '{ name: "*", namespace: "*" }'),
+    ]);
+    expect(resources).toMatchObject([{ kind: 'ClusterAuthorizationPolicy', spec: { action: 'ALLOW', rules: [] } }]);
+    expect(verdictsOf(resources, 'web GET /: deny', 'allow')).toBe('web GET /: deny');
+  });
+
+  test('a config entry as JSON', () => {
+    const entry = {
+      Kind: 'service-intentions',
+      Name: 'orders',
+      Sources: [
+        {
+          Name: 'web',
+          Precedence: 9,
+          Type: 'consul',
+          Permissions: [{ Action: 'allow', HTTP: { PathExact: '/a', Methods: ['GET'] } }],
+        },
+      ],
+    };
+    const decided = 'web GET /a: allow\nweb GET /b: deny';
+    expect(verdictsOf(imported([entry]).resources, decided)).toBe(decided);
+  });
+
+  test('tokens that a destination asks for', () => {
+    const document = intentions('[{ name: web, action: allow }]');
+    Object.assign(Object(document).spec, { jwt: { providers: [{ name: 'a' }] } });
+    const { resources, losses } = imported([document]);
+    expect(verdictsOf(resources, 'web GET /: deny')).toBe('web GET /: deny');
+    expect(losses).toEqual(['spec.jwt: rule dropped']);
+  });
+
+  test.each([
+    ['sources: nothing', intentions('[{ name: web, action: maybe }]'), 'ServiceIntentions orders:\nsources[0].action'],
+    ['an unknown field', intentions('[{ name: web, acton: allow }]'), 'sources[0].acton'],
+  ])('%s is named', (_title, document, message) => {
+    expect(() => imported([document])).toThrow(
+      expect.objectContaining({ code: 'invalid_argument', message: expect.stringContaining(message) }),
+    );
+  });
+
+  test('other documents are passed over', () => {
+    expect(
+      imported([
+        { kind: 'Service', apiVersion: 'v1' },
+        { Kind: 'proxy-defaults', Name: 'global' },
+      ]).resources,
+    ).toEqual([]);
+  });
+});
