@@ -25,11 +25,11 @@ afterAll(() => checkout[Symbol.dispose]());
 
 test('every block succeeds', () => {
   expect(finished).toMatchObject({ code: 0, stderr: '' });
-  expect(sections).toHaveLength(6);
+  expect(sections).toHaveLength(7);
 });
 
 test('each step does what the guide says of it', () => {
-  const [, lint, simulate, dryRun = '', enforced = '', imported = ''] = sections;
+  const [, lint, simulate, dryRun = '', enforced = '', imported = '', others = ''] = sections;
   expect(lint).toBe('');
   expect(simulate).toBe(`${blocksOf('text')[0]}this would cut somebody off\n`);
   expect(dryRun).toContain('allow default_audit\nwith all DryRun policies enforced: deny no_rule_matches\n');
@@ -38,4 +38,6 @@ test('each step does what the guide says of it', () => {
   expect(imported).toMatch(
     /^no recorded call would be decided otherwise\nAuthorizationPolicy shop\/orders: .*: rule dropped: .*\n$/,
   );
+  expect(others).toContain('name: orders\n  namespace: shop\n');
+  expect(others).toContain('name: orders-intentions\n  namespace: shop\n');
 });
