@@ -6,13 +6,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/config/core/v3/address.proto.
  */
 export const file_envoy_config_core_v3_address: GenFile = /*@__PURE__*/
-  fileDesc("CiJlbnZveS9jb25maWcvY29yZS92My9hZGRyZXNzLnByb3RvEhRlbnZveS5jb25maWcuY29yZS52MyJ/CgdBZGRyZXNzEj0KDnNvY2tldF9hZGRyZXNzGAEgASgLMiMuZW52b3kuY29uZmlnLmNvcmUudjMuU29ja2V0QWRkcmVzc0gAEioKBHBpcGUYAiABKAsyGi5lbnZveS5jb25maWcuY29yZS52My5QaXBlSABCCQoHYWRkcmVzcyJeCg1Tb2NrZXRBZGRyZXNzEg8KB2FkZHJlc3MYAiABKAkSFAoKcG9ydF92YWx1ZRgDIAEoDUgAEhQKCm5hbWVkX3BvcnQYBCABKAlIAEIQCg5wb3J0X3NwZWNpZmllciIUCgRQaXBlEgwKBHBhdGgYASABKAliBnByb3RvMw");
+  fileDesc("CiJlbnZveS9jb25maWcvY29yZS92My9hZGRyZXNzLnByb3RvEhRlbnZveS5jb25maWcuY29yZS52MyJ/CgdBZGRyZXNzEj0KDnNvY2tldF9hZGRyZXNzGAEgASgLMiMuZW52b3kuY29uZmlnLmNvcmUudjMuU29ja2V0QWRkcmVzc0gAEioKBHBpcGUYAiABKAsyGi5lbnZveS5jb25maWcuY29yZS52My5QaXBlSABCCQoHYWRkcmVzcyJeCg1Tb2NrZXRBZGRyZXNzEg8KB2FkZHJlc3MYAiABKAkSFAoKcG9ydF92YWx1ZRgDIAEoDUgAEhQKCm5hbWVkX3BvcnQYBCABKAlIAEIQCg5wb3J0X3NwZWNpZmllciIUCgRQaXBlEgwKBHBhdGgYASABKAkiVQoJQ2lkclJhbmdlEhYKDmFkZHJlc3NfcHJlZml4GAEgASgJEjAKCnByZWZpeF9sZW4YAiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWViBnByb3RvMw", [file_google_protobuf_wrappers]);
 
 /**
  * @generated from message envoy.config.core.v3.Address
@@ -97,4 +98,28 @@ export type Pipe = Message<"envoy.config.core.v3.Pipe"> & {
  */
 export const PipeSchema: GenMessage<Pipe> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_address, 2);
+
+/**
+ * A block of addresses; no length is length 0.
+ *
+ * @generated from message envoy.config.core.v3.CidrRange
+ */
+export type CidrRange = Message<"envoy.config.core.v3.CidrRange"> & {
+  /**
+   * @generated from field: string address_prefix = 1;
+   */
+  addressPrefix: string;
+
+  /**
+   * @generated from field: google.protobuf.UInt32Value prefix_len = 2;
+   */
+  prefixLen?: number | undefined;
+};
+
+/**
+ * Describes the message envoy.config.core.v3.CidrRange.
+ * Use `create(CidrRangeSchema)` to create a new message.
+ */
+export const CidrRangeSchema: GenMessage<CidrRange> = /*@__PURE__*/
+  messageDesc(file_envoy_config_core_v3_address, 3);
 
