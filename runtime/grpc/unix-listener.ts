@@ -1,13 +1,12 @@
-import { randomBytes } from 'node:crypto';
-import { chmod, lstat, mkdir, rename, unlink } from 'node:fs/promises';
-import { connect, createServer, type Server, type Socket } from 'node:net';
-import { dirname, join } from 'node:path';
+import { createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { IdentityError } from '../../core/errors.ts';
+import { listenOnPath, type UnixListener } from '../unix-socket.ts';
 import { acceptInto } from './accept.ts';
-import { DEFAULT_LIMITS, LISTEN_BACKLOG } from './limits.ts';
+import { DEFAULT_LIMITS } from './limits.ts';
 import { onOpening } from './path-authority.ts';
 import type { GrpcServer } from './server.ts';
+
+export type { UnixListener } from '../unix-socket.ts';
 
 /** How a unix socket is served. */
 export interface UnixListenOptions<P> {
@@ -18,15 +17,6 @@ export interface UnixListenOptions<P> {
   /** Told of connections that were refused, and why. */
   readonly onRefused?: (error: unknown) => void;
 }
-
-/** A socket that is served. Closing it stops new connections only; those that exist belong to the server. */
-export interface UnixListener extends AsyncDisposable {
-  readonly path: string;
-  close(): Promise<void>;
-}
-
-/** What fits into `sockaddr_un` before its final zero. */
-const MAX_PATH_BYTES = 107;
 
 /**
  * Serves a unix socket at `path`. The file appears with its permission bits in one step, in place of a stale one: a socket
@@ -40,69 +30,8 @@ export async function listenUnix<P>(
   path: string,
   { mode, onAccept, onRefused = () => {} }: UnixListenOptions<P>,
 ): Promise<UnixListener> {
-  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
-    throw new IdentityError('invalid_argument', `${path} is too long for a socket: the system allows ${MAX_PATH_BYTES} bytes`);
-  }
-  await mkdir(dirname(path), { recursive: true });
-  await refuseIfServed(path);
   const open = (socket: Socket, serve: (stream: Duplex) => void): void =>
     onOpening(socket, DEFAULT_LIMITS.handshakeTimeoutMs, serve);
   const listener = createServer((socket) => acceptInto(server, socket, { identify: onAccept, onRefused, open }));
-  const inode = await bind(listener, path, mode);
-  let closed: Promise<void> | undefined;
-  const close = (): Promise<void> => (closed ??= unbind(listener, path, inode));
-  return { path, close, [Symbol.asyncDispose]: close };
-}
-
-// Bound under a short name of its own, given its mode, then moved: nobody can connect with the wrong permissions, and the
-// path is never without a socket. The name is short because the kernel's limit holds for it too.
-async function bind(listener: Server, path: string, mode: number): Promise<bigint> {
-  const temporary = join(dirname(path), `.${randomBytes(3).toString('hex')}`);
-  await new Promise<void>((resolve, reject) => {
-    listener.once('error', reject);
-    listener.listen({ path: temporary, backlog: LISTEN_BACKLOG }, () => {
-      listener.off('error', reject);
-      resolve();
-    });
-  });
-  // An accept that fails (no descriptor left) is over with that connection.
-  listener.on('error', () => {});
-  try {
-    await chmod(temporary, mode);
-    const { ino } = await lstat(temporary, { bigint: true });
-    await refuseIfServed(path);
-    await rename(temporary, path);
-    return ino;
-  } catch (error) {
-    listener.close();
-    throw error;
-  }
-}
-
-// The file goes first: as long as the socket is bound, its inode cannot be that of anybody else's file.
-async function unbind(listener: Server, path: string, inode: bigint): Promise<void> {
-  const found = await lstat(path, { bigint: true }).catch(() => undefined);
-  if (found?.ino === inode) await unlink(path).catch(() => {});
-  listener.close();
-}
-
-async function refuseIfServed(path: string): Promise<void> {
-  const found = await lstat(path).catch(() => undefined);
-  if (found === undefined) return;
-  if (!found.isSocket()) throw new IdentityError('failed_precondition', `${path} exists and is no socket; move it away`);
-  if (await answers(path)) {
-    throw new IdentityError('failed_precondition', `another process serves ${path}; stop it or choose another path`);
-  }
-}
-
-// Only a refused connection proves that nobody listens; anything else counts as an answer.
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(path);
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'));
-  });
+  return listenOnPath(listener, path, mode);
 }

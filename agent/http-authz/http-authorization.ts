@@ -1,0 +1,71 @@
+import type { IncomingMessage } from 'node:http';
+import { IdentityError, isIdentityError } from '../../core/errors.ts';
+import type { Authorizer, Check, Outcome } from '../authz/check.ts';
+import type { SelectorSet } from '../cache/selectors.ts';
+import { type Answer, proxyAnswer, refusal } from './answer.ts';
+import { hasBody, readBody } from './body.ts';
+import { jsonAnswer, jsonCall } from './json-call.ts';
+import { type CertificateReader, proxyCall } from './proxy-call.ts';
+
+/** What the HTTP enforcement point asks. */
+export interface HttpAuthorizationOptions {
+  readonly authorizer: Authorizer;
+  readonly readCertificate: CertificateReader;
+  /** Told when the configuration of a proxy is at fault, or something failed that should not. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/**
+ * The HTTP enforcement point, without its socket: `/authorize` and `/authenticate` for `auth_request` of nginx, and `POST /v1/authorize` for
+ * the client library. Whatever goes wrong is no permission.
+ */
+export class HttpAuthorization {
+  readonly #options: HttpAuthorizationOptions;
+
+  constructor(options: HttpAuthorizationOptions) {
+    this.#options = options;
+  }
+
+  /** Never throws. */
+  async answer(request: IncomingMessage, asking: SelectorSet): Promise<Answer> {
+    const url = request.url ?? '';
+    const mark = url.indexOf('?');
+    const path = mark === -1 ? url : url.slice(0, mark);
+    const query = mark === -1 ? '' : url.slice(mark + 1);
+    try {
+      if (path === '/v1/authorize' && query === '') return await this.#forWorkload(request, asking);
+      if (path === '/authorize') return await this.#forProxy(request, query, asking);
+      return refusal(404, 'not_found');
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
+  async #forProxy(request: IncomingMessage, query: string, asking: SelectorSet): Promise<Answer> {
+    // What a client calls the body of its request would be read as the next request of the proxy.
+    if (hasBody(request))
+      throw new IdentityError('failed_precondition', 'must be empty; the configuration must set it', { field: 'content-length' });
+    const { rawHeaders } = request;
+    const check = proxyCall({ asking, query: new URLSearchParams(query), rawHeaders }, this.#options.readCertificate);
+    return proxyAnswer(await this.#decide(check), check);
+  }
+
+  async #forWorkload(request: IncomingMessage, asking: SelectorSet): Promise<Answer> {
+    if (request.method !== 'POST') return refusal(405, 'method_not_allowed');
+    const check = jsonCall(await readBody(request), asking);
+    const body = jsonAnswer(await this.#decide(check));
+    return { status: 200, headers: { 'content-type': 'application/json' }, body };
+  }
+
+  #decide(check: Check): Outcome | Promise<Outcome> {
+    return this.#options.authorizer.authorize(check);
+  }
+
+  #failed(error: unknown): Answer {
+    if (isIdentityError(error, 'unauthenticated')) return refusal(403, 'source_refused');
+    if (isIdentityError(error, 'invalid_argument')) return { ...refusal(400, 'malformed'), body: error.message };
+    if (isIdentityError(error, 'resource_exhausted')) return refusal(413, 'too_large');
+    this.#options.onFault(error);
+    return isIdentityError(error, 'failed_precondition') ? refusal(403, 'proxy_misconfigured') : refusal(503, 'internal');
+  }
+}

@@ -1,0 +1,72 @@
+import { IdentityError } from '../../core/errors.ts';
+import { readIpAddress } from '../../policy/match/ip.ts';
+import { parseSpiffeId, type SpiffeId } from '../../spiffe/spiffe-id.ts';
+import type { Check } from '../authz/check.ts';
+import type { SelectorSet } from '../cache/selectors.ts';
+import { openSealed } from './sealed-headers.ts';
+
+/** Tells whose certificate a proxy verified; see `ClientCertificates`. */
+export type CertificateReader = (escapedPem: string, asking: SelectorSet) => SpiffeId;
+
+/** What came on the socket. */
+export interface ProxyRequest {
+  readonly asking: SelectorSet;
+  /** Of the request line, after the `?`. */
+  readonly query: URLSearchParams;
+  readonly rawHeaders: readonly string[];
+}
+
+const PARAMETERS = new Set(['call', 'identity']);
+
+/**
+ * What a proxy asks with `auth_request`: the call as it came to the proxy, from its own variables.
+ *
+ * @throws IdentityError `failed_precondition` when the proxy's configuration is at fault, `unauthenticated` when the certificate
+ *   that it verified is not to be trusted
+ */
+export function proxyCall({ asking, query, rawHeaders }: ProxyRequest, readCertificate: CertificateReader): Check {
+  checkQuery(query);
+  const { sealed, client } = openSealed(query.get('call'), rawHeaders);
+  const identity = query.get('identity');
+  return {
+    point: 'http',
+    asking,
+    destinationId: identity === null ? undefined : read('identity', () => parseSpiffeId(identity)),
+    port: portOf(sealed.port),
+    sourceId: sealed.verify === 'SUCCESS' ? readCertificate(sealed.certificate, asking) : undefined,
+    sourceAddress: addressOf(sealed.address),
+    request: { method: sealed.method, target: sealed.target, authority: sealed.host, headers: client },
+  };
+}
+
+function checkQuery(query: URLSearchParams): void {
+  const names = [...query.keys()];
+  const odd = names.find((name, at) => !PARAMETERS.has(name) || names.indexOf(name) !== at);
+  if (odd !== undefined) throw fault(odd, 'is no parameter of /authorize, or occurs twice');
+}
+
+/** Empty where the proxy listens on a unix socket. */
+function portOf(text: string): number | undefined {
+  if (text === '') return undefined;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (port < 1 || port > 65_535) throw fault('x-countersign-port', 'is no port');
+  return port;
+}
+
+function addressOf(text: string): string | undefined {
+  if (text === 'unix:') return undefined;
+  if (readIpAddress(text) === undefined) throw fault('x-countersign-address', 'is no IP address');
+  return text;
+}
+
+function read<T>(field: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    throw new IdentityError('failed_precondition', 'is no SPIFFE ID', { field, cause });
+  }
+}
+
+function fault(field: string, message: string): IdentityError {
+  return new IdentityError('failed_precondition', message, { field });
+}
