@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Call, Decision, Destination, PolicyName } from '../../policy/model.ts';
@@ -9,6 +10,7 @@ import { sharedSelectors } from './shared-selectors.ts';
 
 /** A destination as it is recorded; one object for each {@link Destination}. */
 export interface RecordedDestination {
+  /** Short, and equal for equal destinations. */
   readonly key: string;
   readonly spiffeId: string;
   readonly namespace: string;
@@ -49,7 +51,7 @@ export function recordedDestination(destination: Destination): RecordedDestinati
   if (spiffeId === undefined) return undefined;
   const selectors = sharedSelectors(destination.selectors);
   const parts = { spiffeId: spiffeId.toString(), namespace, serviceAccount, port, selectors };
-  return { ...parts, key: JSON.stringify(parts) };
+  return { ...parts, key: createHash('sha256').update(JSON.stringify(parts)).digest('base64url') };
 }
 
 /** The kind of a call. */
