@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { createAuthorizer } from '../../agent/authz/authorizer.ts';
 import type { DecidedCall } from '../../agent/authz/decided-call.ts';
 import type { EntitlementSource } from '../../agent/authz/destinations.ts';
-import type { Enforcement } from '../../agent/authz/enforcement.ts';
-import { RequestAuthentications } from '../../agent/authz/request-authentications.ts';
+import { EnforcedPolicy } from '../../agent/authz/enforced-policy.ts';
+import { SETTINGS, type PolicyDocument } from '../../agent/authz/policy-update.ts';
 import type { AgentEntry, WorkloadIdentities } from '../../agent/cache/identities.ts';
 import { SelectorSet } from '../../agent/cache/selectors.ts';
 import { ClientCertificates } from '../../agent/http-authz/client-certificates.ts';
@@ -16,10 +16,9 @@ import { WorkloadAttestation } from '../../agent/workload-attest/attestation.ts'
 import { createUnixAttestor } from '../../agent/workload-attest/unix.ts';
 import { systemClock, type Clock } from '../../core/clock.ts';
 import { Current } from '../../core/current.ts';
-import { compile } from '../../policy/compile/snapshot.ts';
-import { loadAllExpressions } from '../../policy/expressions/load.ts';
 import type { DefaultAction, Destination } from '../../policy/model.ts';
 import { parsePolicy } from '../../policy/parse-policy.ts';
+import { policyKey } from '../../policy/policy.ts';
 import type { RequestAuthentication } from '../../policy/resources/request-authentication.ts';
 import type { KeySource } from '../../policy/users/token-issuer.ts';
 import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
@@ -54,7 +53,7 @@ export class AuthorizationRig implements AsyncDisposable {
   readonly socket: string;
   readonly decided: DecidedCall[] = [];
   readonly faults: unknown[] = [];
-  readonly policy = new Current<Enforcement | undefined>(undefined);
+  readonly policy = new EnforcedPolicy(systemClock, () => []);
   readonly #resources: AsyncDisposableStack;
   readonly #metadata: ReadonlyMap<string, WorkloadMetadata>;
   readonly #federated: readonly Bundle[];
@@ -88,19 +87,20 @@ export class AuthorizationRig implements AsyncDisposable {
       exchangeJwksUri: undefined,
     };
     const policies = given.policies.map((each) => parsePolicy(each));
-    const expressions = await loadAllExpressions();
-    const authentications = new Map((given.authentications ?? []).map((each, at) => [String(at), each]));
-    this.policy.set({
-      snapshot: compile(policies, { defaultAction: settings.defaultAction, expressions }),
-      requestAuthentications: new RequestAuthentications(authentications, settings),
-      workloads: this.#metadata,
-      metadataOf: (id) => this.#metadata.get(id.toString()) ?? {},
-      unreadableWorkloads: new Set(),
-      unreadablePolicies: new Set(),
-      settings,
+    const next = await this.policy.prepare({
+      isSnapshot: true,
       revision: 1n,
-      syncedAtMs: 0,
+      policies: new Map<string, PolicyDocument>([
+        ...policies.map((policy) => [policyKey(policy), { kind: 'policy', policy }] as const),
+        ...(given.authentications ?? []).map(
+          (authentication, at) => [`RequestAuthentication/${at}`, { kind: 'authentication', authentication }] as const,
+        ),
+      ]),
+      workloads: this.#metadata,
+      settings: new Map([[SETTINGS, settings]]),
     });
+    this.policy.swap(next);
+    this.policy.announce();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -66,7 +66,7 @@ export class NginxRig implements AsyncDisposable {
       response.setHeader('content-length', 6).end('served');
     });
     await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
-    resources.defer(() => void service.close().closeAllConnections());
+    resources.defer(() => service.close().closeAllConnections());
     const port = await freePort();
     // A TCP server's address is never a path.
     const { port: servicePort } = service.address() as AddressInfo;
