@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { type Any, anyPack } from '@bufbuild/protobuf/wkt';
+import { anyPack } from '@bufbuild/protobuf/wkt';
 import { IdentityError } from '../../core/errors.ts';
 import { CertificateValidationContextSchema } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts';
 import { SecretSchema } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts';
@@ -8,25 +8,22 @@ import { SPIFFECertValidatorConfigSchema } from '../../proto/gen/envoy/extension
 import type { Bundle } from '../../spiffe/bundle.ts';
 import { encodePem } from '../../spiffe/pem.ts';
 import type { WorkloadIdentities, X509Identity } from '../cache/identities.ts';
+import type { DiscoveryClient, DiscoveryResource, DiscoveryResources } from '../xds/resources.ts';
 import type { SdsConfig } from './config.ts';
-import type { Validator } from './validator.ts';
-
-/** A secret as Envoy gets it: an X.509-SVID with its key, or how to verify peers. */
-export interface SecretResource {
-  readonly name: string;
-  /** Equal versions are equal contents. Made from certificates only, never from a key: Envoy shows it to its operators. */
-  readonly version: string;
-  readonly secret: Any;
-}
+import { type Validator, validatorFor } from './validator.ts';
 
 type SecretType = NonNullable<MessageInitShape<typeof SecretSchema>['type']>;
+
+/** What a secret says; its version is made from certificates only, never from a key: Envoy shows it to its operators. */
 type Content = { readonly version: string; readonly type: SecretType };
 
 /**
  * Finds the secrets of one workload by the names that SPIRE's agent knows: the default SVID, a SPIFFE ID, the default bundle,
  * a trust domain ID, and all bundles. What is made for one identity or bundle is kept as long as that lives.
  */
-export class Secrets {
+export class Secrets implements DiscoveryResources<WorkloadIdentities> {
+  readonly typeUrl = `type.googleapis.com/${SecretSchema.typeName}`;
+  readonly noun = 'secrets';
   readonly #names: SdsConfig;
   readonly #certificates = new WeakMap<X509Identity, Content>();
   readonly #authorities = new WeakMap<Bundle, string>();
@@ -36,10 +33,10 @@ export class Secrets {
   }
 
   /** All that a workload is entitled to: every bundle and every identity, by ID. */
-  all(workload: WorkloadIdentities, validator: Validator): readonly SecretResource[] {
+  all(workload: WorkloadIdentities, client: DiscoveryClient): readonly DiscoveryResource[] {
     const domains = [workload.bundle, ...workload.federatedBundles.values()].map(({ trustDomain }) => trustDomain.idString);
     const names = new Set([...domains, ...workload.identities.map(({ spiffeId }) => spiffeId.toString())]);
-    return [...names].flatMap((name) => this.find(name, workload, validator) ?? []);
+    return [...names].flatMap((name) => this.find(name, workload, client) ?? []);
   }
 
   /**
@@ -47,11 +44,16 @@ export class Secrets {
    *
    * @throws IdentityError `failed_precondition` for all bundles on an Envoy that cannot keep their trust domains apart
    */
-  find(name: string, workload: WorkloadIdentities, validator: Validator): SecretResource | undefined {
+  find(name: string, workload: WorkloadIdentities, { node }: DiscoveryClient): DiscoveryResource | undefined {
+    const validator = validatorFor(node, this.#names.disableSpiffeCertValidation);
     const content = this.#validation(name, workload, validator) ?? this.#certificate(name, workload);
     if (content === undefined) return undefined;
-    const secret = anyPack(SecretSchema, create(SecretSchema, { name, type: content.type }));
-    return { name, version: content.version, secret };
+    const body = anyPack(SecretSchema, create(SecretSchema, { name, type: content.type }));
+    return { name, version: content.version, body };
+  }
+
+  isPending({ pending }: WorkloadIdentities): boolean {
+    return pending > 0;
   }
 
   #validation(name: string, workload: WorkloadIdentities, validator: Validator): Content | undefined {

@@ -6,38 +6,39 @@ import {
   DeltaDiscoveryResponseSchema,
   ResourceSchema,
 } from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts';
-import type { WorkloadIdentities } from '../cache/identities.ts';
-import type { SecretResource } from './secrets.ts';
-import { nextNonce, requireSecretType, SECRET_TYPE_URL, type Subscription, type SubscriptionContext } from './subscription.ts';
-import { validatorFor } from './validator.ts';
+import { type DiscoveryClient, type DiscoveryResource, nextNonce, requireType } from './resources.ts';
+import type { Subscription, SubscriptionContext } from './subscription.ts';
 
 const WILDCARD = '*';
-/** Stands for the version of a secret that the client was told it cannot have. */
+/** Stands for the version of a resource that the client was told it cannot have. */
 const ABSENT = '';
 
 /**
- * One stream of the delta protocol: each response holds the secrets that changed and the names of those that are gone. A
- * name that the workload is not entitled to counts as gone, and its secret follows when that changes.
+ * One stream of the delta protocol: each response holds the resources that changed and the names of those that are gone.
+ * A name that the client is not entitled to counts as gone, and its resource follows when that changes.
  */
-export class Delta implements Subscription<DeltaDiscoveryRequest, DeltaDiscoveryResponse> {
-  readonly #context: SubscriptionContext;
+export class Delta<State> implements Subscription<DeltaDiscoveryRequest, DeltaDiscoveryResponse, State> {
+  readonly #context: SubscriptionContext<State>;
   readonly #names = new Set<string>();
   /** What the client has, by name. */
   readonly #versions = new Map<string, string>();
   #node: Node | undefined;
+  #hasRejected = false;
   #isFirst = true;
   #all = false;
   #version = 0;
 
-  constructor(context: SubscriptionContext) {
+  constructor(context: SubscriptionContext<State>) {
     this.#context = context;
   }
 
   receive(request: DeltaDiscoveryRequest): void {
-    requireSecretType(request.typeUrl);
+    const { resources, log } = this.#context;
+    requireType(request.typeUrl, resources.typeUrl);
     this.#node = request.node ?? this.#node;
     if (request.errorDetail !== undefined) {
-      this.#context.log.warn({ names: [...this.#names], reason: request.errorDetail.message }, 'envoy rejected secrets');
+      this.#hasRejected = true;
+      log.warn({ names: [...this.#names], reason: request.errorDetail.message }, `envoy rejected ${resources.noun}`);
     }
     for (const name of request.resourceNamesSubscribe) this.#subscribe(name);
     for (const name of request.resourceNamesUnsubscribe) this.#unsubscribe(name);
@@ -45,9 +46,9 @@ export class Delta implements Subscription<DeltaDiscoveryRequest, DeltaDiscovery
     this.#isFirst = false;
   }
 
-  respond(workload: WorkloadIdentities): DeltaDiscoveryResponse | undefined {
+  respond(state: State): DeltaDiscoveryResponse | undefined {
     if (this.#isFirst) return undefined;
-    const { changed, removed } = this.#differences(workload);
+    const { changed, removed } = this.#differences(state);
     if (changed.length === 0 && removed.length === 0) return undefined;
     for (const { name, version } of changed) this.#versions.set(name, version);
     for (const name of removed) {
@@ -55,10 +56,10 @@ export class Delta implements Subscription<DeltaDiscoveryRequest, DeltaDiscovery
       else this.#versions.delete(name);
     }
     return create(DeltaDiscoveryResponseSchema, {
-      typeUrl: SECRET_TYPE_URL,
+      typeUrl: this.#context.resources.typeUrl,
       systemVersionInfo: String(++this.#version),
       nonce: nextNonce(),
-      resources: changed.map(({ name, version, secret }) => create(ResourceSchema, { name, version, resource: secret })),
+      resources: changed.map(({ name, version, body }) => create(ResourceSchema, { name, version, resource: body })),
       removedResources: [...removed],
     });
   }
@@ -84,21 +85,21 @@ export class Delta implements Subscription<DeltaDiscoveryRequest, DeltaDiscovery
     }
   }
 
-  #differences(workload: WorkloadIdentities): { changed: readonly SecretResource[]; removed: readonly string[] } {
-    const now = this.#entitledTo(workload);
+  #differences(state: State): { changed: readonly DiscoveryResource[]; removed: readonly string[] } {
+    const now = this.#entitledTo(state);
     const changed = [...now.values()].filter(({ name, version }) => this.#versions.get(name) !== version);
-    // While something is being signed it cannot be told whether a name is gone.
-    if (workload.pending > 0) return { changed, removed: [] };
+    // While something is about to come it cannot be told whether a name is gone.
+    if (this.#context.resources.isPending(state)) return { changed, removed: [] };
     const known = new Set([...this.#names, ...this.#versions.keys()]);
     const removed = [...known].filter((name) => !now.has(name) && this.#versions.get(name) !== ABSENT);
     return { changed, removed };
   }
 
-  #entitledTo(workload: WorkloadIdentities): ReadonlyMap<string, SecretResource> {
-    const { secrets, config } = this.#context;
-    const validator = validatorFor(this.#node, config.disableSpiffeCertValidation);
-    const named = [...this.#names].flatMap((name) => secrets.find(name, workload, validator) ?? []);
-    const resources = this.#all ? [...secrets.all(workload, validator), ...named] : named;
-    return new Map(resources.map((resource) => [resource.name, resource]));
+  #entitledTo(state: State): ReadonlyMap<string, DiscoveryResource> {
+    const { resources } = this.#context;
+    const client: DiscoveryClient = { node: this.#node, hasRejected: this.#hasRejected };
+    const named = [...this.#names].flatMap((name) => resources.find(name, state, client) ?? []);
+    const found = this.#all ? [...resources.all(state, client), ...named] : named;
+    return new Map(found.map((resource) => [resource.name, resource]));
   }
 }
