@@ -8,7 +8,7 @@ export type SuggestedPolicy = Readonly<Record<string, unknown>>;
 /** Policies, and what they do not cover. */
 export interface Suggestion {
   readonly policies: readonly SuggestedPolicy[];
-  /** Calls of callers without an identity, or to destinations without a name: no policy can name them. */
+  /** Calls of callers without an identity, to destinations without a name, or whose method or path was not recorded: no narrow policy names them. */
   readonly left: readonly RecordedCall[];
 }
 
@@ -21,13 +21,16 @@ export interface Suggestion {
  */
 export function suggest(calls: Iterable<RecordedCall>): Suggestion {
   const wanted = [...calls].filter(({ observed }) => observed !== 'deny');
-  const groups = Map.groupBy(wanted, ({ call }) =>
-    call.refused === undefined && call.source.spiffeId !== undefined ? targetKey(call.destination) : '',
-  );
+  const groups = Map.groupBy(wanted, ({ call }) => (isNamed(call) ? targetKey(call.destination) : ''));
   const left = groups.get('') ?? [];
   groups.delete('');
   const entries = [...groups].sort(([one], [other]) => (one < other ? -1 : 1));
   return { policies: entries.flatMap(([, recorded]) => policyOf(recorded.map(({ call }) => call))), left };
+}
+
+function isNamed({ source, refused, unrecorded }: Call): boolean {
+  const isKnown = unrecorded?.has('request.path') !== true && unrecorded?.has('request.method') !== true;
+  return refused === undefined && source.spiffeId !== undefined && isKnown;
 }
 
 function targetKey({ namespace, serviceAccount, spiffeId }: Destination): string {

@@ -12,7 +12,7 @@ export const suggestPolicies: CommandRun = async (invocation) => {
   for (const policy of policies) checkFits(policy);
   terminal.write(policies.map((each) => stringify(each)).join('---\n'));
   for (const { call, count } of left) {
-    terminal.writeError(`not covered, because caller or destination has no name: ${callText(call)} (${count} times)\n`);
+    terminal.writeError(`not covered, because caller, destination or path has no name: ${callText(call)} (${count} times)\n`);
   }
   return 0;
 };

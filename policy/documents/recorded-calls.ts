@@ -1,9 +1,10 @@
 import { decode, DecodeError, integer, literal, map, object, optional, string } from '../../core/decode.ts';
-import type { Decoded } from '../../core/decode.ts';
 import { IdentityError } from '../../core/errors.ts';
-import type { CallField, Destination, Request } from '../model.ts';
+import type { CallField, Destination, Request, Source } from '../model.ts';
 import { normalizePath } from '../normalize/path.ts';
-import { RefusedRequest } from '../normalize/refusal.ts';
+import type { NormalizedPath } from '../normalize/path.ts';
+import { REFUSALS, RefusedRequest } from '../normalize/refusal.ts';
+import type { Refusal } from '../normalize/refusal.ts';
 import { normalizeHost } from '../normalize/host.ts';
 import type { RecordedCall } from '../simulate.ts';
 import { destinationField, sourceField } from './call-fields.ts';
@@ -27,10 +28,11 @@ const time = map(string(), (text) => {
 const line = object({
   source: sourceField,
   destination: destinationField,
-  method: optional(string()),
+  method: optional(string({ allowEmpty: true })),
   path: optional(normalized(normalizePath)),
   host: optional(normalized(normalizeHost)),
   grpc: optional(object({ service: string(), method: string() })),
+  refused: optional(literal(...REFUSALS)),
   verdict: literal('allow', 'deny'),
   count: integer({ min: 1 }),
   lastSeen: time,
@@ -54,13 +56,18 @@ export function parseRecordedCalls(text: string): readonly RecordedCall[] {
       const parts = decode(line, value);
       const destination = destinations.get(key) ?? parts.destination;
       destinations.set(key, destination);
-      calls.push(recordedCall({ ...parts, destination }));
+      calls.push(recordedCallOf({ ...parts, ...methodOf(parts.method), destination }));
     } catch (error) {
       faults.push(...faultsOf(error, index + 1));
     }
   }
   if (faults.length > 0) throw new DecodeError(faults);
   return calls;
+}
+
+/** An empty method: it was a request, and that is all that is known of it. */
+function methodOf(method: string | undefined): { readonly method?: string | undefined; readonly isRequest?: boolean } {
+  return method === '' ? { method: undefined, isRequest: true } : {};
 }
 
 function parseLine(text: string): object {
@@ -80,15 +87,45 @@ function faultsOf(error: unknown, number: number): { path: string; message: stri
   throw error;
 }
 
-function recordedCall(parts: Decoded<typeof line>): RecordedCall {
-  const { source, destination, verdict, count, lastSeen } = parts;
-  const request = requestOf(parts);
-  const call = { source, destination, ...(request === undefined ? {} : { request }), atMs: lastSeen };
+/** A recorded call in parts; what was not recorded is undefined. */
+export interface RecordedParts {
+  readonly source: Source;
+  readonly destination: Destination;
+  readonly method?: string | undefined;
+  readonly path?: NormalizedPath | undefined;
+  readonly host?: string | undefined;
+  readonly grpc?: { readonly service: string; readonly method: string } | undefined;
+  /** Why the request could not be normalised; then nothing of it is recorded. */
+  readonly refused?: Refusal | undefined;
+  /** It was a request, even when nothing of it is recorded. */
+  readonly isRequest?: boolean;
+  readonly verdict: 'allow' | 'deny';
+  readonly count: number;
+  /** Milliseconds since 1970. */
+  readonly lastSeen: number;
+}
+
+/** Makes a recorded call of its parts, which knows what it lacks: headers and claims are never recorded; a connection has none. */
+export function recordedCallOf(parts: RecordedParts): RecordedCall {
+  const { source, destination, refused, verdict, count, lastSeen } = parts;
+  const request = refused === undefined ? requestOf(parts) : undefined;
+  const call = {
+    source,
+    destination,
+    ...(request === undefined ? {} : { request }),
+    ...(refused === undefined ? {} : { refused }),
+    atMs: lastSeen,
+  };
   return { call: { ...call, unrecorded: lacking(parts) }, count, lastSeenAtMs: lastSeen, observed: verdict };
 }
 
-function requestOf({ method, path, host, grpc }: Decoded<typeof line>): Request | undefined {
-  if (method === undefined && path === undefined && host === undefined) return undefined;
+function isOfRequest({ method, path, host, isRequest }: RecordedParts): boolean {
+  return isRequest ?? (method !== undefined || path !== undefined || host !== undefined);
+}
+
+function requestOf(parts: RecordedParts): Request | undefined {
+  if (!isOfRequest(parts)) return undefined;
+  const { method, path, host, grpc } = parts;
   return {
     method: method ?? '',
     path: path ?? normalizePath('/'),
@@ -98,9 +135,9 @@ function requestOf({ method, path, host, grpc }: Decoded<typeof line>): Request 
   };
 }
 
-/** What the line does not say. Headers and claims are never recorded; of a connection there are none. */
-function lacking({ source, destination, method, path, host, grpc }: Decoded<typeof line>): ReadonlySet<CallField> {
-  const isRequest = method !== undefined || path !== undefined || host !== undefined;
+function lacking(parts: RecordedParts): ReadonlySet<CallField> {
+  const { source, destination, method, path, host, grpc } = parts;
+  const isRequest = isOfRequest(parts);
   const missing: readonly (readonly [CallField, boolean])[] = [
     ['source.address', source.address === undefined],
     ['destination.port', destination.port === undefined],
@@ -112,4 +149,36 @@ function lacking({ source, destination, method, path, host, grpc }: Decoded<type
     ['user', isRequest],
   ];
   return new Set(missing.filter(([, isMissing]) => isMissing).map(([field]) => field));
+}
+
+/**
+ * Writes a recorded call as the line that {@link parseRecordedCalls} reads, without a line break.
+ *
+ * @example
+ * const file = calls.map(recordedLine).join('\n');
+ */
+export function recordedLine(parts: RecordedParts): string {
+  const { source, destination, method, path, host, grpc, refused, verdict, count, lastSeen } = parts;
+  return JSON.stringify({
+    source: { ...source, spiffeId: source.spiffeId?.toString(), address: undefined },
+    destination: {
+      ...destination,
+      spiffeId: destination.spiffeId?.toString(),
+      selectors: destination.selectors.size === 0 ? undefined : [...destination.selectors],
+    },
+    // A request of which nothing is known but that it was one.
+    method: method ?? (isOfRequest(parts) && path === undefined && host === undefined ? '' : undefined),
+    path: path === undefined ? undefined : encodedPath(path),
+    host,
+    grpc,
+    refused,
+    verdict,
+    count,
+    lastSeen: new Date(lastSeen).toISOString(),
+  });
+}
+
+/** As it may stand in a request: `/a b` is `/a%20b`. */
+function encodedPath(path: string): string {
+  return path.replaceAll(/[^!-~]+|[%?#]/gu, encodeURIComponent);
 }

@@ -25,7 +25,7 @@ export function withUncertainPaths(calls: Iterable<RecordedCall>, snapshots: rea
 
 /** The policies that select a destination. */
 export function policiesAbout(snapshot: Snapshot, destination: Destination): readonly CompiledPolicy[] {
-  return [...snapshot.policies.values()].filter(({ target }) => target.selects(destination));
+  return snapshot.viewFor(destination).policies;
 }
 
 function isUniform({ to = [], when, relations = [] }: RuleSpec, path: string): boolean {

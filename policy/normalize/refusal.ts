@@ -1,30 +1,34 @@
+/** The reasons of {@link Refusal}. */
+export const REFUSALS = [
+  'path_encoded_slash',
+  'path_backslash',
+  'path_null',
+  'path_control_character',
+  'path_double_encoding',
+  'path_bad_encoding',
+  'path_not_utf8',
+  'path_above_root',
+  'path_matrix_parameters',
+  'path_trailing_dot',
+  'path_bad_character',
+  'path_fragment',
+  'path_not_absolute',
+  'path_too_long',
+  'host_invalid',
+  'host_mismatch',
+  'host_repeated',
+  'method_invalid',
+  'method_case',
+  'header_invalid',
+  'header_repeated',
+  'headers_too_large',
+] as const;
+
 /**
  * Why a request is ambiguous: two programs could read it as two different requests, so none of its readings is matched. Each is
  * a denial with that reason wherever a policy selects the destination.
  */
-export type Refusal =
-  | 'path_encoded_slash'
-  | 'path_backslash'
-  | 'path_null'
-  | 'path_control_character'
-  | 'path_double_encoding'
-  | 'path_bad_encoding'
-  | 'path_not_utf8'
-  | 'path_above_root'
-  | 'path_matrix_parameters'
-  | 'path_trailing_dot'
-  | 'path_bad_character'
-  | 'path_fragment'
-  | 'path_not_absolute'
-  | 'path_too_long'
-  | 'host_invalid'
-  | 'host_mismatch'
-  | 'host_repeated'
-  | 'method_invalid'
-  | 'method_case'
-  | 'header_invalid'
-  | 'header_repeated'
-  | 'headers_too_large';
+export type Refusal = (typeof REFUSALS)[number];
 
 /** Thrown within `normalize/` only; `normalizeRequest` turns it into a value. */
 export class RefusedRequest extends Error {

@@ -209,7 +209,7 @@ describe('policy lint and suggest', () => {
     write('calls.jsonl', `${JSON.stringify(LINE)}\n${JSON.stringify({ ...LINE, source: {} })}\n`);
     const { out, error } = await run('policy suggest --calls calls.jsonl');
     expect(parse(out)).toMatchObject({ kind: 'AuthorizationPolicy', metadata: { name: 'orders-callers', namespace: 'shop' } });
-    expect(error).toContain('not covered, because caller or destination has no name: nobody known -> shop/orders');
+    expect(error).toContain('not covered, because caller, destination or path has no name: nobody known -> shop/orders');
     write('suggested.yaml', out);
     expect((await run('policy explain --policies suggested.yaml --call call.yaml')).out).toContain('allow allowed_by_rule');
   });

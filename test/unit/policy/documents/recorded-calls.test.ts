@@ -3,12 +3,14 @@ import { describe, expect, test } from 'vitest';
 import { compile } from '../../../../policy/compile/snapshot.ts';
 import { decide } from '../../../../policy/decide.ts';
 import { consequencesOf } from '../../../../policy/documents/affected-calls.ts';
-import { parseRecordedCalls } from '../../../../policy/documents/recorded-calls.ts';
+import { parseRecordedCalls, recordedCallOf, recordedLine } from '../../../../policy/documents/recorded-calls.ts';
+import type { RecordedParts } from '../../../../policy/documents/recorded-calls.ts';
 import { holdsForAllOrNone } from '../../../../policy/documents/recorded-path.ts';
 import { loadAllExpressions } from '../../../../policy/expressions/load.ts';
 import { normalizePath } from '../../../../policy/normalize/path.ts';
 import { parsePolicy } from '../../../../policy/parse-policy.ts';
 import { suggest } from '../../../../policy/suggest.ts';
+import { parseSpiffeId } from '../../../../spiffe/spiffe-id.ts';
 import { orders } from '../../../support/policy/policy-objects.ts';
 import { thrownBy } from '../../../support/thrown-by.ts';
 
@@ -169,4 +171,43 @@ describe('what is suggested', () => {
 
 test('a template is a normalised path', () => {
   expect(normalizePath('/orders/{id}')).toBe('/orders/{id}');
+});
+
+describe('a line that is written', () => {
+  const shared = {
+    source: { spiffeId: parseSpiffeId('spiffe://example.org/web'), namespace: 'shop' },
+    destination: { namespace: 'shop', serviceAccount: 'orders', port: 80, selectors: new Set(['k8s:pod-label:app:orders']) },
+    verdict: 'allow',
+    count: 3,
+    lastSeen: Date.parse('2026-01-31T12:00:00Z'),
+  } as const;
+
+  test.each<[string, Partial<RecordedParts>]>([
+    ['a request', { method: 'GET', path: normalizePath('/orders/{id}'), host: 'orders' }],
+    ['a path that has to be encoded', { method: 'GET', path: normalizePath('/a%20b/%C3%BC/%3F/50%25') }],
+    ['a gRPC call', { method: 'POST', path: normalizePath('/a/b'), host: 'h', grpc: { service: 'a', method: 'b' } }],
+    ['a connection', {}],
+    ['a request of which nothing is known', { isRequest: true }],
+    ['a request of which only the host is known', { host: 'orders' }],
+    ['an ambiguous request', { isRequest: true, refused: 'path_encoded_slash', verdict: 'deny' }],
+  ])('is read back: %s', (_title, own) => {
+    const parts: RecordedParts = { ...shared, ...own };
+    expect(parseRecordedCalls(recordedLine(parts))).toEqual([recordedCallOf(parts)]);
+  });
+
+  test('of an ambiguous request nothing else is judged, and no policy that somebody suggests names it', () => {
+    const calls = parseRecordedCalls(recordedLine({ ...shared, isRequest: true, refused: 'path_null' }));
+    const before = compile([]);
+    const after = before.with({ set: [parsePolicy(orders('p', { rules: [{}] }))] });
+    expect(consequencesOf({ before, after, calls }).denied).toMatchObject([{ after: { reason: 'path_null' } }]);
+    expect(suggest(calls)).toMatchObject({ policies: [], left: [{ count: 3 }] });
+  });
+
+  test('a path that was not recorded makes verdicts unknown, and is not taken for another one', () => {
+    const calls = parseRecordedCalls(recordedLine({ ...shared, method: 'GET' }));
+    const rules = [{ to: [{ paths: [{ exact: '/' }] }] }];
+    const after = compile([parsePolicy(orders('p', { rules }))]);
+    expect(consequencesOf({ before: compile([]), after, calls }).unknown).toHaveLength(1);
+    expect(suggest(calls)).toMatchObject({ policies: [], left: [{ count: 3 }] });
+  });
 });
