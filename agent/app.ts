@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+
 import type { Clock } from '../core/clock.ts';
 import { Current } from '../core/current.ts';
 import { Diagnosis } from '../proto/gen/countersign/agent/v1/agent_pb.ts';
@@ -27,7 +29,13 @@ import { workloadApi } from './api/workload-api.ts';
 import { createNodeAttestor } from './attest/node-attestors.ts';
 import { NodeIdentity } from './attest/node-identity.ts';
 import { StateFile } from './attest/state-file.ts';
-import { IdentityCache, type CacheUpdate } from './cache/identity-cache.ts';
+import { createAuthorizer } from './authz/authorizer.ts';
+import type { Authorizer } from './authz/check.ts';
+import type { DecidedCallObserver } from './authz/decided-call.ts';
+import { EnforcedPolicy } from './authz/enforced-policy.ts';
+import { LazyIssuerKeys } from './authz/lazy-issuer-keys.ts';
+import { Staleness } from './authz/staleness.ts';
+import { IdentityCache } from './cache/identity-cache.ts';
 import { JwtSvidCache } from './cache/jwt-svid-cache.ts';
 import { withdrawTainted } from './cache/tainted-keys.ts';
 import { WitSvidCache } from './cache/wit-svid-cache.ts';
@@ -35,7 +43,8 @@ import type { AgentConfig } from './config.ts';
 import { secretDiscovery } from './sds/secret-discovery.ts';
 import { createCaIssuer } from './sync/ca-issuer.ts';
 import { postStatus } from './sync/post-status.ts';
-import { Synchronizer } from './sync/synchronizer.ts';
+import type { SyncUpdate } from './sync/sync-target.ts';
+import { Synchronizer, type SynchronizerOptions } from './sync/synchronizer.ts';
 import { WorkloadAttestation, type Workload } from './workload-attest/attestation.ts';
 import { createWorkloadAttestors } from './workload-attest/config.ts';
 
@@ -70,7 +79,8 @@ export async function startAgent(given: AgentOptions, signal: AbortSignal): Prom
   const stop = new AbortController();
   resources.defer(() => stop.abort());
   resources.use(await lockFolder(given.config.dataDir));
-  const options = { ...given, levels: new LogLevels(given.log) };
+  const issuerRootsPem = await readIssuerRoots(given.config);
+  const options = { ...given, levels: new LogLevels(given.log), issuerRootsPem };
   const parts = createParts(options, resources);
   await serveWorkloads(options, parts, resources);
   await serveAdmins(options, parts, resources);
@@ -85,6 +95,7 @@ export async function startAgent(given: AgentOptions, signal: AbortSignal): Prom
 
 interface Assembly extends AgentOptions {
   readonly levels: LogLevels;
+  readonly issuerRootsPem: readonly string[];
 }
 
 interface Parts {
@@ -93,10 +104,21 @@ interface Parts {
   readonly jwtSvids: JwtSvidCache;
   readonly witSvids: WitSvidCache;
   readonly synchronizer: Synchronizer;
+  readonly authorization: Authorization;
   readonly attestation: WorkloadAttestation;
   readonly observability: Observability;
   readonly serving: Current<boolean>;
   readonly log: Log;
+}
+
+/** Who decides calls, and by what. */
+interface Authorization {
+  readonly policy: EnforcedPolicy;
+  readonly staleness: Staleness;
+  readonly authorizer: Authorizer;
+  /** Told of each call that is decided, which it tells each of `observers`. */
+  readonly onDecided: DecidedCallObserver;
+  readonly observers: Set<DecidedCallObserver>;
 }
 
 function createParts(options: Assembly, resources: AsyncDisposableStack): Parts {
@@ -111,15 +133,47 @@ function createParts(options: Assembly, resources: AsyncDisposableStack): Parts 
   const witSvids = new WitSvidCache({ issuer, clock, log: cacheLog });
   resources.defer(withdrawTainted(cache.bundles, jwtSvids, witSvids));
   const serving = new Current(false);
-  const apply = (update: CacheUpdate): void => {
+  const authorization = createAuthorization(options, cache, resources);
+  const { policy, staleness } = authorization;
+  const apply = async (update: SyncUpdate): Promise<void> => {
+    const next = await policy.prepare(update.policy);
+    // From here on nothing waits: entries, bundles and policy change at one moment.
+    policy.swap(next);
     cache.apply(update);
     node.updateBundle(cache.bundles.own);
+    policy.announce();
     serving.set(cache.ready);
   };
-  const synchronizer = createSynchronizer(options, node, { apply, onConnected: () => cache.retrySigning() });
-  const observability = new Observability({ node, cache, jwtSvids, synchronizer, clock });
+  const synchronizer = createSynchronizer(options, node, {
+    apply,
+    onConnected: () => cache.retrySigning(),
+    onPolicyFollowed: (isFollowed) => (isFollowed ? staleness.followed() : staleness.lost()),
+  });
+  const observability = new Observability({ node, cache, jwtSvids, synchronizer, policy, staleness, clock });
   const attestation = resources.use(createAttestation(options, observability));
-  return { node, cache, jwtSvids, witSvids, synchronizer, attestation, observability, serving, log };
+  return { node, cache, jwtSvids, witSvids, synchronizer, authorization, attestation, observability, serving, log };
+}
+
+function createAuthorization(
+  { config, clock, levels, issuerRootsPem: rootsPem }: Assembly,
+  cache: IdentityCache,
+  resources: AsyncDisposableStack,
+): Authorization {
+  const { maxStaleness, allowPrivateHosts } = config.authorization;
+  const log = levels.component('authorization');
+  const policy = new EnforcedPolicy(clock, () => cache.entries());
+  const staleness = resources.use(new Staleness({ clock, maxStalenessMs: maxStaleness.ms }));
+  const keys = resources.use(new LazyIssuerKeys({ clock, log, allowPrivateHosts, rootsPem }));
+  const observers = new Set<DecidedCallObserver>();
+  const onDecided: DecidedCallObserver = (decided) => {
+    for (const observe of observers) observe(decided);
+  };
+  const authorizer = createAuthorizer({ identities: cache, policy, staleness, keys, clock, log, onDecided });
+  return { policy, staleness, authorizer, onDecided, observers };
+}
+
+function readIssuerRoots({ authorization }: AgentConfig): Promise<readonly string[]> {
+  return Promise.all(authorization.webRootFiles.map((file) => readFile(file, 'utf8')));
 }
 
 function createAttestation(
@@ -149,7 +203,7 @@ function createNode({ config, clock, levels, environment = {} }: Assembly): Node
 function createSynchronizer(
   { config, clock, levels }: Assembly,
   node: NodeIdentity,
-  target: { readonly apply: (update: CacheUpdate) => void; readonly onConnected: () => void },
+  target: Pick<SynchronizerOptions, 'apply' | 'onConnected' | 'onPolicyFollowed'>,
 ): Synchronizer {
   return new Synchronizer({
     connection: node.connection,

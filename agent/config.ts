@@ -36,7 +36,7 @@ export function agentConfig(baseDir: string) {
     keys: optional(object({ kind: literal('disk', 'memory') }), { kind: 'disk' }),
     workloadAttestors: workloadAttestorsConfig(baseDir),
     sds: sdsConfig,
-    listen: object({ workload: socket, admin: optional(socket), http: optional(address) }),
+    listen: object({ workload: socket, admin: optional(socket), authz: optional(socket), http: optional(address) }),
     authorization: authorizationConfig(baseDir),
     authorizedDelegates: optional(array(map(string(), (text) => parseSpiffeId(text, 'authorizedDelegates'))), []),
     log: optional(object({ level: optional(logLevel, DEFAULT_LEVEL) }), { level: DEFAULT_LEVEL }),

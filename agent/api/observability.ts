@@ -1,9 +1,12 @@
 import type { Clock } from '../../core/clock.ts';
+import type { Source } from '../../core/current.ts';
 import type { CallEnd } from '../../runtime/grpc/call.ts';
 import type { CheckResult, Checks, HttpListener } from '../../runtime/http.ts';
 import type { ListenAddress } from '../../runtime/config-file.ts';
 import type { Histogram, RpcMetrics } from '../../runtime/metrics.ts';
 import type { NodeIdentity } from '../attest/node-identity.ts';
+import type { Enforcement } from '../authz/enforcement.ts';
+import type { Staleness } from '../authz/staleness.ts';
 import type { IdentityCache } from '../cache/identity-cache.ts';
 import type { JwtSvidCache } from '../cache/jwt-svid-cache.ts';
 import type { Synchronizer } from '../sync/synchronizer.ts';
@@ -14,6 +17,8 @@ export interface ObservabilityOptions {
   readonly cache: IdentityCache;
   readonly jwtSvids: JwtSvidCache;
   readonly synchronizer: Synchronizer;
+  readonly policy: Source<Enforcement | undefined>;
+  readonly staleness: Pick<Staleness, 'value' | 'ageMs'>;
   readonly clock: Clock;
 }
 
@@ -69,7 +74,7 @@ export class Observability {
 
   /** Whether the agent can serve, and why not. */
   get checks(): Checks {
-    return { attested: () => this.#attested(), synchronised: () => this.#synchronised() };
+    return { attested: () => this.#attested(), synchronised: () => this.#synchronised(), policy: () => this.#policy() };
   }
 
   #describe(gauge: (name: string, help: string, read: () => number) => void): void {
@@ -83,9 +88,37 @@ export class Observability {
     gauge('countersign_agent_last_sync_seconds', 'When the agent was last up to date, Unix time', () =>
       Math.floor(synchronizer.status.lastSyncMs / 1000),
     );
+    this.#describePolicy(gauge);
     gauge('countersign_agent_svid_expiry_seconds', "When the agent's own SVID expires, Unix time", () =>
       Math.floor((node.svid.value?.leaf.notAfterMs ?? 0) / 1000),
     );
+  }
+
+  #describePolicy(gauge: (name: string, help: string, read: () => number) => void): void {
+    const { policy, staleness } = this.#options;
+    const ofPolicy = (name: string, help: string, read: (policy: Enforcement) => number): void =>
+      gauge(`countersign_agent_${name}`, help, () => (policy.value === undefined ? 0 : read(policy.value)));
+    ofPolicy('policy_revision', 'Revision of the policy in force; 0 for none', ({ revision }) => Number(revision));
+    ofPolicy('policies', 'Policies in force, those that stand for unreadable ones too', ({ snapshot }) => snapshot.policies.size);
+    ofPolicy('request_authentications', 'RequestAuthentications in force', (value) => value.requestAuthentications.all.size);
+    ofPolicy('unreadable_policies', 'Policy resources that cannot be read and close what they may concern', (value) => {
+      return value.unreadablePolicies.size;
+    });
+    gauge('countersign_agent_policy_age_seconds', 'Since when no CA has said that policy is current, in seconds', () =>
+      Math.floor(staleness.ageMs / 1000),
+    );
+  }
+
+  // Never a reason not to be ready: identities are served without policy.
+  #policy(): CheckResult {
+    const { policy, staleness } = this.#options;
+    const { value } = policy;
+    if (value === undefined) return { ok: true, reason: 'none: the CA has not delivered any; calls are denied' };
+    const { snapshot, revision, unreadablePolicies } = value;
+    const unreadable = unreadablePolicies.size === 0 ? '' : `, ${unreadablePolicies.size} of them unreadable`;
+    const age =
+      staleness.ageMs === 0 ? 'current' : `${staleness.value ? 'too old: ' : ''}not confirmed for ${seconds(staleness.ageMs)}`;
+    return { ok: true, reason: `revision ${revision}, ${snapshot.policies.size} policies${unreadable}; ${age}` };
   }
 
   #attested(): CheckResult {
@@ -102,4 +135,8 @@ export class Observability {
     const how = isConnected ? `follows the CA (${mode})` : (failure?.message ?? 'has not heard from the CA yet');
     return { ok: cache.ready, reason: how };
   }
+}
+
+function seconds(ms: number): string {
+  return `${Math.floor(ms / 1000)} s`;
 }

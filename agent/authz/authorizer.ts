@@ -11,6 +11,7 @@ import type { Authorizer, Check, Outcome } from './check.ts';
 import type { DecidedCallObserver } from './decided-call.ts';
 import { Destinations, type EntitlementSource, type KnownDestination } from './destinations.ts';
 import type { Enforcement } from './enforcement.ts';
+import { isHeld } from './held-namespaces.ts';
 import { afterDecision, afterRefusedUser, withoutDecision } from './outcome.ts';
 import { failsOpen } from './fails-open.ts';
 import { userOf } from './user-of-call.ts';
@@ -92,6 +93,8 @@ class PolicyAuthorizer implements Authorizer {
     if (enforcement === undefined) return { outcome: withoutDecision('policy_missing') };
     const destination = this.#destinations.of(check.asking, check.destinationId, check.port);
     if (typeof destination === 'string') return { outcome: withoutDecision(destination), enforcement };
+    if (!isHeld(enforcement.keptFor, destination.namespace))
+      return { outcome: withoutDecision('policy_missing', destination.spiffeId), enforcement };
     const call = createCall(check, { destination, enforcement, atMs: this.#options.clock.nowMs() });
     if (this.#options.staleness.value) return this.#ofStale(call, destination, enforcement);
     // What policies say of an ambiguous request says more than that its token cannot be told.

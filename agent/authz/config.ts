@@ -1,4 +1,16 @@
-import { boolean, decode, type Decoded, duration, integer, map, number, object, optional } from '../../core/decode.ts';
+import {
+  array,
+  boolean,
+  decode,
+  type Decoded,
+  duration,
+  integer,
+  map,
+  number,
+  object,
+  optional,
+  string,
+} from '../../core/decode.ts';
 import type { Duration } from '../../core/duration.ts';
 import { IdentityError } from '../../core/errors.ts';
 import { openFgaConfig } from '../../runtime/openfga/config.ts';
@@ -18,6 +30,8 @@ export function authorizationConfig(baseDir: string) {
   });
   const shape = object({
     maxStaleness: optional(duration, { ms: 24 * 3_600_000 }),
+    allowPrivateHosts: optional(array(string()), []),
+    webRootFiles: optional(array(filePath(baseDir)), []),
     decisionLog: optional(decisionLog, decode(decisionLog, {})),
     calls: optional(calls, decode(calls, {})),
     relations: optional(object({ openfga: openFgaConfig(baseDir) })),

@@ -8,9 +8,11 @@ import { hasExpression, loadAllExpressions, NO_EXPRESSIONS } from '../../policy/
 import { policyKey, type Policy } from '../../policy/policy.ts';
 import type { RequestAuthentication } from '../../policy/resources/request-authentication.ts';
 import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
+import type { AgentEntry } from '../cache/identities.ts';
 import { CLOSED_SETTINGS, closedPolicy, policyNameOf } from './closed-policy.ts';
 import type { Enforcement } from './enforcement.ts';
-import { UNREADABLE, type AuthorizationSettings, type PolicyUpdate } from './policy-update.ts';
+import { heldNamespaces } from './held-namespaces.ts';
+import { SETTINGS, UNREADABLE, type AuthorizationSettings, type PolicyUpdate } from './policy-update.ts';
 import { RequestAuthentications } from './request-authentications.ts';
 
 export type { Enforcement } from './enforcement.ts';
@@ -31,13 +33,16 @@ const NO_METADATA: WorkloadMetadata = {};
  */
 export class EnforcedPolicy implements Source<Enforcement | undefined> {
   readonly #clock: Clock;
+  readonly #entries: () => Iterable<AgentEntry>;
   readonly #listeners = new Set<(value: Enforcement | undefined) => void>();
   #expressions: Expressions = NO_EXPRESSIONS;
   #value: Enforcement | undefined;
   #announced: Enforcement | undefined;
 
-  constructor(clock: Clock) {
+  /** @param entries the agent's, as they are now */
+  constructor(clock: Clock, entries: () => Iterable<AgentEntry>) {
     this.#clock = clock;
+    this.#entries = entries;
   }
 
   get value(): Enforcement | undefined {
@@ -50,13 +55,15 @@ export class EnforcedPolicy implements Source<Enforcement | undefined> {
   }
 
   /**
-   * What is to be in force with this update. One from a CA that has no policy to deliver (it sends no settings) changes nothing.
-   * Loads the libraries for expressions where they are needed first. Call it for one update after the other.
+   * What is to be in force with this update. From a server that delivers no policy (it sends no settings), what there is stays, for
+   * the namespaces that it is about. Loads the libraries for expressions where they are needed first. Call it for one update after
+   * the other, before entries change.
    */
-  async prepare(update: PolicyUpdate): Promise<Enforcement | undefined> {
-    const before = update.isSnapshot ? undefined : this.#value;
-    const settings = settingsAfter(before, update);
-    if (settings === undefined) return this.#value;
+  async prepare(update: PolicyUpdate | undefined): Promise<Enforcement | undefined> {
+    // What is only kept is no ground for changes: the CA may have left out others.
+    const before = update?.isSnapshot === false && this.#value?.keptFor === undefined ? this.#value : undefined;
+    const settings = update && settingsAfter(before, update);
+    if (update === undefined || settings === undefined) return this.#kept();
     const snapshot = await this.#compile(before?.snapshot, update, settings);
     const workloads = workloadsAfter(before, update);
     return {
@@ -66,6 +73,7 @@ export class EnforcedPolicy implements Source<Enforcement | undefined> {
       metadataOf: (spiffeId) => workloads.workloads.get(spiffeId.toString()) ?? NO_METADATA,
       unreadablePolicies: unreadableAfter(before?.unreadablePolicies, update.policies),
       settings,
+      keptFor: undefined,
       revision: update.revision,
       syncedAtMs: this.#clock.nowMs(),
     };
@@ -82,6 +90,11 @@ export class EnforcedPolicy implements Source<Enforcement | undefined> {
     if (value === this.#announced) return;
     this.#announced = value;
     for (const listener of this.#listeners) listener(value);
+  }
+
+  #kept(): Enforcement | undefined {
+    if (this.#value === undefined || this.#value.keptFor !== undefined) return this.#value;
+    return { ...this.#value, keptFor: heldNamespaces(this.#entries()) };
   }
 
   async #compile(
@@ -127,8 +140,8 @@ function settingsAfter(
   before: Enforcement | undefined,
   { isSnapshot, settings }: PolicyUpdate,
 ): AuthorizationSettings | undefined {
-  if (settings.size === 0 || (before === undefined && !isSnapshot)) return before?.settings;
-  const [value] = settings.values();
+  if (!settings.has(SETTINGS) || (before === undefined && !isSnapshot)) return before?.settings;
+  const value = settings.get(SETTINGS);
   return value === UNREADABLE || value === undefined ? CLOSED_SETTINGS : value;
 }
 

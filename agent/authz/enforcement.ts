@@ -21,6 +21,11 @@ export interface Enforcement {
   /** Names of resources that could not be read, `<kind>/<namespace>/<name>`. */
   readonly unreadablePolicies: ReadonlySet<string>;
   readonly settings: AuthorizationSettings;
+  /**
+   * Set once the CA delivers policy no longer (a SPIRE server, or one of before): the namespaces whose policies are here. For
+   * another one there is no policy then.
+   */
+  readonly keptFor: ReadonlySet<string> | 'all' | undefined;
   /** The CA's revision that this is. */
   readonly revision: bigint;
   /** When it was put in force, milliseconds since the epoch. How old it may be by now, `Staleness` says. */

@@ -13,6 +13,9 @@ export interface AuthorizationSettings {
   readonly exchangeJwksUri: string | undefined;
 }
 
+/** The one name of settings. A CA that delivers policy sends them with its full state. */
+export const SETTINGS = 'authorization';
+
 /** Something that the CA sent and that cannot be read. What it may concern is closed until it is replaced. */
 export const UNREADABLE = Symbol('unreadable');
 
@@ -34,6 +37,6 @@ export interface PolicyUpdate {
   readonly policies: Changed<PolicyDocument>;
   /** By SPIFFE ID. */
   readonly workloads: Changed<WorkloadMetadata>;
-  /** By name; there is one, `authorization`. */
+  /** By name, such as {@link SETTINGS}. */
   readonly settings: Changed<AuthorizationSettings>;
 }

@@ -40,7 +40,7 @@ export class PollSync {
     this.#known = await this.#fetchEntries(signal);
     const entries = [...this.#known.values()].map(({ entry }) => entry).filter((entry) => entry !== undefined);
     const bundles = await this.#fetchBundles(entries, signal);
-    this.#context.apply({ isSnapshot: true, entries, removedEntries: [], bundles, removedBundles: [] });
+    await this.#context.apply({ isSnapshot: true, entries, removedEntries: [], bundles, removedBundles: [] });
   }
 
   async #fetchEntries(signal: AbortSignal): Promise<Map<string, Known>> {

@@ -12,6 +12,8 @@ export interface SynchronizerOptions extends SyncContext {
   readonly recover: (error: unknown, signal: AbortSignal) => Promise<boolean>;
   /** Told when the CA is in touch, for the first time or again. */
   readonly onConnected: () => void;
+  /** Told whenever policy is known to be current, and once that is so no longer. */
+  readonly onPolicyFollowed?: ((isFollowed: boolean) => void) | undefined;
 }
 
 /** How synchronisation stands; for health and metrics. */
@@ -32,7 +34,7 @@ const RETRY = { initialMs: 500, maxMs: 3_000 } as const;
 const POLL_INTERVAL_MS = 5_000;
 
 /**
- * Keeps entries and bundles current for as long as the agent runs: by the CA's watch stream, or by asking a SPIRE server.
+ * Keeps entries, bundles and policy current for as long as the agent runs: by the CA's watch stream, or by asking a SPIRE server.
  * After a failure it comes back with growing, random pauses, so that a thousand agents do not come back together.
  */
 export class Synchronizer {
@@ -78,14 +80,16 @@ export class Synchronizer {
   async #pollUntilFailure(signal: AbortSignal): Promise<void> {
     for (;;) {
       await this.#poll.synchronise(signal);
+      this.#watch.startOver();
       this.#succeeded('poll');
       await sleep(this.#options.clock, POLL_INTERVAL_MS, signal);
     }
   }
 
   #succeeded(mode: 'watch' | 'poll'): void {
-    const { clock, log } = this.#options;
+    const { clock, log, onPolicyFollowed } = this.#options;
     const wasConnected = this.#status.isConnected;
+    onPolicyFollowed?.(mode === 'watch' && this.#watch.deliversPolicy);
     this.#status = { mode, isConnected: true, lastSyncMs: clock.nowMs(), failure: undefined };
     if (!wasConnected) {
       log.info({ mode }, 'synchronised with the ca');
@@ -96,7 +100,8 @@ export class Synchronizer {
 
   async #afterFailure(error: unknown, signal: AbortSignal): Promise<void> {
     const failure = toIdentityError(error);
-    const { log } = this.#options;
+    const { log, onPolicyFollowed } = this.#options;
+    onPolicyFollowed?.(false);
     // The CA ends a stream whose agent has renewed its SVID meanwhile: nothing is wrong with that.
     const wasConnected = this.#status.isConnected;
     if (failure.code === 'aborted') log.info({ reason: failure.message }, 'watching again');
