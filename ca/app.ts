@@ -22,6 +22,7 @@ import { loadAttestors } from './attest/attestors.ts';
 import { AuditLog } from './audit/audit-log.ts';
 import { Authorities } from './authorities/authorities.ts';
 import { createAuthorityBundle } from './authority-bundle.ts';
+import { authorizationSettings } from './authorization-settings.ts';
 import type { CaConfig } from './config.ts';
 import { BundleRefresher } from './federation/refresher.ts';
 import { ruleBasedPolicy } from './exchange/exchange-policy.ts';
@@ -220,6 +221,7 @@ async function createApi(
     svid: signing.identity.svid,
     logLevels,
     streams: new AgentStreams(clock),
+    settings: authorizationSettings(config),
     checks: readinessChecks({ ...state, ...signing, bundleConfigMap }),
     serving: new Current(true),
     reflection: config.reflection,

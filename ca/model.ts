@@ -105,6 +105,30 @@ export interface FederationRelationship {
   readonly profile: BundleEndpointProfile;
 }
 
+/** The kinds of resources that say who may call whom. */
+export const POLICY_RESOURCE_KINDS = ['AuthorizationPolicy', 'ClusterAuthorizationPolicy', 'RequestAuthentication'] as const;
+
+/** One of {@link POLICY_RESOURCE_KINDS}. */
+export type PolicyResourceKind = (typeof POLICY_RESOURCE_KINDS)[number];
+
+/** A resource that says who may call whom, as it goes to the agents: `policy/wire-policy.ts` writes and reads the document. */
+export interface PolicyResource {
+  readonly kind: PolicyResourceKind;
+  /** Empty for a ClusterAuthorizationPolicy. */
+  readonly namespace: string;
+  readonly name: string;
+  /** `metadata.generation` of the resource. */
+  readonly generation: number;
+  readonly document: string;
+}
+
+/** How far an agent is with enforcing policy. */
+export interface AgentProgress {
+  readonly agentId: SpiffeId;
+  /** What the agent acknowledged: all up to this revision of the store is in force there. */
+  readonly revision: number;
+}
+
 /** What each kind of resource is in the store. `bundle` is a federated one: the own bundle is composed from authorities. */
 export interface Resources {
   readonly entry: Entry;
@@ -112,6 +136,8 @@ export interface Resources {
   readonly authority: Authority;
   readonly bundle: Bundle;
   readonly relationship: FederationRelationship;
+  readonly policy: PolicyResource;
+  readonly progress: AgentProgress;
 }
 
 /** The kinds of resources. */
@@ -123,6 +149,11 @@ export const SERVER_ID_PATH = '/spire/server';
 /** Whether the entry names a set of agents instead of a workload. */
 export function isNodeAlias(entry: Pick<Entry, 'parentId'>): boolean {
   return entry.parentId.path === SERVER_ID_PATH;
+}
+
+/** The name of a policy resource within its kind of store: `AuthorizationPolicy/shop/orders`, `ClusterAuthorizationPolicy//baseline`. */
+export function policyResourceKey({ kind, namespace, name }: Pick<PolicyResource, 'kind' | 'namespace' | 'name'>): string {
+  return `${kind}/${namespace}/${name}`;
 }
 
 /** A selector as text, such as `unix:uid:1000`; equal texts are equal selectors, because a type has no colon. */

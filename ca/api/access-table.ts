@@ -90,6 +90,15 @@ const localAuthority: Rows = {
   RevokeWITAuthority: ADMINS,
 };
 
+const policies: Rows = {
+  SetResources: CONTROLLERS,
+  DeleteResources: CONTROLLERS,
+  ListResources: CONTROLLERS,
+  WatchStatus: CONTROLLERS,
+  Simulate: CONTROLLERS,
+  ListCalls: CONTROLLERS,
+};
+
 const services: Readonly<Record<string, Rows>> = {
   'spire.api.server.svid.v1.SVID': svid,
   'spire.api.server.bundle.v1.Bundle': bundle,
@@ -103,6 +112,7 @@ const services: Readonly<Record<string, Rows>> = {
   'grpc.reflection.v1.ServerReflection': { ServerReflectionInfo: LOCAL },
   'grpc.reflection.v1alpha.ServerReflection': { ServerReflectionInfo: LOCAL },
   'countersign.node.v1.Node': { Watch: AGENT },
+  'countersign.policy.v1.Policies': policies,
   'countersign.admin.v1.Admin': { Login: ANYONE, SignPublicKey: CONTROLLERS, WatchBundle: CONTROLLERS },
   'countersign.admin.v1.Inspection': { GetStatus: ADMINS },
   'countersign.admin.v1.Trust': { ListAuthorities: ADMINS, RemoveAppendedAuthorities: ADMINS },

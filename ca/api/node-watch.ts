@@ -1,12 +1,15 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Clock, Timer } from '../../core/clock.ts';
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
-import type { Node, Subscribe, WatchRequest, WatchResponseSchema } from '../../proto/gen/countersign/node/v1/node_pb.ts';
+import type { AuthorizationSettingsSchema, Node, Subscribe } from '../../proto/gen/countersign/node/v1/node_pb.ts';
+import type { WatchRequest, WatchResponseSchema } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import type { Call } from '../../runtime/grpc/call.ts';
+import type { EncodedMessage } from '../../runtime/grpc/encoded-message.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
+import type { AuthorizationKind } from '../registry/authorization-watch.ts';
 import { MultiMap } from '../registry/multi-map.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { AgentStreams, TrackedStream } from './agent-streams.ts';
@@ -20,6 +23,8 @@ export interface NodeServiceOptions<P> {
   readonly streams: AgentStreams;
   /** Whether the caller may still be served; asked before each push, when its record changes and when its certificate ends. Throws to refuse. */
   readonly assertStillAuthorized: (call: Call<P>) => void | Promise<void>;
+  /** What holds for authorization in all of the trust domain. */
+  readonly settings: MessageInitShape<typeof AuthorizationSettingsSchema>;
   /** Who the caller is, and until when its certificate is good. */
   readonly agentOf: (call: Call<P>) => { readonly id: SpiffeId; readonly expiresAtMs: number };
 }
@@ -30,7 +35,9 @@ export function agentOfPeer({ peer }: Call<Peer>): ReturnType<NodeServiceOptions
   throw new IdentityError('internal', 'caller ID missing from request context');
 }
 
-type Response = MessageInitShape<typeof WatchResponseSchema>;
+type Response = MessageInitShape<typeof WatchResponseSchema> | EncodedMessage;
+
+const AUTHORIZATION_KINDS: readonly AuthorizationKind[] = ['policy', 'workload'];
 
 /** `countersign.node.v1.Node`: pushes to each agent its entries and bundles, and every change of them. */
 export function nodeService<P>(options: NodeServiceOptions<P>): ServiceHandlers<typeof Node, P> {
@@ -110,12 +117,19 @@ class Stream<P> {
     const subscribe = await firstOf(iterator);
     this.#readAnswers(iterator).catch((error: unknown) => this.#call.fail(error));
     const { registry, encoder } = this.#options;
-    const resume = { feedId: subscribe.feedId, revision: Number(subscribe.resumeRevision) };
     const kinds = new Set(subscribe.kinds);
-    for await (const delta of registry.watchAgent(this.#id, { resume, signal: this.#ended.signal })) {
+    const wanted = new Set(AUTHORIZATION_KINDS.filter((kind) => kinds.size === 0 || kinds.has(kind)));
+    const feedId = feedOf(registry.feedId, wanted);
+    // A revision of a feed with other kinds says nothing of what the agent has of these.
+    const isSame = subscribe.feedId === feedId;
+    const resume = isSame ? { feedId: registry.feedId, revision: Number(subscribe.resumeRevision) } : undefined;
+    let settings: NodeServiceOptions<P>['settings'] | undefined = this.#options.settings;
+    for await (const delta of registry.watchAgent(this.#id, { resume, kinds: wanted, signal: this.#ended.signal })) {
       await this.#check();
       this.#progress.sent(delta.revision);
-      yield* encoder.responses(delta, { feedId: registry.feedId, kinds });
+      yield* encoder.responses(delta, { feedId, kinds, settings });
+      // They stay as long as the CA runs, and no agent's stream lasts longer.
+      settings = undefined;
     }
   }
 
@@ -131,6 +145,11 @@ class Stream<P> {
       this.#options.log.warn(refusal, 'agent refused a resource');
     }
   }
+}
+
+/** What the feed is called to an agent: with the kinds that were not always there, if it gets any. */
+function feedOf(feedId: string, kinds: ReadonlySet<AuthorizationKind>): string {
+  return [feedId, ...kinds].join('+');
 }
 
 // To a denial an agent would answer with a new attestation, which one with a join token cannot do.

@@ -1,8 +1,11 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Source } from '../../core/current.ts';
 import { Inspection } from '../../proto/gen/countersign/admin/v1/inspection_pb.ts';
 import { Trust } from '../../proto/gen/countersign/admin/v1/trust_pb.ts';
 import { Admin } from '../../proto/gen/countersign/admin/v1/admin_pb.ts';
+import type { AuthorizationSettingsSchema } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Node } from '../../proto/gen/countersign/node/v1/node_pb.ts';
+import { Policies } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Debug } from '../../proto/gen/spire/api/server/debug/v1/debug_pb.ts';
@@ -33,6 +36,7 @@ import { inspectionService } from './inspection-service.ts';
 import { localAuthorityService } from './local-authority-service.ts';
 import { loggerService } from './logger-service.ts';
 import { agentOfPeer, nodeService } from './node-watch.ts';
+import { policiesService } from './policies-service.ts';
 import type { RpcLimits } from './rpc-limits.ts';
 import { svidService } from './svid-service.ts';
 import { trustService } from './trust-service.ts';
@@ -52,6 +56,8 @@ export interface ApiOptions extends ApiContext {
   readonly logLevels: LogLevels;
   /** The streams of `countersign.node.v1` that are open to this replica. */
   readonly streams: AgentStreams;
+  /** What agents are told of authorization in all of the trust domain. */
+  readonly settings: MessageInitShape<typeof AuthorizationSettingsSchema>;
   /** Those behind `/readyz`. */
   readonly checks: Checks;
   /** Whether the CA serves; what the health service answers. */
@@ -70,6 +76,7 @@ export function addSharedServices(server: GrpcServer<Peer>, options: ApiOptions)
   server.addService(LocalAuthority, localAuthorityService(options.authorities));
   server.addService(Inspection, inspectionService(options));
   server.addService(Trust, trustService(options));
+  server.addService(Policies, policiesService(options));
   const assertStillAuthorized = options.authorizer.recheck.bind(options.authorizer);
   server.addService(Node, nodeService({ ...options, assertStillAuthorized, agentOf: agentOfPeer }), { standing: ['watch'] });
 }

@@ -1,7 +1,7 @@
 import { EXCHANGE_GRANT } from './token-request.ts';
 
 /** The metadata of the token exchange as an OAuth authorization server (RFC 8414 §2). There is nothing in it for people. */
-export function authorizationServerMetadata(issuer: string): Readonly<Record<string, unknown>> {
+export function authorizationServerMetadata(issuer: string): { readonly jwks_uri: string } & Readonly<Record<string, unknown>> {
   return {
     issuer,
     token_endpoint: `${issuer}/oauth2/token`,

@@ -1,12 +1,21 @@
 import type { Bundle } from '../../spiffe/bundle.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { Entry } from '../model.ts';
+import type { AuthorizationDelta, AuthorizationKind } from './authorization-watch.ts';
 
 /** Where an agent's watch goes on. */
 export interface Resume {
   readonly feedId: string;
   /** The last revision that the agent applied completely. */
   readonly revision: number;
+}
+
+/** What {@link AgentWatch} is asked for. */
+export interface WatchOptions {
+  readonly resume?: Resume | undefined;
+  /** Besides entries and bundles. */
+  readonly kinds?: ReadonlySet<AuthorizationKind> | undefined;
+  readonly signal: AbortSignal;
 }
 
 /** An entry with the store's revision that made it what it is. */
@@ -34,6 +43,8 @@ export interface AgentDelta {
   readonly bundles: readonly RevisedBundle[];
   /** Names of trust domains whose bundle the agent must forget; may hold names that it never had. */
   readonly removedBundles: readonly string[];
+  /** Only for an agent that asked for kinds of it. */
+  readonly authorization?: AuthorizationDelta;
 }
 
 /**

@@ -3,24 +3,26 @@ import type { Source } from '../../core/current.ts';
 import type { Bundle, BundleSource } from '../../spiffe/bundle.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
-import { isNodeAlias } from '../model.ts';
-import type { Agent, Authority, AuthorityKind, Entry, FederationRelationship } from '../model.ts';
+import type { Agent, AgentProgress, Authority, AuthorityKind, Entry, FederationRelationship } from '../model.ts';
 import type { Change, ChangeOf } from '../store/store.ts';
-import type { AgentWatch, Resume } from './agent-watch.ts';
+import type { AgentWatch, WatchOptions } from './agent-watch.ts';
 import { Bundles } from './bundles.ts';
+import { ChangeNote, hasMoved, isAlias, mayEndFederation } from './change-note.ts';
 import { EntryCollection } from './entry-collection.ts';
 import { EntryGraph } from './entry-graph.ts';
-import type { EntryRecord } from './entry-graph.ts';
 import { agentPredicate } from './filters.ts';
 import type { AgentFilter, EntryFilter } from './filters.ts';
 import { History } from './history.ts';
+import { NamespacesBelow } from './namespaces-below.ts';
 import { NamedCollection } from './named-collection.ts';
 import type { Page, PageRequest } from './page.ts';
+import { Policies, namespaceOfKey } from './policies.ts';
 import { RevisionWaiters } from './revision-waiters.ts';
 import { WatchHub } from './watch-hub.ts';
 import { isBelow } from './watcher.ts';
+import { Workloads } from './workloads.ts';
 
-export type { AgentDelta, AgentWatch, Resume, RevisedBundle, RevisedEntry } from './agent-watch.ts';
+export type { AgentDelta, AgentWatch, Resume, RevisedBundle, RevisedEntry, WatchOptions } from './agent-watch.ts';
 
 /** How many former entries are remembered for agents that resume. */
 const HISTORY_CAPACITY = 50_000;
@@ -60,7 +62,14 @@ export class Registry implements BundleSource {
   readonly relationships: Collection<TrustDomain, FederationRelationship, undefined>;
   /** Bundles of other trust domains. */
   readonly federatedBundles: Collection<TrustDomain, Bundle, undefined>;
+  /** Resources that say who may call whom. */
+  readonly policies = new Policies();
+  /** What the registrations say of the workload behind each SPIFFE ID. */
+  readonly workloads = new Workloads();
+  /** How far agents are with enforcing policy, by SPIFFE ID. */
+  readonly progress = new Map<string, AgentProgress>();
   readonly #graph = new EntryGraph();
+  readonly #namespaces = new NamespacesBelow(this.#graph);
   readonly #agents = new NamedCollection<SpiffeId, Agent, AgentFilter>(agentPredicate);
   readonly #bundles: Bundles;
   readonly #history = new History(HISTORY_CAPACITY);
@@ -81,7 +90,8 @@ export class Registry implements BundleSource {
     this.relationships = this.#bundles.relationships;
     this.federatedBundles = this.#bundles.federated;
     this.#waiters = new RevisionWaiters(clock);
-    const parts = { feedId, graph: this.#graph, history: this.#history, bundles: this.#bundles };
+    const authorization = { policies: this.policies, workloads: this.workloads, namespaces: this.#namespaces };
+    const parts = { feedId, graph: this.#graph, history: this.#history, bundles: this.#bundles, authorization };
     const reads = { revision: () => this.#revision, agent: (id: SpiffeId) => this.#agents.get(id) };
     this.#watches = new WatchHub({ ...parts, ...reads }, clock);
   }
@@ -141,7 +151,7 @@ export class Registry implements BundleSource {
   }
 
   /** What an agent may have, as a snapshot (or, resuming, what it lacks) and every later change. */
-  watchAgent(agentId: SpiffeId, options: { readonly resume?: Resume | undefined; readonly signal: AbortSignal }): AgentWatch {
+  watchAgent(agentId: SpiffeId, options: WatchOptions): AgentWatch {
     return this.#watches.watch(agentId, options);
   }
 
@@ -211,20 +221,32 @@ export class Registry implements BundleSource {
       case 'relationship':
         if (change.value === undefined) return this.#bundles.relationships.delete(change.name);
         return this.#bundles.relationships.put(change.name, { ...change, value: change.value });
+      case 'policy':
+        this.policies.put(change.name, change.value, change.revision);
+        this.#history.raiseFloor(this.policies.forgetGone());
+        return this.#watches.notePolicy(namespaceOfKey(change.name));
+      case 'progress':
+        if (change.value === undefined) return void this.progress.delete(change.name);
+        return void this.progress.set(change.name, change.value);
     }
   }
 
   #applyEntry({ name, value, former, superseded, revision, position }: ChangeOf<'entry'>): void {
     if (former !== undefined) this.#history.addEntry(former, revision);
+    if (former !== undefined) this.workloads.touch(former, revision);
     if (superseded) return;
     const before = this.#graph.get(name);
     const after = value === undefined ? undefined : { entry: value, revision, position };
-    const note = this.#watches.size === 0 ? undefined : new ChangeNote(this.#graph, hasMoved(before, after));
+    const moved = hasMoved(before, after);
+    const note = this.#watches.size === 0 ? undefined : new ChangeNote(this.#graph, moved);
     // Who had it, and what is below it, before the change as well as after.
     note?.look(before);
+    this.#namespaces.leave(before, moved);
     if (after === undefined) this.#graph.delete(name);
     else this.#graph.put(after);
+    this.#namespaces.enter(after, moved);
     note?.look(after);
+    if (this.workloads.replace(before?.entry, value, revision)) this.#watches.noteWorkloads();
     if (note !== undefined) this.#watches.note(note.roots, [name, ...note.below], mayEndFederation(before, after));
     if (isAlias(before) || isAlias(after)) this.#watches.refreshAllAliases();
     if (value === undefined || value.expiresAtSeconds === 0) return;
@@ -234,8 +256,10 @@ export class Registry implements BundleSource {
   #applyAgent({ name, value, former, superseded, revision, position }: ChangeOf<'agent'>): void {
     if (former !== undefined) this.#history.addAgent(former, revision);
     if (superseded) return;
-    if (value === undefined) this.#agents.delete(name);
-    else this.#agents.put(name, { value, revision, position });
+    if (value === undefined) {
+      this.#agents.delete(name);
+      this.#namespaces.forget(name);
+    } else this.#agents.put(name, { value, revision, position });
     this.#watches.refreshAgent(name);
     for (const listener of this.#agentListeners) listener(name);
   }
@@ -244,42 +268,4 @@ export class Registry implements BundleSource {
     const aliases = this.#graph.aliasesOf(this.#agents.get(agentId)?.selectors ?? []);
     return new Set([agentId.toString(), ...[...aliases].map(({ entry }) => entry.spiffeId.toString())]);
   }
-}
-
-/** Collects whom a change of one entry concerns: the roots above it, and when it moved, the entries below it. */
-class ChangeNote {
-  readonly roots = new Set<string>();
-  readonly below = new Set<string>();
-  readonly #graph: EntryGraph;
-  readonly #moved: boolean;
-
-  constructor(graph: EntryGraph, moved: boolean) {
-    this.#graph = graph;
-    this.#moved = moved;
-  }
-
-  look(record: EntryRecord | undefined): void {
-    // Node aliases concern agents by their selectors, not by what is above them.
-    if (record === undefined || isNodeAlias(record.entry)) return;
-    for (const root of this.#graph.ancestors(record.entry.parentId.toString())) this.roots.add(root);
-    if (!this.#moved) return;
-    for (const { entry } of this.#graph.descendants([record.entry.spiffeId.toString()])) this.below.add(entry.id);
-  }
-}
-
-/** Whether entries below it may have got other agents by the change. */
-function hasMoved(before: EntryRecord | undefined, after: EntryRecord | undefined): boolean {
-  if (before === undefined || after === undefined) return true;
-  return !before.entry.spiffeId.equals(after.entry.spiffeId) || !before.entry.parentId.equals(after.entry.parentId);
-}
-
-/** Whether an agent may need fewer federated bundles by the change. */
-function mayEndFederation(before: EntryRecord | undefined, after: EntryRecord | undefined): boolean {
-  if (before === undefined) return false;
-  if (hasMoved(before, after)) return true;
-  return before.entry.federatesWith.some((name) => after?.entry.federatesWith.includes(name) !== true);
-}
-
-function isAlias(record: EntryRecord | undefined): boolean {
-  return record !== undefined && isNodeAlias(record.entry);
 }

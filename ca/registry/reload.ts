@@ -1,3 +1,4 @@
+import { policyResourceKey } from '../model.ts';
 import { authorityName } from '../store/codec.ts';
 import type { Change } from '../store/store.ts';
 import type { Registry } from './registry.ts';
@@ -25,6 +26,13 @@ export function missingFrom(registry: Registry, stored: readonly Change[], revis
       ...gone,
       kind: 'relationship' as const,
       name: former.trustDomain.name,
+      former,
+    })),
+    ...registry.policies.list().map((former) => ({ ...gone, kind: 'policy' as const, name: policyResourceKey(former), former })),
+    ...[...registry.progress.values()].map((former) => ({
+      ...gone,
+      kind: 'progress' as const,
+      name: former.agentId.toString(),
       former,
     })),
   ];

@@ -1,5 +1,5 @@
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
-import type { Agent, Selector } from '../model.ts';
+import type { Agent, Entry, Selector } from '../model.ts';
 import type { EntryGraph, EntryRecord } from './entry-graph.ts';
 import { selects } from './entry-graph.ts';
 import type { History } from './history.ts';
@@ -13,6 +13,8 @@ export interface Gap {
   /** All that is the agent's now, and the part of it that it had already. */
   readonly present: ReadonlySet<EntryRecord>;
   readonly kept: ReadonlySet<EntryRecord>;
+  /** All that the agent can have had: what is present, and what ended since, as it was. */
+  readonly possible: readonly Entry[];
 }
 
 /** The parts that {@link findGap} reads. */
@@ -39,8 +41,9 @@ export function findGap({ graph, history, agentId, agent }: GapSources, since: n
   const kept = graph.descendants([name, ...idsOf(keptAliases)], unchanged);
   const roots = [name, ...rootsSince({ graph, history, selectorSets: [selectors, selectorsThen], since })];
   const presentIds = new Set([...present].map(({ entry }) => entry.id));
-  const removed = [...everBelow(graph, history, roots, since)].filter((id) => !presentIds.has(id));
-  return { put: [...present].filter((record) => !kept.has(record)), removed, present, kept };
+  const possible = everBelow(graph, history, roots, since);
+  const removed = new Set(possible.map(({ id }) => id).filter((id) => !presentIds.has(id)));
+  return { put: [...present].filter((record) => !kept.has(record)), removed: [...removed], present, kept, possible };
 }
 
 function* rootsSince(options: {
@@ -56,20 +59,20 @@ function* rootsSince(options: {
   }
 }
 
-/** IDs of the entries below the roots over present entries and those that ended since. */
-function everBelow(graph: EntryGraph, history: History, roots: readonly string[], since: number): ReadonlySet<string> {
-  const ids = new Set<string>();
+/** The entries below the roots over present entries and those that ended since. */
+function everBelow(graph: EntryGraph, history: History, roots: readonly string[], since: number): readonly Entry[] {
+  const entries: Entry[] = [];
   const seen = new Set<string>();
   const open = [...roots];
   for (let parent = open.pop(); parent !== undefined; parent = open.pop()) {
     if (seen.has(parent)) continue;
     seen.add(parent);
     for (const { entry } of [...graph.below(parent), ...history.below(parent, since)]) {
-      ids.add(entry.id);
+      entries.push(entry);
       open.push(entry.spiffeId.toString());
     }
   }
-  return ids;
+  return entries;
 }
 
 function idsOf(records: Iterable<EntryRecord>): readonly string[] {

@@ -1,12 +1,15 @@
 import type { Clock, Timer } from '../../core/clock.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
-import type { AgentDelta, AgentWatch, Resume } from './agent-watch.ts';
+import type { AgentDelta, AgentWatch, WatchOptions } from './agent-watch.ts';
+import { ANY_NAMESPACE } from './authorization-watch.ts';
 import { MultiMap } from './multi-map.ts';
 import { Watcher } from './watcher.ts';
 import type { WatcherSources } from './watcher.ts';
 
 /** How long changes are collected before watchers are woken: those of one burst go out together. */
 const COALESCE_MS = 5;
+/** How long what is new of workloads waits for more of it; unless the agent is woken anyway. */
+const WORKLOADS_MS = 50;
 /** How long a watcher may stay at an old revision while nothing concerns it, so that it can still resume after days. */
 const PROGRESS_MS = 120_000;
 
@@ -17,7 +20,10 @@ export class WatchHub {
   readonly #watchers = new Set<Watcher>();
   readonly #byRoot = new MultiMap<Watcher>();
   readonly #byAgent = new MultiMap<Watcher>();
+  /** By the namespaces whose policies they have. */
+  readonly #byNamespace = new MultiMap<Watcher>();
   #waking = false;
+  #workloadTimer: Timer | undefined;
   #progressTimer: Timer | undefined;
 
   constructor(sources: WatcherSources, clock: Clock) {
@@ -30,8 +36,8 @@ export class WatchHub {
     return this.#watchers.size;
   }
 
-  watch(agentId: SpiffeId, options: { readonly resume?: Resume | undefined; readonly signal: AbortSignal }): AgentWatch {
-    const iterate = (): AsyncGenerator<AgentDelta, void, undefined> => this.#deltas(agentId, options.resume, options.signal);
+  watch(agentId: SpiffeId, options: WatchOptions): AgentWatch {
+    const iterate = (): AsyncGenerator<AgentDelta, void, undefined> => this.#deltas(agentId, options);
     return { agentId, [Symbol.asyncIterator]: iterate };
   }
 
@@ -64,6 +70,22 @@ export class WatchHub {
     for (const watcher of this.#watchers) if (watcher.wants(trustDomain)) this.#note(watcher, [], false);
   }
 
+  /** Has a policy sent to those that have the policies of its namespace; the empty one is of all. */
+  notePolicy(namespace: string): void {
+    const concerned =
+      namespace === '' ? this.#watchers : [namespace, ANY_NAMESPACE].flatMap((key) => [...this.#byNamespace.get(key)]);
+    for (const watcher of concerned) if (watcher.authorization?.wants('policy') === true) this.#note(watcher, [], false);
+  }
+
+  /** Has what is new of workloads sent to those that want it. All of them do, so a burst goes out as one. */
+  noteWorkloads(): void {
+    if (this.#watchers.size === 0 || this.#workloadTimer !== undefined) return;
+    this.#workloadTimer = this.#clock.setTimer(WORKLOADS_MS, () => {
+      this.#workloadTimer = undefined;
+      for (const watcher of this.#watchers) if (watcher.authorization?.wants('workload') === true) this.#note(watcher, [], false);
+    });
+  }
+
   /** Says that the registry's revision moved, whomever it concerned. */
   moved(): void {
     if (this.#watchers.size === 0 || this.#progressTimer !== undefined) return;
@@ -94,25 +116,29 @@ export class WatchHub {
     });
   }
 
-  async *#deltas(
-    agentId: SpiffeId,
-    resume: Resume | undefined,
-    signal: AbortSignal,
-  ): AsyncGenerator<AgentDelta, void, undefined> {
+  async *#deltas(agentId: SpiffeId, options: WatchOptions): AsyncGenerator<AgentDelta, void, undefined> {
+    const { signal } = options;
     if (signal.aborted) return;
-    const watcher = new Watcher(agentId, this.#sources, resume);
+    const watcher = new Watcher(agentId, this.#sources, options);
     const onAbort = (): void => watcher.wake();
     signal.addEventListener('abort', onAbort, { once: true });
     this.#add(watcher);
     try {
       while (!isAborted(signal)) {
-        if (watcher.dirty) yield watcher.takeDelta();
+        if (watcher.dirty) yield this.#takeDelta(watcher);
         else await waken(watcher);
       }
     } finally {
       this.#remove(watcher);
       signal.removeEventListener('abort', onAbort);
     }
+  }
+
+  #takeDelta(watcher: Watcher): AgentDelta {
+    const before = watcher.authorization?.namespaces;
+    const delta = watcher.takeDelta();
+    this.#indexNamespaces(watcher, before, watcher.authorization?.namespaces);
+    return delta;
   }
 
   #add(watcher: Watcher): void {
@@ -125,9 +151,18 @@ export class WatchHub {
     this.#watchers.delete(watcher);
     this.#byAgent.delete(watcher.agentId.toString(), watcher);
     this.#index(watcher, watcher.roots, new Set());
+    this.#indexNamespaces(watcher, watcher.authorization?.namespaces, undefined);
     if (this.#watchers.size > 0) return;
     this.#progressTimer?.cancel();
     this.#progressTimer = undefined;
+    this.#workloadTimer?.cancel();
+    this.#workloadTimer = undefined;
+  }
+
+  #indexNamespaces(watcher: Watcher, before: ReadonlySet<string> | undefined, after: ReadonlySet<string> | undefined): void {
+    if (before === after) return;
+    for (const namespace of before ?? []) if (after?.has(namespace) !== true) this.#byNamespace.delete(namespace, watcher);
+    for (const namespace of after ?? []) this.#byNamespace.add(namespace, watcher);
   }
 
   #index(watcher: Watcher, before: ReadonlySet<string>, after: ReadonlySet<string>): void {

@@ -1,11 +1,17 @@
 import type { Bundle } from '../../spiffe/bundle.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
-import type { AgentDelta, Resume, RevisedBundle } from './agent-watch.ts';
+import { namespaceOfEntry } from '../entry-metadata.ts';
+import type { Agent, Entry } from '../model.ts';
+import type { AgentDelta, RevisedBundle, WatchOptions } from './agent-watch.ts';
+import { AuthorizationWatch } from './authorization-watch.ts';
+import type { AuthorizationDelta, AuthorizationSources } from './authorization-watch.ts';
 import type { Bundles } from './bundles.ts';
 import type { EntryGraph, EntryRecord } from './entry-graph.ts';
 import type { History } from './history.ts';
+import { scopeOf } from './policy-scope.ts';
+import type { FormerScope } from './policy-scope.ts';
 import { findGap } from './resume.ts';
-import type { Agent } from '../model.ts';
+import type { Gap } from './resume.ts';
 
 /** Beyond so many noted IDs, looking at everything is cheaper than looking at each, and bounds what a slow reader costs. */
 const MAX_NOTED = 20_000;
@@ -16,6 +22,7 @@ export interface WatcherSources {
   readonly graph: EntryGraph;
   readonly history: History;
   readonly bundles: Bundles;
+  readonly authorization: AuthorizationSources;
   revision(): number;
   agent(id: SpiffeId): Agent | undefined;
 }
@@ -28,6 +35,8 @@ const NOTHING: ReadonlySet<EntryRecord> = new Set();
  */
 export class Watcher {
   readonly agentId: SpiffeId;
+  /** Undefined: the agent did not ask for it. */
+  readonly authorization: AuthorizationWatch | undefined;
   readonly #sources: WatcherSources;
   /** Noted IDs in shared lists: a change that concerns a thousand agents is one list. */
   #noted: (readonly string[])[] = [];
@@ -44,7 +53,8 @@ export class Watcher {
   wake: () => void = () => {};
   dirty = true;
 
-  constructor(agentId: SpiffeId, sources: WatcherSources, resume: Resume | undefined) {
+  constructor(agentId: SpiffeId, sources: WatcherSources, { resume, kinds }: Pick<WatchOptions, 'resume' | 'kinds'>) {
+    if (kinds !== undefined && kinds.size > 0) this.authorization = new AuthorizationWatch(sources.authorization, kinds);
     this.agentId = agentId;
     this.#sources = sources;
     this.#since = resume?.feedId === sources.feedId && resume.revision > 0 ? resume.revision : undefined;
@@ -103,7 +113,9 @@ export class Watcher {
   }
 
   #makeDelta(since: number | undefined): AgentDelta {
-    if (since !== undefined && this.#started) return this.#noteDelta();
+    if (since !== undefined && this.#started) {
+      return this.#with(this.#noteDelta(), (watch) => watch.next(this.roots, since));
+    }
     return since !== undefined && this.#canResume(since) ? this.#resume(since) : this.#snapshot();
   }
 
@@ -112,7 +124,8 @@ export class Watcher {
     this.#wanted = federatedBy(present);
     this.#sent.clear();
     this.#ownSent = undefined;
-    return this.#delta({ snapshot: true, put: [...present], removed: [] });
+    const delta = this.#delta({ snapshot: true, put: [...present], removed: [] });
+    return this.#with(delta, (watch) => watch.snapshot(this.roots));
   }
 
   #resume(since: number): AgentDelta {
@@ -128,7 +141,8 @@ export class Watcher {
       if (revision <= since && wantedThen.has(name)) this.#sent.set(name, value);
     }
     this.#ownSent = bundles.ownRevision <= since ? bundles.own.value : undefined;
-    const delta = this.#delta({ snapshot: false, put: gap.put, removed: gap.removed });
+    const changes = this.#delta({ snapshot: false, put: gap.put, removed: gap.removed });
+    const delta = this.#with(changes, (watch) => watch.resume(this.roots, { since, ...formerScopes(gap) }));
     if (gap.put.length === 0 && gap.removed.length === 0 && bundles.lastRevision <= since) return delta;
     return { ...delta, removedBundles: [...bundles.everKnown()].filter((name) => !this.#sent.has(name)) };
   }
@@ -154,6 +168,10 @@ export class Watcher {
     const { changed, gone } = this.#changedFederated();
     const bundles = own === undefined ? changed : [own, ...changed];
     return { revision: this.#sources.revision(), snapshot, put, removed, bundles, removedBundles: gone };
+  }
+
+  #with(delta: AgentDelta, changes: (watch: AuthorizationWatch) => AuthorizationDelta): AgentDelta {
+    return this.authorization === undefined ? delta : { ...delta, authorization: changes(this.authorization) };
   }
 
   #changedOwnBundle(): RevisedBundle | undefined {
@@ -192,6 +210,12 @@ export class Watcher {
 export function isBelow(graph: EntryGraph, { entry }: EntryRecord, roots: ReadonlySet<string>): boolean {
   for (const id of graph.ancestors(entry.parentId.toString())) if (roots.has(id)) return true;
   return false;
+}
+
+/** Of which namespaces an agent that comes back had policies. */
+function formerScopes({ kept, possible }: Gap): Omit<FormerScope, 'since'> {
+  const scopeOfAll = (entries: readonly Entry[]): FormerScope['surely'] => scopeOf(new Set(entries.map(namespaceOfEntry)));
+  return { surely: scopeOfAll([...kept].map(({ entry }) => entry)), possibly: scopeOfAll(possible) };
 }
 
 function federatedBy(records: Iterable<EntryRecord>): Set<string> {

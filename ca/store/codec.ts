@@ -1,7 +1,9 @@
 import { Bundle, JwtAuthority, X509Authority } from '../../spiffe/bundle.ts';
 import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
-import type { Agent, Authority, BundleEndpointProfile, FederationRelationship, ResourceKind, Resources } from '../model.ts';
+import { policyResourceKey } from '../model.ts';
+import type { Agent, AgentProgress, Authority, BundleEndpointProfile, FederationRelationship, PolicyResource } from '../model.ts';
+import type { ResourceKind, Resources } from '../model.ts';
 import { decodeEntry, encodeEntry } from './entry-codec.ts';
 import { readSelectors, writeSelectors } from './selector-codec.ts';
 
@@ -19,6 +21,8 @@ export const CODECS: { readonly [K in ResourceKind]: Codec<Resources[K]> } = {
   authority: { name: ({ kind, id }) => authorityName(kind, id), encode: encodeAuthority, decode: decodeAuthority },
   bundle: { name: (bundle) => bundle.trustDomain.name, encode: encodeBundle, decode: decodeBundle },
   relationship: { name: ({ trustDomain }) => trustDomain.name, encode: encodeRelationship, decode: decodeRelationship },
+  policy: { name: policyResourceKey, encode: (policy) => policy, decode: decodePolicyResource },
+  progress: { name: ({ agentId }) => agentId.toString(), encode: ({ revision }) => ({ revision }), decode: decodeProgress },
 };
 
 /** The name of an authority within its kind of resource. */
@@ -118,6 +122,17 @@ function decodeRelationship(name: string, json: string): FederationRelationship 
       ? { kind: 'https_web' }
       : { kind: 'https_spiffe', endpointSpiffeId: parseSpiffeId(endpointSpiffeId, 'endpoint_spiffe_id') };
   return { trustDomain: parseTrustDomain(name), bundleEndpointUrl, profile };
+}
+
+function decodePolicyResource(_name: string, json: string): PolicyResource {
+  // The cast is sound: the codec of policies wrote it.
+  return JSON.parse(json) as PolicyResource;
+}
+
+function decodeProgress(name: string, json: string): AgentProgress {
+  // The cast is sound: the codec of progress wrote it.
+  const { revision } = JSON.parse(json) as { revision: number };
+  return { agentId: parseSpiffeId(name, 'agent'), revision };
 }
 
 function toBase64(bytes: Uint8Array): string {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { IdentityError } from '../../core/errors.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
+import { saysTheSame } from '../entry-metadata.ts';
 import { isNodeAlias, normalizeSelectors } from '../model.ts';
 import type { Entry, EntryChange, NewEntry } from '../model.ts';
 import { similarKey } from './entry-codec.ts';
@@ -109,8 +110,9 @@ export class EntryMutations {
   }
 }
 
-/** Whether the update can change which agents the entry, or its descendants, belong to. */
+/** Whether the update can change which agents the entry, or its descendants, belong to, or which policies concern its workload. */
 function hasMoved(before: Entry, after: Entry): boolean {
+  if (!saysTheSame(before, after)) return true;
   if (!before.spiffeId.equals(after.spiffeId) || !before.parentId.equals(after.parentId)) return true;
   return isNodeAlias(after) && similarKey(before) !== similarKey(after);
 }

@@ -2,12 +2,14 @@ import type { CallStore } from '../calls/call-store.ts';
 import type {
   Agent,
   AgentChange,
+  AgentProgress,
   Authority,
   AuthorityKind,
   Entry,
   EntryChange,
   FederationRelationship,
   NewEntry,
+  PolicyResource,
 } from '../model.ts';
 import type { ResourceKind, Resources } from '../model.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
@@ -20,7 +22,10 @@ export type Change = { readonly [K in ResourceKind]: ChangeOf<K> }[ResourceKind]
 /** A {@link Change} of one kind. */
 export interface ChangeOf<K extends ResourceKind> {
   readonly kind: K;
-  /** Unique within its kind: entry ID, agent's SPIFFE ID, `<kind>/<id>` of an authority, trust domain name. */
+  /**
+   * Unique within its kind: entry ID, agent's SPIFFE ID (also of its progress), `<kind>/<id>` of an authority, trust domain name,
+   * `<kind>/<namespace>/<name>` of a policy resource.
+   */
   readonly name: string;
   /** The revision of the store that made this state. */
   readonly revision: number;
@@ -78,6 +83,9 @@ export interface Store extends AsyncDisposable {
   /** Forgets deletions that are older than `keepMs` and further back than `keepRevisions`, and expired join tokens. */
   prune(options: { readonly keepMs: number; readonly keepRevisions: number }): Promise<void>;
 }
+
+/** Names a policy resource. */
+export type PolicyKey = Pick<PolicyResource, 'kind' | 'namespace' | 'name'>;
 
 /** What {@link Mutation.createEntry} did: made the entry, or found one of the same SPIFFE ID, parent and selectors. */
 export interface CreatedEntry {
@@ -151,4 +159,13 @@ export interface Mutation {
   ): Promise<FederationRelationship>;
   /** @throws IdentityError `not_found` */
   deleteRelationship(trustDomain: TrustDomain): Promise<void>;
+
+  getPolicy(key: PolicyKey): Promise<PolicyResource | undefined>;
+  /** Creates or replaces many in few round trips. One that is there as it is costs nothing, and is not written. */
+  putPolicies(policies: readonly PolicyResource[]): Promise<void>;
+  /** Deletes those of them that are there. */
+  deletePolicies(keys: readonly PolicyKey[]): Promise<void>;
+
+  /** Says how far agents are; of one that is not there (any more), nothing. */
+  putProgress(progress: readonly AgentProgress[]): Promise<void>;
 }

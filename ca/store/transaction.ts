@@ -3,15 +3,15 @@ import { IdentityError } from '../../core/errors.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
-import { normalizeSelectors, selectorText } from '../model.ts';
+import { normalizeSelectors, policyResourceKey, selectorText } from '../model.ts';
 import type { Agent, AgentChange, Authority, AuthorityKind, EntryChange, FederationRelationship, NewEntry } from '../model.ts';
-import type { ResourceKind, Resources } from '../model.ts';
+import type { AgentProgress, PolicyResource, ResourceKind, Resources } from '../model.ts';
 import { authorityName } from './codec.ts';
 import { numberIn } from './database.ts';
 import type { FeedOutcome, FeedTransaction } from './database.ts';
 import { EntryMutations } from './entry-mutations.ts';
 import { ResourceRows } from './resource-rows.ts';
-import type { Mutation } from './store.ts';
+import type { Mutation, PolicyKey } from './store.ts';
 
 /** The operations of one transaction over the rows it collects. */
 export class Transaction implements Mutation {
@@ -61,7 +61,11 @@ export class Transaction implements Mutation {
     return this.putAgent({ ...(await this.#existing('agent', id.toString())), ...change, id });
   }
 
-  deleteAgent = (id: SpiffeId) => this.#delete('agent', id.toString());
+  async deleteAgent(id: SpiffeId): Promise<Agent> {
+    const name = id.toString();
+    if ((await this.#rows.get('progress', name)) !== undefined) this.#rows.delete('progress', name);
+    return this.#delete('agent', name);
+  }
 
   async createJoinToken(token: string, expiresAtSeconds: number): Promise<void> {
     const { sql } = this.#transaction;
@@ -126,6 +130,34 @@ export class Transaction implements Mutation {
 
   async deleteRelationship(trustDomain: TrustDomain): Promise<void> {
     await this.#delete('relationship', trustDomain.name);
+  }
+
+  getPolicy = (key: PolicyKey) => this.#rows.get('policy', policyResourceKey(key));
+
+  async putPolicies(policies: readonly PolicyResource[]): Promise<void> {
+    await this.#rows.load('policy', policies.map(policyResourceKey));
+    for (const policy of policies) {
+      const before = await this.getPolicy(policy);
+      if (before?.document !== policy.document || before.generation !== policy.generation) this.#rows.put('policy', policy);
+    }
+  }
+
+  async deletePolicies(keys: readonly PolicyKey[]): Promise<void> {
+    await this.#rows.load('policy', keys.map(policyResourceKey));
+    for (const key of keys) {
+      if ((await this.getPolicy(key)) !== undefined) this.#rows.delete('policy', policyResourceKey(key));
+    }
+  }
+
+  async putProgress(progress: readonly AgentProgress[]): Promise<void> {
+    const names = progress.map(({ agentId }) => agentId.toString());
+    await this.#rows.load('agent', names);
+    await this.#rows.load('progress', names);
+    for (const each of progress) {
+      const name = each.agentId.toString();
+      const isBehind = ((await this.#rows.get('progress', name))?.revision ?? 0) < each.revision;
+      if (isBehind && (await this.getAgent(each.agentId)) !== undefined) this.#rows.put('progress', each);
+    }
   }
 
   async #create<K extends ResourceKind>(kind: K, name: string, value: Resources[K]): Promise<void> {

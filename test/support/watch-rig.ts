@@ -44,6 +44,7 @@ export async function serveWatches(options: WatchServerOptions): Promise<WatchSe
     clock,
     log,
     streams: new AgentStreams(clock),
+    settings: { defaultAction: 'audit' },
     agentOf: (call) => ({ id: parseSpiffeId(call.metadata.get('agent') ?? ''), expiresAtMs }),
     assertStillAuthorized: (call) => {
       const agent = registry.agents.get(parseSpiffeId(call.metadata.get('agent') ?? ''));
@@ -73,6 +74,7 @@ type Request = MessageInitShape<typeof WatchRequestSchema>;
 export interface Subscription {
   readonly feedId?: string;
   readonly resumeRevision?: bigint;
+  /** `entry` and `bundle` unless others are named. */
   readonly kinds?: string[];
 }
 
@@ -91,7 +93,8 @@ export class WatchClient implements Disposable {
   }
 
   static subscribe(path: string, agentId: string, subscription: Subscription = {}): WatchClient {
-    return new WatchClient(path, agentId, { message: { case: 'subscribe', value: subscription } });
+    const value = { kinds: ['entry', 'bundle'], ...subscription };
+    return new WatchClient(path, agentId, { message: { case: 'subscribe', value } });
   }
 
   /** The next message. @throws what the call ended with */

@@ -7,6 +7,7 @@ import { Admin } from '../../../../proto/gen/countersign/admin/v1/admin_pb.ts';
 import { Inspection } from '../../../../proto/gen/countersign/admin/v1/inspection_pb.ts';
 import { Trust } from '../../../../proto/gen/countersign/admin/v1/trust_pb.ts';
 import { Node } from '../../../../proto/gen/countersign/node/v1/node_pb.ts';
+import { Policies } from '../../../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { Agent } from '../../../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Debug } from '../../../../proto/gen/spire/api/server/debug/v1/debug_pb.ts';
@@ -32,6 +33,7 @@ const SERVICES = [
   Admin,
   Inspection,
   Trust,
+  Policies,
 ];
 const METHODS = SERVICES.flatMap(({ typeName, methods }) => methods.map(({ name }) => `/${typeName}/${name}`));
 
@@ -56,6 +58,7 @@ describe('the access table', () => {
         (name) => `/spire.api.server.entry.v1.Entry/${name}`,
       ),
       ...TrustDomain.methods.map(({ name }) => `/spire.api.server.trustdomain.v1.TrustDomain/${name}`),
+      ...Policies.methods.map(({ name }) => `/countersign.policy.v1.Policies/${name}`),
       '/countersign.admin.v1.Admin/SignPublicKey',
       '/countersign.admin.v1.Admin/WatchBundle',
     ]);

@@ -8,6 +8,7 @@ import { Debug } from '../../../../proto/gen/spire/api/server/debug/v1/debug_pb.
 import { Entry } from '../../../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
 import { LocalAuthority } from '../../../../proto/gen/spire/api/server/localauthority/v1/localauthority_pb.ts';
 import { Logger } from '../../../../proto/gen/spire/api/server/logger/v1/logger_pb.ts';
+import { Policies } from '../../../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { SVID } from '../../../../proto/gen/spire/api/server/svid/v1/svid_pb.ts';
 import { TrustDomain } from '../../../../proto/gen/spire/api/server/trustdomain/v1/trustdomain_pb.ts';
 import type { GrpcConnection } from '../../../../runtime/grpc-client.ts';
@@ -18,7 +19,7 @@ import { failureOf } from '../../../support/rpc-failure.ts';
 import { RunningCa } from '../../../support/running-ca.ts';
 import { attestTestAgent } from '../../../support/test-agent.ts';
 
-const SERVICES: readonly DescService[] = [Agent, Bundle, Entry, LocalAuthority, SVID, TrustDomain, Logger, Debug, Node];
+const SERVICES: readonly DescService[] = [Agent, Bundle, Entry, LocalAuthority, SVID, TrustDomain, Logger, Debug, Node, Policies];
 const ROUNDS = 25;
 
 let ca: RunningCa;

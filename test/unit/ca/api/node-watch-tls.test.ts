@@ -22,7 +22,7 @@ afterAll(() => ca[Symbol.asyncDispose]());
 function watch(agent: TestAgent): { readonly next: () => Promise<WatchResponse>; readonly stop: AbortController } {
   const stop = new AbortController();
   async function* requests() {
-    yield { message: { case: 'subscribe', value: {} } } as const;
+    yield { message: { case: 'subscribe' as const, value: { kinds: ['entry', 'bundle'] } } };
     await new Promise((resolve) => stop.signal.addEventListener('abort', resolve, { once: true }));
   }
   const responses = agent.connection.client(Node).watch(requests(), { signal: stop.signal })[Symbol.asyncIterator]();
@@ -109,7 +109,7 @@ async function untilEnd(next: () => Promise<WatchResponse>): Promise<never> {
 
 test('a local admin, and whoever has no certificate, may not watch', async () => {
   async function* requests() {
-    yield { message: { case: 'subscribe', value: {} } } as const;
+    yield { message: { case: 'subscribe' as const, value: { kinds: ['entry', 'bundle'] } } };
   }
   for (const connection of [ca.local(Node), ca.remote().client(Node)]) {
     const responses = connection.watch(requests())[Symbol.asyncIterator]();

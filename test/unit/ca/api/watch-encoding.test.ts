@@ -4,6 +4,7 @@ import { WatchResponseSchema } from '../../../../proto/gen/countersign/node/v1/n
 import { EntrySchema } from '../../../../proto/gen/spire/api/types/entry_pb.ts';
 import { WatchEncoder } from '../../../../ca/api/watch-encoding.ts';
 import type { AgentDelta } from '../../../../ca/registry/registry.ts';
+import { EncodedMessage } from '../../../../runtime/grpc/encoded-message.ts';
 import { newEntry } from '../../../support/entries.ts';
 
 const encoder = new WatchEncoder();
@@ -15,7 +16,9 @@ const delta = (fields: Partial<AgentDelta>): AgentDelta => {
   return { revision: 9, snapshot: false, put: [], removed: [], bundles: [], removedBundles: [], ...fields };
 };
 const parts = (of: AgentDelta, kinds: string[] = []) =>
-  [...encoder.responses(of, { feedId: 'feed', kinds: new Set(kinds) })].map((part) => create(WatchResponseSchema, part));
+  [...encoder.responses(of, { feedId: 'feed', kinds: new Set(kinds) })].map((part) =>
+    part instanceof EncodedMessage ? fromBinary(WatchResponseSchema, part.bytes) : create(WatchResponseSchema, part),
+  );
 
 test('nothing to say is still one complete message', () => {
   expect(parts(delta({}))).toMatchObject([{ revision: 9n, feedId: 'feed', snapshot: false, complete: true, resources: [] }]);

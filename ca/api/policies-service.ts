@@ -1,0 +1,96 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { IdentityError } from '../../core/errors.ts';
+import type {
+  DeleteResourcesRequest,
+  ListResourcesRequest,
+  ListResourcesResponseSchema,
+  Policies,
+  SetResourcesRequest,
+} from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
+import type { Peer } from '../../runtime/peer.ts';
+import { policyResourceKey } from '../model.ts';
+import type { PolicyResource } from '../model.ts';
+import type { Mutation } from '../store/store.ts';
+import { policyToProto } from './authorization-encoding.ts';
+import type { ApiContext } from './api-context.ts';
+import { kindOf, policyFromProto, policyKeyFromProto } from './policy-documents.ts';
+
+/** Most resources of one request. */
+const MAX_RESOURCES = 10_000;
+/** So many resources are read in one turn of the event loop. */
+const READ_AT_ONCE = 50;
+/** About so many characters are in one part of a list. */
+const PART_CHARACTERS = 512 * 1024;
+
+/** `countersign.policy.v1.Policies`: the resources that say who may call whom. */
+export function policiesService(context: ApiContext): ServiceHandlers<typeof Policies, Peer> {
+  return {
+    setResources: (request) => setResources(context, request),
+    deleteResources: (request) => deleteResources(context, request),
+    listResources: (request) => listResources(context, request),
+  };
+}
+
+async function setResources(context: ApiContext, { resources }: SetResourcesRequest): Promise<{ revision: bigint }> {
+  checkCount(resources.length, 'resources');
+  const read: PolicyResource[] = [];
+  for (const [index, resource] of resources.entries()) {
+    if (index % READ_AT_ONCE === READ_AT_ONCE - 1) await nextTurn();
+    read.push(policyFromProto(resource, `resources[${index}]`));
+  }
+  checkDistinct(read);
+  return change(context, (tx) => tx.putPolicies(read));
+}
+
+function deleteResources(context: ApiContext, { names }: DeleteResourcesRequest): Promise<{ revision: bigint }> {
+  checkCount(names.length, 'names');
+  const keys = names.map((name, index) => policyKeyFromProto(name, `names[${index}]`));
+  return change(context, (tx) => tx.deletePolicies(keys));
+}
+
+async function change({ store, registry }: ApiContext, work: (tx: Mutation) => Promise<void>): Promise<{ revision: bigint }> {
+  const { revision } = await store.mutate(work);
+  await registry.waitFor(revision);
+  return { revision: BigInt(revision) };
+}
+
+async function* listResources(
+  { registry }: ApiContext,
+  { kinds }: ListResourcesRequest,
+): AsyncGenerator<MessageInitShape<typeof ListResourcesResponseSchema>, void, undefined> {
+  const wanted = new Set(kinds.map((kind, index) => kindOf(kind, `kinds[${index}]`)));
+  let part: PolicyResource[] = [];
+  let characters = 0;
+  for (const policy of registry.policies.list()) {
+    if (wanted.size > 0 && !wanted.has(policy.kind)) continue;
+    part.push(policy);
+    characters += policy.document.length;
+    if (characters < PART_CHARACTERS) continue;
+    yield { resources: part.map(policyToProto) };
+    part = [];
+    characters = 0;
+  }
+  if (part.length > 0) yield { resources: part.map(policyToProto) };
+}
+
+function checkCount(count: number, field: string): void {
+  if (count <= MAX_RESOURCES) return;
+  throw new IdentityError('invalid_argument', `has ${count} items; send at most ${MAX_RESOURCES} at once`, { field });
+}
+
+function checkDistinct(policies: readonly PolicyResource[]): void {
+  const seen = new Set<string>();
+  for (const [index, policy] of policies.entries()) {
+    const key = policyResourceKey(policy);
+    if (seen.has(key))
+      throw new IdentityError('invalid_argument', `${key} is there twice`, { field: `resources[${index}].name` });
+    seen.add(key);
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}

@@ -1,0 +1,102 @@
+import { DecodeError } from '../../core/decode.ts';
+import { IdentityError } from '../../core/errors.ts';
+import {
+  decodePolicy,
+  decodeRequestAuthentication,
+  encodePolicy,
+  encodeRequestAuthentication,
+} from '../../policy/wire-policy.ts';
+import type { ResourceMeta } from '../../policy/schema/resource-meta.ts';
+import type { Resource, ResourceName } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import { POLICY_RESOURCE_KINDS } from '../model.ts';
+import type { PolicyResource, PolicyResourceKind } from '../model.ts';
+import type { PolicyKey } from '../store/store.ts';
+
+/** A document is not longer. Far above what a person writes, and a part of a stream with one is far below what clients take. */
+export const MAX_DOCUMENT_CHARACTERS = 512 * 1024;
+
+/** As in Kubernetes: a name is a DNS subdomain, a namespace a DNS label. */
+const MAX_NAME = 253;
+const MAX_NAMESPACE = 63;
+
+/**
+ * Reads which resource is meant.
+ *
+ * @param field where it stands in the request, such as `names[3]`
+ * @throws IdentityError `invalid_argument` that names the field
+ */
+export function policyKeyFromProto(name: ResourceName | undefined, field: string): PolicyKey {
+  if (name === undefined) throw new IdentityError('invalid_argument', 'must be set', { field });
+  const kind = kindOf(name.kind, `${field}.kind`);
+  const isClusterWide = kind === 'ClusterAuthorizationPolicy';
+  if (isClusterWide && name.namespace !== '') throw faulty(`${field}.namespace`, `must be empty: a ${kind} is of no namespace`);
+  if (!isClusterWide) checkName(name.namespace, `${field}.namespace`, MAX_NAMESPACE);
+  checkName(name.name, `${field}.name`, MAX_NAME);
+  return { kind, namespace: name.namespace, name: name.name };
+}
+
+/** Reads a kind of policy resource. @throws IdentityError `invalid_argument` */
+export function kindOf(text: string, field: string): PolicyResourceKind {
+  const kind = POLICY_RESOURCE_KINDS.find((each) => each === text);
+  if (kind === undefined) throw faulty(field, `must be one of ${POLICY_RESOURCE_KINDS.join(', ')}`);
+  return kind;
+}
+
+/**
+ * Reads a resource as strictly as any other input. What comes out is written anew, so that equal resources are equal texts.
+ *
+ * @throws IdentityError `invalid_argument` that names the field, such as `resources[3].document.spec.rules[0].to[0].ports`
+ */
+export function policyFromProto({ name, document }: Resource, field: string): PolicyResource {
+  const key = policyKeyFromProto(name, `${field}.name`);
+  const at = `${field}.document`;
+  if (document.length > MAX_DOCUMENT_CHARACTERS) {
+    throw faulty(at, `must have at most ${MAX_DOCUMENT_CHARACTERS} characters; it has ${document.length}`);
+  }
+  const { meta, kind, text } = below(at, () => read(key.kind, document));
+  for (const [part, said, found] of [
+    ['kind', key.kind, kind],
+    ['metadata.namespace', key.namespace, meta.namespace],
+    ['metadata.name', key.name, meta.name],
+  ] as const) {
+    if (said !== found) throw faulty(`${at}.${part}`, `is "${found}", but the resource is named "${said}"`);
+  }
+  return { ...key, generation: meta.generation, document: text };
+}
+
+interface Read {
+  readonly kind: PolicyResourceKind;
+  readonly meta: ResourceMeta;
+  readonly text: string;
+}
+
+function read(kind: PolicyResourceKind, document: string): Read {
+  if (kind === 'RequestAuthentication') {
+    const authentication = decodeRequestAuthentication(document);
+    return { kind, meta: authentication.meta, text: encodeRequestAuthentication(authentication) };
+  }
+  const policy = decodePolicy(document);
+  return { kind: policy.name.kind, meta: policy.meta, text: encodePolicy(policy) };
+}
+
+/** Has the faults of what is below a field say the whole path. */
+function below<T>(field: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof DecodeError)
+      throw new DecodeError(error.faults.map((fault) => ({ ...fault, path: `${field}.${fault.path}` })));
+    if (error instanceof IdentityError) throw new IdentityError(error.code, error.message, { field, cause: error });
+    throw error;
+  }
+}
+
+function checkName(text: string, field: string, maxLength: number): void {
+  if (text === '') throw faulty(field, 'must not be empty');
+  if (text.length > maxLength) throw faulty(field, `must have at most ${maxLength} characters; it has ${text.length}`);
+  if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(text)) throw faulty(field, 'must be lower-case letters, digits, `-` and `.`');
+}
+
+function faulty(field: string, message: string): IdentityError {
+  return new IdentityError('invalid_argument', message, { field });
+}

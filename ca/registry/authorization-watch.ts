@@ -1,0 +1,117 @@
+import type { NamespacesBelow } from './namespaces-below.ts';
+import type { Policies, RevisedPolicy } from './policies.ts';
+import { EMPTY_SCOPE, findPolicyGap, policiesIn, scopeOf } from './policy-scope.ts';
+import type { FormerScope, PolicyGap, PolicyScope } from './policy-scope.ts';
+import type { Workload, Workloads } from './workloads.ts';
+
+/** The kinds that an agent may be sent besides entries and bundles. */
+export type AuthorizationKind = 'policy' | 'workload';
+
+/** What an agent has to change of what it needs for authorization. Empty lists of what it did not ask for. */
+export interface AuthorizationDelta {
+  readonly policies: readonly RevisedPolicy[];
+  /** Keys; may name what the agent never had. */
+  readonly removedPolicies: readonly string[];
+  /** In a snapshot one list that all agents share. */
+  readonly workloads: readonly Workload[];
+  /** SPIFFE IDs; may name what the agent never had. */
+  readonly removedWorkloads: readonly string[];
+}
+
+/** The registry as {@link AuthorizationWatch} reads it. */
+export interface AuthorizationSources {
+  readonly policies: Policies;
+  readonly workloads: Workloads;
+  readonly namespaces: NamespacesBelow;
+}
+
+/** In the index of watchers by namespace: those that have policies of all namespaces. */
+export const ANY_NAMESPACE = '*';
+
+const NO_GAP: PolicyGap = { put: [], removed: [] };
+type WorkloadChanges = Pick<AuthorizationDelta, 'workloads' | 'removedWorkloads'>;
+const NO_WORKLOADS: WorkloadChanges = { workloads: [], removedWorkloads: [] };
+
+/** One agent's policies, and the workloads of everybody, as deltas. It remembers which namespaces the agent has the policies of. */
+export class AuthorizationWatch {
+  readonly #sources: AuthorizationSources;
+  readonly #kinds: ReadonlySet<AuthorizationKind>;
+  #scope = EMPTY_SCOPE;
+  /** Versions of the namespaces that the scope is made of. */
+  #madeOf = '';
+
+  constructor(sources: AuthorizationSources, kinds: ReadonlySet<AuthorizationKind>) {
+    this.#sources = sources;
+    this.#kinds = kinds;
+  }
+
+  wants(kind: AuthorizationKind): boolean {
+    return this.#kinds.has(kind);
+  }
+
+  /** The namespaces whose policies concern the agent, as of its last delta, or {@link ANY_NAMESPACE}. */
+  get namespaces(): ReadonlySet<string> {
+    return this.#scope.all ? new Set([ANY_NAMESPACE]) : this.#scope.namespaces;
+  }
+
+  snapshot(roots: ReadonlySet<string>): AuthorizationDelta {
+    this.#updateScope(roots);
+    const { policies, workloads } = this.#sources;
+    return {
+      policies: this.wants('policy') ? policiesIn(policies, this.#scope) : [],
+      removedPolicies: [],
+      workloads: this.wants('workload') ? workloads.all() : [],
+      removedWorkloads: [],
+    };
+  }
+
+  /** What an agent lacks that comes back. */
+  resume(roots: ReadonlySet<string>, former: FormerScope): AuthorizationDelta {
+    this.#updateScope(roots);
+    return this.#delta(
+      former,
+      this.#workloadsSince(former.since, () => true),
+    );
+  }
+
+  /** What changed since the last delta. */
+  next(roots: ReadonlySet<string>, since: number): AuthorizationDelta {
+    const before = this.#scope;
+    this.#updateScope(roots);
+    // Who was here all the time was told of what did not change since.
+    const workloads = this.#workloadsSince(since, ({ revision }) => revision > since);
+    return this.#delta({ since, surely: before, possibly: before }, workloads);
+  }
+
+  #delta(former: FormerScope, workloads: WorkloadChanges): AuthorizationDelta {
+    const { policies } = this.#sources;
+    const isSame = this.#scope === former.surely && policies.lastRevision <= former.since;
+    const { put, removed } = !this.wants('policy') || isSame ? NO_GAP : findPolicyGap(policies, this.#scope, former);
+    return { policies: put, removedPolicies: removed, ...workloads };
+  }
+
+  #workloadsSince(since: number, isNew: (workload: Workload) => boolean): WorkloadChanges {
+    if (!this.wants('workload')) return NO_WORKLOADS;
+    const workloads: Workload[] = [];
+    const removedWorkloads: string[] = [];
+    for (const spiffeId of this.#sources.workloads.changedSince(since)) {
+      const workload = this.#sources.workloads.get(spiffeId);
+      if (workload === undefined) removedWorkloads.push(spiffeId);
+      else if (isNew(workload)) workloads.push(workload);
+    }
+    return { workloads, removedWorkloads };
+  }
+
+  #updateScope(roots: ReadonlySet<string>): void {
+    if (!this.wants('policy')) return;
+    const parts = [...roots].map((root) => this.#sources.namespaces.of(root));
+    const madeOf = parts.map(({ version }) => version).join();
+    if (madeOf === this.#madeOf) return;
+    this.#madeOf = madeOf;
+    this.#scope = mergedScope(parts.map(({ names }) => names));
+  }
+}
+
+function mergedScope(parts: readonly ReadonlySet<string>[]): PolicyScope {
+  return scopeOf(new Set(parts.flatMap((names) => [...names])));
+}
