@@ -3,11 +3,13 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"flag"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"sort"
@@ -48,14 +50,22 @@ func main() {
 	duration := flag.Duration("duration", 3*time.Second, "time that counts")
 	cert := flag.String("cert", "", "file of the client's certificate chain")
 	key := flag.String("key", "", "file of the client's key")
+	socket := flag.String("unix", "", "unix socket to connect to, whatever the URL says")
+	body := flag.String("body", "", "what to POST; a GET unless given")
 	var extra headers
 	flag.Var(&extra, "header", "name: value, again for more")
 	flag.Parse()
 
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: *callers, TLSClientConfig: tlsConfig(*cert, *key)}}
-	load(client, *url, extra, *callers, *warmUp)
+	transport := &http.Transport{MaxIdleConnsPerHost: *callers, TLSClientConfig: tlsConfig(*cert, *key)}
+	if *socket != "" {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", *socket)
+		}
+	}
+	q := question{&http.Client{Transport: transport}, *url, *body, extra}
+	load(q, *callers, *warmUp)
 	began := time.Now()
-	samples := load(client, *url, extra, *callers, *duration)
+	samples := load(q, *callers, *duration)
 	if err := json.NewEncoder(os.Stdout).Encode(summary(samples, time.Since(began))); err != nil {
 		log.Fatal(err)
 	}
@@ -75,7 +85,15 @@ func tlsConfig(cert, key string) *tls.Config {
 	return config
 }
 
-func load(client *http.Client, url string, extra headers, callers int, duration time.Duration) []sample {
+// question is what is asked, again and again.
+type question struct {
+	client *http.Client
+	url    string
+	body   string
+	extra  headers
+}
+
+func load(q question, callers int, duration time.Duration) []sample {
 	samples := make([]sample, callers)
 	deadline := time.Now().Add(duration)
 	var wait sync.WaitGroup
@@ -83,7 +101,7 @@ func load(client *http.Client, url string, extra headers, callers int, duration 
 		wait.Go(func() {
 			samples[i].statuses = map[int]int{}
 			for time.Now().Before(deadline) {
-				ask(client, url, extra, &samples[i])
+				ask(q, &samples[i])
 			}
 		})
 	}
@@ -91,17 +109,21 @@ func load(client *http.Client, url string, extra headers, callers int, duration 
 	return samples
 }
 
-func ask(client *http.Client, url string, extra headers, into *sample) {
+func ask(q question, into *sample) {
 	began := time.Now()
-	request, err := http.NewRequest(http.MethodGet, url, nil)
+	method, body := http.MethodGet, io.Reader(nil)
+	if q.body != "" {
+		method, body = http.MethodPost, strings.NewReader(q.body)
+	}
+	request, err := http.NewRequest(method, q.url, body)
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, header := range extra {
+	for _, header := range q.extra {
 		name, value, _ := strings.Cut(header, ":")
 		request.Header.Add(name, strings.TrimSpace(value))
 	}
-	response, err := client.Do(request)
+	response, err := q.client.Do(request)
 	if err != nil {
 		into.errors++
 		return
