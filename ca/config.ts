@@ -69,6 +69,16 @@ export interface FederationConfig {
   readonly webRootFiles: readonly string[];
 }
 
+/** What holds for authorization in all of the trust domain. */
+export interface AuthorizationConfig {
+  /** What is decided where no ALLOW policy selects the destination. */
+  readonly default: 'audit' | 'allow' | 'deny';
+  readonly calls: {
+    /** How long recorded calls are kept. */
+    readonly keep: Duration;
+  };
+}
+
 /** The whole configuration of `countersign ca run`; times are durations, paths absolute. */
 export interface CaConfig {
   readonly trustDomain: TrustDomain;
@@ -113,7 +123,7 @@ export interface CaConfig {
   /** Tokens of users for the next service, and of workloads for themselves, on `listen.token`. */
   readonly tokenExchange: TokenExchangeConfig | undefined;
   readonly federation: FederationConfig;
-  readonly authorization: { readonly default: 'audit' | 'allow' | 'deny' };
+  readonly authorization: AuthorizationConfig;
   readonly reflection: boolean;
   readonly log: { readonly level: LogLevel };
 }
@@ -134,6 +144,7 @@ const DEFAULT_TTL = {
   agentSvid: durationOfMs(HOUR_MS),
 };
 const DEFAULT_MAX_INTERMEDIATES = 4;
+const DEFAULT_CALLS = { keep: durationOfMs(7 * 24 * HOUR_MS) };
 
 /** The strict schema of `ca.yaml`; `baseDir` is the folder that its relative paths start from. */
 export function caConfig(baseDir: string): Decoder<CaConfig> {
@@ -162,7 +173,7 @@ export function caConfig(baseDir: string): Decoder<CaConfig> {
     publicTls: optional(object({ certFile: filePath(baseDir), keyFile: filePath(baseDir) })),
     tokenExchange: optional(tokenExchangeShape(baseDir)),
     federation: optional(federationShape(baseDir), { endpoint: undefined, allowPrivateHosts: [], webRootFiles: [] }),
-    authorization: optional(object({ default: literal('audit', 'allow', 'deny') }), { default: 'audit' } as const),
+    authorization: optional(authorizationShape, { default: 'audit', calls: DEFAULT_CALLS } as const),
     reflection: optional(boolean, true),
     log: optional(object({ level: literal(...LOG_LEVELS) }), { level: 'info' } as const),
   });
@@ -180,6 +191,16 @@ function exchangeFaults({ trustDomain, jwtIssuer, tokenExchange }: CaConfig): re
     ...strangers.map((path) => ({ path, message: `is not of the trust domain ${trustDomain.name}` })),
   ];
 }
+
+// Counted by the hour: a shorter time would keep nothing.
+const keep = map(duration, (value) => {
+  if (value.ms >= HOUR_MS && value.ms <= 90 * 24 * HOUR_MS) return value;
+  throw new IdentityError('invalid_argument', 'must be from 1h to 90d');
+});
+const authorizationShape = object({
+  default: optional(literal('audit', 'allow', 'deny'), 'audit' as const),
+  calls: optional(object({ keep: optional(keep, DEFAULT_CALLS.keep) }), DEFAULT_CALLS),
+});
 
 const keyType = optional(literal(...KEY_ALGORITHMS));
 const keysShape = object({ kind: literal('disk', 'memory'), caKeyType: keyType, jwtKeyType: keyType });

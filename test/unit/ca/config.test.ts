@@ -52,7 +52,7 @@ upstream: { disk: { certFile: ./root.pem, keyFile: /keys/root.key } }
 attestors: { joinToken: {}, x509pop: { caFile: ./roots.pem } }
 admins: [spiffe://example.org/admin, spiffe://other.example/ops]
 federation: { endpoint: { profile: https_spiffe }, allowPrivateHosts: [bundle.internal] }
-authorization: { default: deny }
+authorization: { default: deny, calls: { keep: 30d } }
 log: { level: debug }
 `);
     expect(config.store).toEqual({ kind: 'postgres', urlFile: '/etc/countersign/pg-url' });
@@ -62,6 +62,7 @@ log: { level: debug }
     expect(config.ttl.agentSvid.ms).toBe(config.ttl.x509Svid.ms);
     expect(config.admins.map(String)).toEqual(['spiffe://example.org/admin', 'spiffe://other.example/ops']);
     expect(config.federation.endpoint?.refreshHint.ms).toBe(300_000);
+    expect(config.authorization).toEqual({ default: 'deny', calls: { keep: { ms: 30 * 86_400_000 } } });
   });
 
   test('reports every fault at once, each with its path', () => {
@@ -86,6 +87,15 @@ colour: red
       'ttl.x509Svid',
     ];
     expect(faults).toEqual(expect.arrayContaining([...paths, 'jwtIssuer', 'attestors.x509pop']));
+  });
+
+  test('authorization is observed unless configured, and its calls are kept for a week', () => {
+    const usual = { default: 'audit', calls: { keep: { ms: 7 * 86_400_000 } } };
+    expect(read(MINIMAL).authorization).toEqual(usual);
+    expect(read(`${MINIMAL}authorization: {}`).authorization).toEqual(usual);
+    for (const text of ['{ default: maybe }', '{ calls: { keep: 59m } }', '{ calls: { keep: 91d } }', '{ other: 1 }']) {
+      expect(faultsOf(`${MINIMAL}authorization: ${text}`)).toHaveLength(1);
+    }
   });
 
   test('no SVID is given a longer life than its authority', () => {
