@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Clock } from '../core/clock.ts';
 import { Current } from '../core/current.ts';
 import { Diagnosis } from '../proto/gen/countersign/agent/v1/agent_pb.ts';
+import { Authorization as ExternalAuthorization } from '../proto/gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { SecretDiscoveryService } from '../proto/gen/envoy/service/secret/v3/sds_pb.ts';
 import { SpiffeWorkloadAPI } from '../proto/gen/spiffe/workload/workload_pb.ts';
 import { Debug } from '../proto/gen/spire/api/agent/debug/v1/debug_pb.ts';
@@ -40,6 +41,7 @@ import { JwtSvidCache } from './cache/jwt-svid-cache.ts';
 import { withdrawTainted } from './cache/tainted-keys.ts';
 import { WitSvidCache } from './cache/wit-svid-cache.ts';
 import type { AgentConfig } from './config.ts';
+import { extAuthz } from './envoy/ext-authz.ts';
 import { secretDiscovery } from './sds/secret-discovery.ts';
 import { createCaIssuer } from './sync/ca-issuer.ts';
 import { postStatus } from './sync/post-status.ts';
@@ -227,12 +229,14 @@ async function work({ node, synchronizer, log }: Parts, signal: AbortSignal): Pr
 
 async function serveWorkloads(options: Assembly, parts: Parts, resources: AsyncDisposableStack): Promise<void> {
   const { config, clock, log, levels } = options;
-  const { cache, jwtSvids, witSvids } = parts;
+  const { cache, jwtSvids, witSvids, authorization } = parts;
+  const { authorizer, onDecided } = authorization;
   const server = createServer(options, parts, resources);
   server.addService(SpiffeWorkloadAPI, workloadApi({ cache, jwtSvids, witSvids, clock }));
   server.addService(SecretDiscoveryService, secretDiscovery({ cache, config: config.sds, log: levels.component('sds') }), {
     standing: ['streamSecrets', 'deltaSecrets'],
   });
+  server.addService(ExternalAuthorization, extAuthz({ authorizer, clock, onDecided }));
   await listen(server, { parts, resources, path: config.listen.workload.path, mode: PUBLIC_SOCKET_MODE });
   log.info({ path: config.listen.workload.path }, 'workload api is served');
 }

@@ -1,4 +1,5 @@
 import type { Snapshot } from '../../policy/compile/snapshot.ts';
+import { missingScopes } from '../../policy/missing-scopes.ts';
 import type { Call, Decision, User } from '../../policy/model.ts';
 import type { UserOutcome } from '../../policy/users/authenticate.ts';
 import { denialOf, refusalOf, type UserRefusal } from '../../policy/users/challenge.ts';
@@ -32,13 +33,14 @@ export interface DecisionContext {
 }
 
 /** The outcome of a call that policies decided. */
-export function afterDecision(decision: Decision, { call, user }: DecisionContext): Outcome {
+export function afterDecision(decision: Decision, { call, user, snapshot }: DecisionContext): Outcome {
   const { reason } = decision;
   const destinationId = call.destination.spiffeId;
   if (decision.verdict === 'allow') {
     return { verdict: 'allow', status: 200, headers: NO_HEADERS, reason, decision, user, destinationId };
   }
-  return { ...denied(denialOf()), reason, decision, user, destinationId };
+  const scopes = reason === 'no_rule_matches' ? missingScopes(snapshot, call) : [];
+  return { ...denied(denialOf(scopes)), reason, decision, user, destinationId };
 }
 
 function denied({ status, challenge, retryAfterSeconds }: UserRefusal): Pick<Outcome, 'verdict' | 'status' | 'headers'> {
