@@ -1,0 +1,168 @@
+import type { Clock } from '../../core/clock.ts';
+import type { Snapshot } from '../../policy/compile/snapshot.ts';
+import { consequencesOf } from '../../policy/documents/affected-calls.ts';
+import type { Destination, PolicyName } from '../../policy/model.ts';
+import { policyKey } from '../../policy/policy.ts';
+import type { Policy } from '../../policy/policy.ts';
+import type { Simulated } from '../../policy/simulate.ts';
+import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
+import type { CountedKind } from './call-kind.ts';
+import type { CallFilter, CallStore } from './call-store.ts';
+import type { CompiledPolicies } from './compiled-policies.ts';
+import { Destinations, recalled, RecalledCalls } from './recorded-calls.ts';
+import type { RecalledCall } from './recorded-calls.ts';
+import { Turns } from './turns.ts';
+
+/** What a {@link CallSimulation} needs. */
+export interface CallSimulationOptions {
+  readonly calls: CallStore;
+  readonly policies: CompiledPolicies;
+  readonly clock: Clock;
+  /** What the registrations of an identity say of its workload; undefined: there are none, or they say nothing. */
+  readonly metadataOf: (spiffeId: string) => WorkloadMetadata | undefined;
+}
+
+/** What to simulate. */
+export interface SimulationRequest {
+  readonly set: readonly Policy[];
+  readonly deleted: readonly PolicyName[];
+  readonly countsDryRun: boolean;
+  /** Only calls seen since, milliseconds since 1970. */
+  readonly sinceMs: number;
+  /** Changes to list at most. */
+  readonly limit: number;
+}
+
+/** A kind of call whose verdict would be another. */
+export interface SimulatedChange {
+  readonly counted: CountedKind;
+  readonly before: Simulated;
+  readonly after: Simulated;
+}
+
+/** What a simulation came to. */
+export interface SimulationResult {
+  /** Calls that were looked at, and of how many kinds they are. */
+  readonly calls: number;
+  readonly kinds: number;
+  readonly denied: number;
+  readonly allowed: number;
+  readonly unknown: number;
+  readonly isHarmless: boolean;
+  /** Those that were seen most often first. */
+  readonly changes: readonly SimulatedChange[];
+}
+
+const KINDS_AT_ONCE = 20;
+
+/** Judges recorded calls by policies as they would be; never holds the event loop for long. */
+export class CallSimulation {
+  readonly #options: CallSimulationOptions;
+  readonly #destinations = new Destinations();
+
+  constructor(options: CallSimulationOptions) {
+    this.#options = options;
+  }
+
+  /** Recorded calls in parts, with what is known of their callers now. @throws IdentityError `unavailable` */
+  async *recorded(filter: CallFilter): AsyncGenerator<readonly CountedKind[]> {
+    for await (const kinds of this.#options.calls.list(filter)) yield kinds.map((each) => this.#withCaller(each));
+  }
+
+  #withCaller(counted: CountedKind): CountedKind {
+    const { source } = counted.kind;
+    const known = source === '' ? undefined : this.#options.metadataOf(source);
+    return known === undefined ? counted : { ...counted, source: known };
+  }
+
+  /**
+   * What would become of the recorded calls.
+   *
+   * @throws IdentityError `unavailable` when the store cannot be read
+   */
+  async simulate({ set, deleted, countsDryRun, sinceMs, limit }: SimulationRequest): Promise<SimulationResult> {
+    const { policies, clock } = this.#options;
+    const before = await policies.current();
+    const after = await policies.changed(before, { set, deleted });
+    const all = await this.#recall({ sinceMs, ...namespaceOf([...set.map(({ name }) => name), ...deleted], countsDryRun) });
+    const isConcerned = concern({ before, after, keys: [...set.map(({ name }) => name), ...deleted].map(policyKey) });
+    const tally = new Tally();
+    const turns = new Turns(clock);
+    let some: RecalledCall[] = [];
+    for (const counted of all.values()) {
+      tally.look(counted);
+      const call = recalled(counted, this.#destinations);
+      if (countsDryRun || isConcerned(call.call.destination)) some.push(call);
+      if (some.length >= KINDS_AT_ONCE) some = tally.judge(before, after, some, countsDryRun);
+      if (turns.isOver) await turns.next();
+    }
+    tally.judge(before, after, some, countsDryRun);
+    return tally.result(limit);
+  }
+
+  async #recall(filter: CallFilter): Promise<RecalledCalls> {
+    const all = new RecalledCalls();
+    for await (const kinds of this.recorded(filter)) for (const each of kinds) all.add(each);
+    return all;
+  }
+}
+
+/** The one namespace that a change is about: policies of the cluster may be about any. */
+function namespaceOf(names: readonly PolicyName[], countsDryRun: boolean): { readonly destinationNamespace?: string } {
+  const namespaces = new Set(names.map(({ namespace }) => namespace));
+  const [only = ''] = namespaces;
+  return countsDryRun || namespaces.size !== 1 || only === '' ? {} : { destinationNamespace: only };
+}
+
+interface ConcernOptions {
+  readonly before: Snapshot;
+  readonly after: Snapshot;
+  readonly keys: readonly string[];
+}
+
+/** Whether any policy of a change is about a destination, before or after; all others are decided as before. */
+function concern({ before, after, keys }: ConcernOptions): (destination: Destination) => boolean {
+  const changed = keys.flatMap((key) => [before.policies.get(key), after.policies.get(key)].flatMap((policy) => policy ?? []));
+  const known = new Map<Destination, boolean>();
+  return (destination) => {
+    const answer = known.get(destination) ?? changed.some(({ target }) => target.selects(destination));
+    known.set(destination, answer);
+    return answer;
+  };
+}
+
+/** What has come out so far. */
+class Tally {
+  #calls = 0;
+  #kinds = 0;
+  #isHarmless = true;
+  readonly #counts = { deny: 0, allow: 0, unknown: 0 };
+  readonly #changes: SimulatedChange[] = [];
+
+  look({ count }: CountedKind): void {
+    this.#calls += count;
+    this.#kinds += 1;
+  }
+
+  /** @returns an empty list, to start anew with */
+  judge(before: Snapshot, after: Snapshot, calls: readonly RecalledCall[], countsDryRun: boolean): RecalledCall[] {
+    const { denied, allowed, unknown, isHarmless } = consequencesOf({ before, after, calls, countsDryRun });
+    this.#isHarmless &&= isHarmless;
+    this.#counts.deny += denied.length;
+    this.#counts.allow += allowed.length;
+    this.#counts.unknown += unknown.length;
+    const countedOf = new Map(calls.map(({ call, counted }) => [call.source, counted]));
+    for (const change of [...denied, ...allowed, ...unknown]) {
+      const counted = countedOf.get(change.recorded.call.source);
+      if (counted !== undefined) this.#changes.push({ counted, before: change.before, after: change.after });
+    }
+    return [];
+  }
+
+  result(limit: number): SimulationResult {
+    const { deny, allow, unknown } = this.#counts;
+    const changes = this.#changes.sort((one, other) => other.counted.count - one.counted.count).slice(0, limit);
+    const totals = { calls: this.#calls, kinds: this.#kinds, denied: deny, allowed: allow, unknown };
+    return { ...totals, isHarmless: this.#isHarmless, changes };
+  }
+}
