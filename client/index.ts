@@ -11,6 +11,21 @@ export { parseSpiffeId, type SpiffeId } from '../spiffe/spiffe-id.ts';
 export { parseTrustDomain, type TrustDomain } from '../spiffe/trust-domain.ts';
 export { authorizeAny, authorizeId, authorizeMemberOf, type Authorizer } from './authorize.ts';
 export {
+  createAuthorizationClient,
+  type AuthorizationAnswer,
+  type AuthorizationCall,
+  type AuthorizationClient,
+  type AuthorizationClientOptions,
+  type AuthorizationRequest,
+} from './authorization.ts';
+export {
+  callOf,
+  requireAuthorization,
+  type AuthorizationHandler,
+  type RequestAuthorization,
+  type RequireAuthorizationOptions,
+} from './require-authorization.ts';
+export {
   createSpiffeHttpsServer,
   createSpiffeTlsServer,
   peerIdOf,

@@ -90,10 +90,22 @@ export function createSpiffeHttpsServer(
   return server;
 }
 
-const verifiedPeers = new WeakMap<object, SpiffeId>();
+/** Whom a connection was accepted from. */
+export interface VerifiedPeer {
+  readonly id: SpiffeId;
+  /** When the first certificate of its chain ends. A connection may be kept longer than that. */
+  readonly expiresAtMs: number;
+}
+
+const verifiedPeers = new WeakMap<object, VerifiedPeer>();
 
 /** The proven SPIFFE ID of the peer of a connection to one of this module's servers; undefined for any other socket. */
 export function peerIdOf(socket: object): SpiffeId | undefined {
+  return verifiedPeers.get(socket)?.id;
+}
+
+/** The same, with until when it was proven. */
+export function verifiedPeerOf(socket: object): VerifiedPeer | undefined {
   return verifiedPeers.get(socket);
 }
 
@@ -132,10 +144,10 @@ function contextOptions({ svids: [svid], bundles }: X509Context): ContextOptions
   };
 }
 
-function verifyPeer(chain: readonly Uint8Array[], { bundles }: X509Context, options: TlsIdentityOptions): SpiffeId {
-  const { id } = verifyX509Svid(chain, bundles, (options.clock ?? systemClock).nowMs());
+function verifyPeer(chain: readonly Uint8Array[], { bundles }: X509Context, options: TlsIdentityOptions): VerifiedPeer {
+  const { id, expiresAtMs } = verifyX509Svid(chain, bundles, (options.clock ?? systemClock).nowMs());
   options.authorize(id);
-  return id;
+  return { id, expiresAtMs };
 }
 
 function refusalOf(check: () => void): Error | undefined {

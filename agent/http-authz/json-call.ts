@@ -5,6 +5,7 @@ import type { RawHeader } from '../../policy/normalize/headers.ts';
 import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
 import { parseJsonObject } from '../../spiffe/strict-json.ts';
 import type { Check, Outcome } from '../authz/check.ts';
+import { denialBody } from '../authz/denial.ts';
 import type { SelectorSet } from '../cache/selectors.ts';
 import { nameOf } from './answer.ts';
 
@@ -43,8 +44,9 @@ export function jsonCall(body: Uint8Array, asking: SelectorSet): Check {
   return { point: 'http', asking, ...call, request: { ...rest, ...(authority === undefined ? {} : { authority }) } };
 }
 
-/** The answer to it. */
-export function jsonAnswer({ verdict, status, headers, reason, decision, user, destinationId }: Outcome): string {
+/** The answer to it, with the body that a denied caller is to get. */
+export function jsonAnswer(outcome: Outcome): string {
+  const { verdict, status, headers, reason, decision, user, destinationId } = outcome;
   return JSON.stringify({
     verdict,
     status,
@@ -54,5 +56,6 @@ export function jsonAnswer({ verdict, status, headers, reason, decision, user, d
     rule: decision?.rule,
     user: user && { issuer: user.issuer, subject: user.subject, actors: user.actors, claims: user.claims },
     destinationId: destinationId?.toString(),
+    body: verdict === 'deny' ? denialBody(outcome) : undefined,
   });
 }

@@ -18,7 +18,6 @@ import { systemClock, type Clock } from '../../core/clock.ts';
 import { Current } from '../../core/current.ts';
 import type { DefaultAction, Destination } from '../../policy/model.ts';
 import { parsePolicy } from '../../policy/parse-policy.ts';
-import { policyKey } from '../../policy/policy.ts';
 import type { RequestAuthentication } from '../../policy/resources/request-authentication.ts';
 import type { KeySource } from '../../policy/users/token-issuer.ts';
 import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
@@ -91,7 +90,7 @@ export class AuthorizationRig implements AsyncDisposable {
       isSnapshot: true,
       revision: 1n,
       policies: new Map<string, PolicyDocument>([
-        ...policies.map((policy) => [policyKey(policy), { kind: 'policy', policy }] as const),
+        ...policies.map((policy, at) => [`policy/${at}`, { kind: 'policy', policy }] as const),
         ...(given.authentications ?? []).map(
           (authentication, at) => [`RequestAuthentication/${at}`, { kind: 'authentication', authentication }] as const,
         ),

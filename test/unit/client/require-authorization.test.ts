@@ -1,0 +1,104 @@
+import { createServer } from 'node:http';
+import express from 'express';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  authorizeAny,
+  createAuthorizationClient,
+  createSpiffeHttpsServer,
+  requireAuthorization,
+  type AuthorizationClient,
+} from '../../../client/index.ts';
+import { systemClock } from '../../../core/clock.ts';
+import { AuthorizationRig } from '../../support/authorization-rig.ts';
+import { DESTINATIONS } from '../../support/policy/cast.ts';
+import { orders } from '../../support/policy/policy-objects.ts';
+import { identityOf, served, ServiceCaller } from '../../support/spiffe-service.ts';
+import { TestCa } from '../../support/test-ca.ts';
+
+const ca = TestCa.create();
+const WEB = 'spiffe://example.org/ns/shop/sa/web';
+const policy = orders('web-reads', {
+  rules: [{ from: [{ spiffeIDs: [WEB] }], to: [{ methods: ['GET'], paths: [{ prefix: '/orders' }] }] }],
+});
+
+describe('requireAuthorization', () => {
+  let agent: AuthorizationRig;
+  let client: AuthorizationClient;
+  const web = new ServiceCaller(identityOf(ca, '/ns/shop/sa/web'));
+  const batch = new ServiceCaller(identityOf(ca, '/ns/billing/sa/batch'));
+
+  beforeAll(async () => {
+    agent = await AuthorizationRig.start({ ca });
+    await agent.enforce(DESTINATIONS.orders, { policies: [policy] });
+    client = createAuthorizationClient({ socket: agent.socket });
+  });
+
+  afterAll(async () => {
+    for (const each of [web, batch, client]) each[Symbol.dispose]();
+    await agent[Symbol.asyncDispose]();
+  });
+
+  /** An Express application behind mTLS, at whose end is a handler that says who calls. */
+  function application(using = client) {
+    const app = express();
+    app.use('/orders', requireAuthorization(using), (request, response) => {
+      response.json({ caller: request.authorization?.source, user: request.authorization?.user ?? null });
+    });
+    return served(createSpiffeHttpsServer(identityOf(ca, '/orders'), { authorize: authorizeAny() }, app));
+  }
+
+  it('lets an allowed request through and says who calls', async () => {
+    await using service = await application();
+    const answer = await web.ask(service.port, { path: '/orders/7?q=1' });
+    expect(answer).toMatchObject({ status: 200, body: JSON.stringify({ caller: WEB, user: null }) });
+    expect(agent.decided.at(-1)?.call?.request?.path).toBe('/orders/7');
+  });
+
+  it('answers what is denied itself', async () => {
+    await using service = await application();
+    for (const [caller, method] of [
+      [web, 'DELETE'],
+      [batch, 'GET'],
+    ] as const) {
+      const answer = await caller.ask(service.port, { path: '/orders/7', method, body: method === 'DELETE' ? 'x' : '' });
+      expect(answer).toMatchObject({ status: 403, headers: { 'content-type': 'application/json' } });
+      expect(JSON.parse(answer.body)).toMatchObject({ code: 'permission_denied' });
+    }
+    expect(await web.ask(service.port, { path: '/orders/7' })).toMatchObject({ status: 200 });
+  });
+
+  it('knows no caller where the connection proves none', async () => {
+    const handler = requireAuthorization(client);
+    const server = createServer((request, response) => handler(request, response, () => response.end('reached')));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const answer = await fetch(`http://127.0.0.1:${port}/orders/7`, { headers: { 'x-forwarded-client-cert': `URI=${WEB}` } });
+    expect(answer.status).toBe(403);
+    expect(agent.decided.at(-1)?.check.sourceId).toBeUndefined();
+    server.close().closeAllConnections();
+  });
+
+  it('does not accept a certificate that expired on a kept connection', async () => {
+    let laterMs = 0;
+    const clock = { ...systemClock, nowMs: () => systemClock.nowMs() + laterMs };
+    const handler = requireAuthorization(client, { clock });
+    await using service = await served(
+      createSpiffeHttpsServer(identityOf(ca, '/orders'), { authorize: authorizeAny() }, (request, response) =>
+        handler(request, response, () => response.end('reached')),
+      ),
+    );
+    expect(await web.ask(service.port, { path: '/orders/7' })).toMatchObject({ status: 200 });
+    laterMs = 2 * 3_600_000;
+    expect(await web.ask(service.port, { path: '/orders/7' })).toMatchObject({ status: 401, headers: { connection: 'close' } });
+  });
+
+  it('denies everything while there is no agent', async () => {
+    const errors: unknown[] = [];
+    using nobody = createAuthorizationClient({ socket: `${agent.socket}.gone`, onError: (error) => errors.push(error) });
+    await using service = await application(nobody);
+    const answer = await web.ask(service.port, { path: '/orders/7' });
+    expect(answer).toMatchObject({ status: 503 });
+    expect(errors).toMatchObject([{ code: 'ENOENT' }]);
+  });
+});
