@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { systemClock } from '../../core/clock.ts';
 import { kubernetesMissing } from '../support/kubernetes/binaries.ts';
 import { spireBinaries } from '../support/spire.ts';
+import { measureAuthorization } from './authorization.ts';
 import { measureKubernetes } from './kubernetes/measure.ts';
 import { measureLargeStore } from './large-store.ts';
 import { measurePolicy } from './policy.ts';
@@ -41,6 +42,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<Figure[]>>> = {
   large: () => measureLargeStore(folder),
   storm: () => measureStorm(folder),
   policy: () => Promise.resolve(measurePolicy()),
+  authorization: () => measureAuthorization(folder),
   kubernetes: measureCluster,
 };
 
