@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.ts';
+import { IdentityError } from '../../core/errors.ts';
 import { relationKey } from '../compile/relations.ts';
 import type { RelationQuery } from '../model.ts';
 import type { RelationSource } from './source.ts';
@@ -30,6 +31,8 @@ export class CachedRelations implements RelationSource {
     const known = queries.map((query) => this.#get(relationKey(query)));
     const missing = queries.filter((_query, index) => known[index] === undefined);
     const answers = missing.length === 0 ? [] : await this.#source.check(missing);
+    // What is not answered must not be kept as a no: to a DENY rule that would be the answer that opens.
+    if (answers.length !== missing.length) throw new IdentityError('internal', 'the relation store left questions unanswered');
     for (const [index, query] of missing.entries()) this.#put(relationKey(query), answers[index] ?? false);
     let next = 0;
     return known.map((each) => each ?? answers[next++] ?? false);

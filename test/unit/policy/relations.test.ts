@@ -73,4 +73,17 @@ describe('CachedRelations', () => {
     await cache.check([of('b')]);
     expect(store.asked).toHaveLength(5);
   });
+
+  test('a source that leaves questions unanswered has failed: nothing of it is kept, and a DENY rule holds', async () => {
+    const asked: number[] = [];
+    const source = {
+      check: (queries: readonly RelationQuery[]): Promise<readonly boolean[]> => {
+        asked.push(queries.length);
+        return Promise.resolve([]);
+      },
+    };
+    const cache = new CachedRelations(source, { clock: new ManualClock(), ttlMs: 1000, maxEntries: 2 });
+    for (let round = 0; round < 2; round += 1) expect((await decideAsync(denying, call, cache)).verdict).toBe('deny');
+    expect(asked).toEqual([1, 1]);
+  });
 });
