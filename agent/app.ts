@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 
 import type { Clock } from '../core/clock.ts';
 import { Current } from '../core/current.ts';
@@ -36,12 +37,14 @@ import type { DecidedCallObserver } from './authz/decided-call.ts';
 import { EnforcedPolicy } from './authz/enforced-policy.ts';
 import { LazyIssuerKeys } from './authz/lazy-issuer-keys.ts';
 import { Staleness } from './authz/staleness.ts';
+import { UserCheck } from './authz/user-check.ts';
 import { IdentityCache } from './cache/identity-cache.ts';
 import { JwtSvidCache } from './cache/jwt-svid-cache.ts';
 import { withdrawTainted } from './cache/tainted-keys.ts';
 import { WitSvidCache } from './cache/wit-svid-cache.ts';
 import type { AgentConfig } from './config.ts';
 import { extAuthz } from './envoy/ext-authz.ts';
+import { serveHttpAuthorization } from './http-authz/serve.ts';
 import { secretDiscovery } from './sds/secret-discovery.ts';
 import { createCaIssuer } from './sync/ca-issuer.ts';
 import { postStatus } from './sync/post-status.ts';
@@ -85,6 +88,7 @@ export async function startAgent(given: AgentOptions, signal: AbortSignal): Prom
   const options = { ...given, levels: new LogLevels(given.log), issuerRootsPem };
   const parts = createParts(options, resources);
   await serveWorkloads(options, parts, resources);
+  await serveProxies(options, parts, resources);
   await serveAdmins(options, parts, resources);
   const ended = work(parts, AbortSignal.any([signal, stop.signal]));
   // Whoever runs the agent awaits this; until then a rejection must not end the process by itself.
@@ -118,6 +122,7 @@ interface Authorization {
   readonly policy: EnforcedPolicy;
   readonly staleness: Staleness;
   readonly authorizer: Authorizer;
+  readonly users: UserCheck;
   /** Told of each call that is decided, which it tells each of `observers`. */
   readonly onDecided: DecidedCallObserver;
   readonly observers: Set<DecidedCallObserver>;
@@ -171,7 +176,8 @@ function createAuthorization(
     for (const observe of observers) observe(decided);
   };
   const authorizer = createAuthorizer({ identities: cache, policy, staleness, keys, clock, log, onDecided });
-  return { policy, staleness, authorizer, onDecided, observers };
+  const users = new UserCheck({ identities: cache, policy, staleness, keys, clock, log });
+  return { policy, staleness, authorizer, users, onDecided, observers };
 }
 
 function readIssuerRoots({ authorization }: AgentConfig): Promise<readonly string[]> {
@@ -239,6 +245,17 @@ async function serveWorkloads(options: Assembly, parts: Parts, resources: AsyncD
   server.addService(ExternalAuthorization, extAuthz({ authorizer, clock, onDecided }));
   await listen(server, { parts, resources, path: config.listen.workload.path, mode: PUBLIC_SOCKET_MODE });
   log.info({ path: config.listen.workload.path }, 'workload api is served');
+}
+
+async function serveProxies({ config, clock, levels }: Assembly, parts: Parts, resources: AsyncDisposableStack): Promise<void> {
+  if (config.listen.authz === undefined) return;
+  const { path } = config.listen.authz;
+  const { cache: identities, attestation, authorization } = parts;
+  const log = levels.component('http-authz');
+  const accept = (socket: Socket): Workload => attestation.accept(socket);
+  resources.use(
+    await serveHttpAuthorization({ path, mode: PUBLIC_SOCKET_MODE, accept, identities, clock, log, ...authorization }),
+  );
 }
 
 async function serveAdmins(options: Assembly, parts: Parts, resources: AsyncDisposableStack): Promise<void> {

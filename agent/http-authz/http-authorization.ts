@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
 import type { Authorizer, Check, Outcome } from '../authz/check.ts';
+import type { UserCheck } from '../authz/user-check.ts';
 import type { SelectorSet } from '../cache/selectors.ts';
 import { type Answer, proxyAnswer, refusal } from './answer.ts';
 import { hasBody, readBody } from './body.ts';
@@ -10,10 +11,21 @@ import { type CertificateReader, proxyCall } from './proxy-call.ts';
 /** What the HTTP enforcement point asks. */
 export interface HttpAuthorizationOptions {
   readonly authorizer: Authorizer;
+  readonly users: Pick<UserCheck, 'authenticate'>;
   readonly readCertificate: CertificateReader;
   /** Told when the configuration of a proxy is at fault, or something failed that should not. */
   readonly onFault: (error: unknown) => void;
 }
+
+interface ProxyQuestion {
+  readonly request: IncomingMessage;
+  readonly query: string;
+  readonly asking: SelectorSet;
+}
+
+type Decider = (check: Check) => Outcome | Promise<Outcome>;
+
+const UNEXPECTED_BODY = 'must be empty; the configuration must set it';
 
 /**
  * The HTTP enforcement point, without its socket: `/authorize` and `/authenticate` for `auth_request` of nginx, and `POST /v1/authorize` for
@@ -34,31 +46,29 @@ export class HttpAuthorization {
     const query = mark === -1 ? '' : url.slice(mark + 1);
     try {
       if (path === '/v1/authorize' && query === '') return await this.#forWorkload(request, asking);
-      if (path === '/authorize') return await this.#forProxy(request, query, asking);
+      if (path === '/authorize')
+        return await this.#forProxy({ request, query, asking }, (check) => this.#options.authorizer.authorize(check));
+      if (path === '/authenticate')
+        return await this.#forProxy({ request, query, asking }, (check) => this.#options.users.authenticate(check));
       return refusal(404, 'not_found');
     } catch (error) {
       return this.#failed(error);
     }
   }
 
-  async #forProxy(request: IncomingMessage, query: string, asking: SelectorSet): Promise<Answer> {
+  async #forProxy({ request, query, asking }: ProxyQuestion, decide: Decider): Promise<Answer> {
     // What a client calls the body of its request would be read as the next request of the proxy.
-    if (hasBody(request))
-      throw new IdentityError('failed_precondition', 'must be empty; the configuration must set it', { field: 'content-length' });
+    if (hasBody(request)) throw new IdentityError('failed_precondition', UNEXPECTED_BODY, { field: 'content-length' });
     const { rawHeaders } = request;
     const check = proxyCall({ asking, query: new URLSearchParams(query), rawHeaders }, this.#options.readCertificate);
-    return proxyAnswer(await this.#decide(check), check);
+    return proxyAnswer(await decide(check), check);
   }
 
   async #forWorkload(request: IncomingMessage, asking: SelectorSet): Promise<Answer> {
     if (request.method !== 'POST') return refusal(405, 'method_not_allowed');
     const check = jsonCall(await readBody(request), asking);
-    const body = jsonAnswer(await this.#decide(check));
+    const body = jsonAnswer(await this.#options.authorizer.authorize(check));
     return { status: 200, headers: { 'content-type': 'application/json' }, body };
-  }
-
-  #decide(check: Check): Outcome | Promise<Outcome> {
-    return this.#options.authorizer.authorize(check);
   }
 
   #failed(error: unknown): Answer {

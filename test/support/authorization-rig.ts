@@ -7,6 +7,7 @@ import type { DecidedCall } from '../../agent/authz/decided-call.ts';
 import type { EntitlementSource } from '../../agent/authz/destinations.ts';
 import { EnforcedPolicy } from '../../agent/authz/enforced-policy.ts';
 import { SETTINGS, type PolicyDocument } from '../../agent/authz/policy-update.ts';
+import { UserCheck } from '../../agent/authz/user-check.ts';
 import type { AgentEntry, WorkloadIdentities } from '../../agent/cache/identities.ts';
 import { SelectorSet } from '../../agent/cache/selectors.ts';
 import { ClientCertificates } from '../../agent/http-authz/client-certificates.ts';
@@ -112,17 +113,14 @@ export class AuthorizationRig implements AsyncDisposable {
     const attestation = this.#resources.use(new WorkloadAttestation({ attestors, clock, log }));
     const identities: EntitlementSource = { entitlementsOf: (selectors) => this.#view(selectors) };
     const certificates = new ClientCertificates({ identities, clock });
+    const parts = { identities, policy: this.policy, staleness: { value: false }, keys, clock, log };
     const authorizer = createAuthorizer({
-      identities,
-      policy: this.policy,
-      staleness: { value: false },
-      keys,
-      clock,
-      log,
+      ...parts,
       onDecided: (decided) => this.decided.push(decided),
     });
     const http = new HttpAuthorization({
       authorizer,
+      users: new UserCheck(parts),
       readCertificate: (escapedPem, asking) => certificates.idOf(escapedPem, asking),
       onFault: (fault) => this.faults.push(fault),
     });
