@@ -23,6 +23,7 @@ import { AuditLog } from './audit/audit-log.ts';
 import { Authorities } from './authorities/authorities.ts';
 import { createAuthorityBundle } from './authority-bundle.ts';
 import { authorizationSettings } from './authorization-settings.ts';
+import { CallRecording } from './calls/recording.ts';
 import type { CaConfig } from './config.ts';
 import { BundleRefresher } from './federation/refresher.ts';
 import { ruleBasedPolicy } from './exchange/exchange-policy.ts';
@@ -222,10 +223,24 @@ async function createApi(
     logLevels,
     streams: new AgentStreams(clock),
     settings: authorizationSettings(config),
+    recording: resources.use(openRecording({ config, clock, logLevels, state })),
     checks: readinessChecks({ ...state, ...signing, bundleConfigMap }),
     serving: new Current(true),
     reflection: config.reflection,
   };
+}
+
+function openRecording({ config, clock, logLevels, state }: Common & { readonly state: State }): CallRecording {
+  const { registry } = state.feed;
+  return new CallRecording({
+    store: state.store.calls,
+    documents: registry.policies,
+    metadataOf: (spiffeId) => registry.workloads.get(spiffeId)?.metadata,
+    defaultAction: config.authorization.default,
+    keepMs: config.authorization.calls.keep.ms,
+    clock,
+    log: logLevels.component('calls'),
+  });
 }
 
 async function publishBundle(

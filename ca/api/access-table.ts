@@ -113,6 +113,7 @@ const services: Readonly<Record<string, Rows>> = {
   'grpc.reflection.v1alpha.ServerReflection': { ServerReflectionInfo: LOCAL },
   'countersign.node.v1.Node': { Watch: AGENT },
   'countersign.policy.v1.Policies': policies,
+  'countersign.policy.v1.Recording': { ReportCalls: AGENT },
   'countersign.admin.v1.Admin': { Login: ANYONE, SignPublicKey: CONTROLLERS, WatchBundle: CONTROLLERS },
   'countersign.admin.v1.Inspection': { GetStatus: ADMINS },
   'countersign.admin.v1.Trust': { ListAuthorities: ADMINS, RemoveAppendedAuthorities: ADMINS },

@@ -5,7 +5,7 @@ import { Trust } from '../../proto/gen/countersign/admin/v1/trust_pb.ts';
 import { Admin } from '../../proto/gen/countersign/admin/v1/admin_pb.ts';
 import type { AuthorizationSettingsSchema } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Node } from '../../proto/gen/countersign/node/v1/node_pb.ts';
-import { Policies } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import { Policies, Recording } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Debug } from '../../proto/gen/spire/api/server/debug/v1/debug_pb.ts';
@@ -21,6 +21,7 @@ import type { Checks } from '../../runtime/http.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import type { NodeAttestor } from '../attest/node-attestor.ts';
 import type { Authorities } from '../authorities/authorities.ts';
+import type { CallRecording } from '../calls/recording.ts';
 import type { ServerSvid } from '../issue/issuer.ts';
 import type { LogLevels } from '../log-levels.ts';
 import type { AdminLogins } from '../kubernetes/admin-logins.ts';
@@ -37,6 +38,8 @@ import { localAuthorityService } from './local-authority-service.ts';
 import { loggerService } from './logger-service.ts';
 import { agentOfPeer, nodeService } from './node-watch.ts';
 import { policiesService } from './policies-service.ts';
+import { policySimulation } from './policy-simulation.ts';
+import { recordingService } from './recording-service.ts';
 import type { RpcLimits } from './rpc-limits.ts';
 import { svidService } from './svid-service.ts';
 import { trustService } from './trust-service.ts';
@@ -58,6 +61,8 @@ export interface ApiOptions extends ApiContext {
   readonly streams: AgentStreams;
   /** What agents are told of authorization in all of the trust domain. */
   readonly settings: MessageInitShape<typeof AuthorizationSettingsSchema>;
+  /** Calls that agents report. */
+  readonly recording: CallRecording;
   /** Those behind `/readyz`. */
   readonly checks: Checks;
   /** Whether the CA serves; what the health service answers. */
@@ -76,7 +81,8 @@ export function addSharedServices(server: GrpcServer<Peer>, options: ApiOptions)
   server.addService(LocalAuthority, localAuthorityService(options.authorities));
   server.addService(Inspection, inspectionService(options));
   server.addService(Trust, trustService(options));
-  server.addService(Policies, policiesService(options));
+  server.addService(Policies, { ...policiesService(options), ...policySimulation(options.recording) });
+  server.addService(Recording, recordingService(options));
   const assertStillAuthorized = options.authorizer.recheck.bind(options.authorizer);
   server.addService(Node, nodeService({ ...options, assertStillAuthorized, agentOf: agentOfPeer }), { standing: ['watch'] });
 }

@@ -3,7 +3,7 @@ import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { Health } from '../../proto/gen/grpc/health/v1/health_pb.ts';
 import { Admin } from '../../proto/gen/countersign/admin/v1/admin_pb.ts';
 import { Node } from '../../proto/gen/countersign/node/v1/node_pb.ts';
-import { Policies } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import { Policies, Recording } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Debug } from '../../proto/gen/spire/api/server/debug/v1/debug_pb.ts';
@@ -36,6 +36,7 @@ export const REMOTE_RPCS: readonly Rpc[] = rpcsOf([
   Node,
   Admin,
   Policies,
+  Recording,
 ]);
 /** The RPCs that the CA serves on its private socket alone. */
 export const LOCAL_RPCS: readonly Rpc[] = rpcsOf([Logger, Debug, Health]);

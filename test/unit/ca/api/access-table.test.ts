@@ -7,7 +7,7 @@ import { Admin } from '../../../../proto/gen/countersign/admin/v1/admin_pb.ts';
 import { Inspection } from '../../../../proto/gen/countersign/admin/v1/inspection_pb.ts';
 import { Trust } from '../../../../proto/gen/countersign/admin/v1/trust_pb.ts';
 import { Node } from '../../../../proto/gen/countersign/node/v1/node_pb.ts';
-import { Policies } from '../../../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import { Policies, Recording } from '../../../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { Agent } from '../../../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Debug } from '../../../../proto/gen/spire/api/server/debug/v1/debug_pb.ts';
@@ -34,6 +34,7 @@ const SERVICES = [
   Inspection,
   Trust,
   Policies,
+  Recording,
 ];
 const METHODS = SERVICES.flatMap(({ typeName, methods }) => methods.map(({ name }) => `/${typeName}/${name}`));
 
