@@ -9,4 +9,6 @@ export type ServiceEvent =
     }
   | { readonly event: 'listening' }
   | { readonly event: 'call'; readonly ok: boolean; readonly detail: string }
+  /** What another service said to a call that policy does not allow. */
+  | { readonly event: 'denied'; readonly status: number; readonly message: string }
   | { readonly event: 'refused'; readonly reason: string };

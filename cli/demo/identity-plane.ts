@@ -15,6 +15,9 @@ import type { DemoProcess } from './processes.ts';
 /** The trust domain of the demo. */
 export const TRUST_DOMAIN = 'example.org';
 
+/** The namespace that the services are registered with. */
+export const NAMESPACE = 'shop';
+
 /** Where everything of one demo lies. */
 export class DemoFolder {
   readonly path: string;
@@ -37,6 +40,11 @@ export class DemoFolder {
 
   get workloadSocket(): string {
     return join(this.path, 'run/agent/public/api.sock');
+  }
+
+  /** Where services ask whether a call is allowed. */
+  get authorizationSocket(): string {
+    return join(this.path, 'run/agent/public/authz.sock');
   }
 
   /** Where the program of a service lies; its path is the selector that tells the services apart. */
@@ -63,7 +71,11 @@ export class DemoFolder {
       'attestor: { joinTokenFile: ./token }',
       'keys: { kind: disk }',
       'workloadAttestors: { unix: {} }',
-      'listen: { workload: "unix:./run/agent/public/api.sock", admin: "unix:./run/agent/private/admin.sock", http: "127.0.0.1:0" }',
+      'listen:',
+      '  workload: "unix:./run/agent/public/api.sock"',
+      '  authz: "unix:./run/agent/public/authz.sock"',
+      '  admin: "unix:./run/agent/private/admin.sock"',
+      '  http: "127.0.0.1:0"',
       'log: { level: info }',
     ];
     await writeFile(this.caConfig, `${ca.join('\n')}\n`);
@@ -123,6 +135,7 @@ export async function registerService(folder: DemoFolder, agentId: string, name:
         parentId: wireId(agentId),
         selectors: [{ type: 'unix', value: `path:${folder.program(name)}` }],
         x509SvidTtl: 60,
+        countersignWorkload: { namespace: NAMESPACE, serviceAccount: name },
       },
     ],
   });

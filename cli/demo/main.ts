@@ -10,16 +10,17 @@ import { parseArgs } from 'node:util';
 import { sleep, systemClock } from '../../core/clock.ts';
 import type { ServiceEvent } from './events.ts';
 import { DemoFolder, enrolAgent, registerService, TRUST_DOMAIN, untilServing } from './identity-plane.ts';
+import { declarePolicies, explainDenial } from './policies.ts';
 import { startProcess, type DemoProcess } from './processes.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const COMMAND = join(ROOT, 'cli/main.ts');
 
-/** Each service, whom it serves and whom it calls, last in the chain first. */
+/** Each service, whom it calls, and whom it may not call though it tries, last in the chain first. */
 const SERVICES = [
-  { name: 'payments', caller: 'orders', downstream: undefined },
-  { name: 'orders', caller: 'web', downstream: 'payments' },
-  { name: 'web', caller: undefined, downstream: 'orders' },
+  { name: 'payments', downstream: undefined, forbidden: undefined },
+  { name: 'orders', downstream: 'payments', forbidden: undefined },
+  { name: 'web', downstream: 'orders', forbidden: 'payments' },
 ] as const;
 
 const { values } = parseArgs({
@@ -53,6 +54,8 @@ async function demo(): Promise<number> {
     await registerService(folder, agentId, name);
   }
   say('three entries registered: web may get spiffe://example.org/web, and so on; lifetime 60 s');
+  await declarePolicies(folder.caSocket);
+  say('three policies: web may ask orders, orders may ask payments, nobody else may ask anybody');
   for (const service of SERVICES) resources.use(await startService(folder, service, ports));
   showStranger(folder, ports.get('orders') ?? 0);
 
@@ -79,7 +82,7 @@ function startDaemon(kind: 'ca' | 'agent', config: string): DemoProcess {
 
 async function startService(
   folder: DemoFolder,
-  { name, caller, downstream }: (typeof SERVICES)[number],
+  { name, downstream, forbidden }: (typeof SERVICES)[number],
   ports: ReadonlyMap<string, number>,
 ): Promise<DemoProcess> {
   const id = (service: string | undefined): string => (service === undefined ? '-' : `spiffe://${TRUST_DOMAIN}/${service}`);
@@ -91,9 +94,11 @@ async function startService(
       join(import.meta.dirname, 'service.ts'),
       name,
       String(ports.get(name)),
-      id(caller),
+      folder.authorizationSocket,
       String(ports.get(downstream ?? '') ?? '-'),
       id(downstream),
+      String(ports.get(forbidden ?? '') ?? '-'),
+      id(forbidden),
     ],
     environment: { SPIFFE_ENDPOINT_SOCKET: `unix://${folder.workloadSocket}` },
     onUnexpectedEnd: (ended) => {
@@ -109,6 +114,7 @@ async function startService(
 
 function onEvent(service: string, event: ServiceEvent, onListening: () => void): void {
   if (event.event === 'listening') onListening();
+  else if (event.event === 'denied') showDenial(service, event);
   else if (event.event === 'refused') say(`${service.padEnd(8)} refused a connection (${briefly(event.reason)})`);
   else if (event.event === 'identity') {
     if (event.verb === 'rotated') tally.rotations += 1;
@@ -120,6 +126,14 @@ function onEvent(service: string, event: ServiceEvent, onListening: () => void):
     tally.failed += 1;
     say(`${service.padEnd(8)} a call FAILED (${event.detail})`);
   }
+}
+
+/** A call that policy does not allow, and why not. */
+function showDenial(service: string, { status, message }: Extract<ServiceEvent, { event: 'denied' }>): void {
+  const callee = SERVICES.find(({ name }) => name === service)?.forbidden ?? '';
+  say(`${service.padEnd(8)} asks ${callee} and gets ${status}: ${message} Why, in full:`);
+  for (const line of explainDenial(service, callee).trimEnd().split('\n')) say(`           ${line}`);
+  if (status !== 403) tally.broken = `${service} was not denied a call that no policy allows`;
 }
 
 /** A fourth program, which no entry names, asks for an identity and then calls without one. */

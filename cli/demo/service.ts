@@ -1,12 +1,16 @@
-// One small service of the demo: answers `GET /` to the callers it knows and, when it has a downstream, calls that itself.
-// Reports on standard output, a JSON object a line. Arguments: NAME PORT CALLER_ID|- DOWNSTREAM_PORT|- DOWNSTREAM_ID|-
+// One small service of the demo: answers `GET /` to callers that policy allows and, when it has a downstream, calls that itself.
+// The first in the chain also tries one call that policy does not allow. Reports on standard output, a JSON object a line.
+// Arguments: NAME PORT AUTHORIZATION_SOCKET DOWNSTREAM_PORT|- DOWNSTREAM_ID|- FORBIDDEN_PORT|- FORBIDDEN_ID|-
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { request } from 'node:https';
 
 import {
   authorizeId,
+  authorizeMemberOf,
+  createAuthorizationClient,
   createSpiffeHttpsServer,
   peerIdOf,
+  requireAuthorization,
   SpiffeHttpsAgent,
   X509Source,
   type X509Context,
@@ -16,7 +20,8 @@ import type { ServiceEvent } from './events.ts';
 
 const CALL_INTERVAL_MS = 100;
 
-const [name = '', port = '0', caller = '-', downstreamPort = '-', downstreamId = '-'] = process.argv.slice(2);
+const [name = '', port = '0', socket = '', downstreamPort = '-', downstreamId = '-', forbiddenPort = '-', forbiddenId = '-'] =
+  process.argv.slice(2);
 const stop = new AbortController();
 process.once('SIGTERM', () => stop.abort()).on('SIGINT', () => {});
 
@@ -24,13 +29,20 @@ await using source = await X509Source.open({ signal: stop.signal });
 reportIdentity(source.value, 'got');
 source.subscribe((context) => reportIdentity(context, 'rotated'));
 
-const agent = new SpiffeHttpsAgent(source, { authorize: authorizeId(...(downstreamId === '-' ? [] : [downstreamId])) });
-const server = createSpiffeHttpsServer(source, { authorize: authorizeId(...(caller === '-' ? [] : [caller])) }, answer);
+const agent = agentFor(downstreamId);
+using authorization = createAuthorizationClient({ socket });
+const authorize = requireAuthorization(authorization);
+// Whoever has an identity may connect; whether a call is allowed, policy says.
+const member = { authorize: authorizeMemberOf('example.org') };
+const server = createSpiffeHttpsServer(source, member, (incoming, response) =>
+  authorize(incoming, response, () => answer(incoming, response)),
+);
 server.on('tlsClientError', (error: Error) => report({ event: 'refused', reason: error.message }));
 await new Promise<void>((resolve) => server.listen(Number(port), '127.0.0.1', resolve));
 report({ event: 'listening' });
 
-if (caller === '-') await callUntilStopped();
+if (forbiddenPort !== '-') await callForbidden();
+if (forbiddenPort !== '-') await callUntilStopped();
 else await new Promise((resolve) => stop.signal.addEventListener('abort', resolve, { once: true }));
 agent.destroy();
 server.closeAllConnections();
@@ -53,11 +65,27 @@ async function callUntilStopped(): Promise<void> {
   }
 }
 
+async function callForbidden(): Promise<void> {
+  const { status, body } = await call(Number(forbiddenPort), agentFor(forbiddenId));
+  // The cast is sound: the middleware answers so.
+  report({ event: 'denied', status, message: status === 200 ? body : (JSON.parse(body) as { message: string }).message });
+}
+
 /** One request over the kept connection, with the newest identity when a new one must be made. */
-function callDownstream(): Promise<number> {
+async function callDownstream(): Promise<number> {
+  return (await call(Number(downstreamPort), agent)).status;
+}
+
+function agentFor(id: string): SpiffeHttpsAgent {
+  return new SpiffeHttpsAgent(source, { authorize: authorizeId(...(id === '-' ? [] : [id])) });
+}
+
+function call(at: number, over: SpiffeHttpsAgent): Promise<{ readonly status: number; readonly body: string }> {
   return new Promise((resolve, reject) => {
-    const outgoing = request({ host: '127.0.0.1', port: Number(downstreamPort), agent }, (response) => {
-      response.resume().once('end', () => resolve(response.statusCode ?? 0));
+    const outgoing = request({ host: '127.0.0.1', port: at, agent: over }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (body += chunk));
+      response.once('end', () => resolve({ status: response.statusCode ?? 0, body }));
     });
     outgoing.once('error', reject).end();
   });

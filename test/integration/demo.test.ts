@@ -35,6 +35,10 @@ describe('the demo', () => {
     expect(failed).toBe('0');
     expect(Number(rotations)).toBeGreaterThanOrEqual(3);
     expect(stdout).toContain('the agent: Workload API: no identity issued');
+    expect(stdout).toContain('web      asks payments and gets 403: The request is not allowed. Why, in full:');
+    expect(stdout).toMatch(
+      /deny no_rule_matches\n.*ALLOW shop\/payments\n.*rule 0 does not match\n.*from\[0\].serviceAccounts does not match\n/,
+    );
     expect(stdout).toContain('the service: refused');
     expect(stdout).toMatch(/orders +refused a connection \(peer did not return a certificate\)/);
     expect(stdout).toContain('What to try next:');
