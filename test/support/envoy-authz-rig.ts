@@ -14,26 +14,18 @@ import { Authorization } from '../../proto/gen/envoy/service/auth/v3/external_au
 import { SecretDiscoveryService } from '../../proto/gen/envoy/service/secret/v3/sds_pb.ts';
 import { GrpcServer } from '../../runtime/grpc/server.ts';
 import { listenUnix } from '../../runtime/grpc/unix-listener.ts';
+import type { Bundle } from '../../spiffe/bundle.ts';
 import type { EnvoyFilters, EnvoyOptions } from './envoy.ts';
 import type { ClientCertificate } from './raw-http.ts';
 import { DEFAULT_SDS } from './sds-rig.ts';
 import { StandInIdentities, testIdentity } from './stand-in-identities.ts';
 import type { TestCa } from './test-ca.ts';
 
-export const ASKING = SelectorSet.of([{ type: 'unix', value: 'uid:0' }]);
-
-const PROXY: Workload = {
-  pid: process.pid,
-  attest: () => ASKING,
-  inspect: () => {
-    throw new Error('not inspected');
-  },
-  [Symbol.dispose]: () => {},
-};
-
 /** A served socket; dispose of it. */
 export interface EnvoyAuthzRig extends AsyncDisposable {
   readonly path: string;
+  /** As what proxies are attested. */
+  asking: SelectorSet;
   /** What was told to who keeps book, beside what the authorizer itself tells. */
   readonly decided: readonly DecidedCall[];
   /** Stops serving, as if the agent were gone. */
@@ -41,12 +33,17 @@ export interface EnvoyAuthzRig extends AsyncDisposable {
 }
 
 /** Serves SDS, ext_authz and access logs for proxies that are `/orders` of the CA's trust domain. */
-export async function serveEnvoy(ca: TestCa, authorizer: Authorizer): Promise<EnvoyAuthzRig> {
+export async function serveEnvoy(
+  ca: TestCa,
+  authorizer: Authorizer,
+  federatedBundles: ReadonlyMap<string, Bundle> = new Map(),
+): Promise<EnvoyAuthzRig> {
   const folder = await mkdtemp(join(tmpdir(), 'authz-'));
   const path = join(folder, 's');
   const decided: DecidedCall[] = [];
   const onDecided = (call: DecidedCall): void => void decided.push(call);
   const identities = new StandInIdentities(ca, [testIdentity(ca, '/orders')]);
+  identities.change({ federatedBundles });
   const server = new GrpcServer<Workload>({ clock: systemClock });
   server.addService(
     SecretDiscoveryService,
@@ -56,11 +53,12 @@ export async function serveEnvoy(ca: TestCa, authorizer: Authorizer): Promise<En
     },
   );
   server.addService(Authorization, extAuthz({ authorizer, clock: systemClock, onDecided }));
-  const listener = await listenUnix(server, path, { mode: 0o600, onAccept: () => PROXY });
+  const listener = await listenUnix(server, path, { mode: 0o600, onAccept: () => proxyOf(() => rig.asking) });
   let stopped: Promise<void> | undefined;
   const stop = (): Promise<void> => (stopped ??= listener.close().then(() => server.close({ graceMs: 0 })));
-  return {
+  const rig: EnvoyAuthzRig = {
     path,
+    asking: SelectorSet.of([{ type: 'unix', value: 'uid:0' }]),
     decided,
     stop,
     async [Symbol.asyncDispose]() {
@@ -68,6 +66,14 @@ export async function serveEnvoy(ca: TestCa, authorizer: Authorizer): Promise<En
       await rm(folder, { recursive: true });
     },
   };
+  return rig;
+}
+
+function proxyOf(attest: () => SelectorSet): Workload {
+  const inspect = (): never => {
+    throw new Error('not inspected');
+  };
+  return { pid: process.pid, attest, inspect, [Symbol.dispose]: () => {} };
 }
 
 /** The ext_authz HTTP filter as docs/envoy.md has it. */
@@ -101,7 +107,7 @@ export function networkFilter(): unknown {
 
 /** An Envoy that takes mTLS, asks the rig and goes on in plain text. */
 export function envoyOptions(binary: string, rig: EnvoyAuthzRig, filters: EnvoyFilters): EnvoyOptions {
-  const downstream = { certificate: 'default', validation: 'ROOTCA' };
+  const downstream = { certificate: 'default', validation: 'ALL' };
   return { binary, sdsSocket: rig.path, protocol: 'GRPC', downstream, filters };
 }
 
@@ -110,3 +116,20 @@ export function clientOf(ca: TestCa, path: string): ClientCertificate {
   const { chainPem, keyPem } = ca.issueX509Svid(path);
   return { cert: chainPem, key: keyPem };
 }
+
+/** A listener whose connections begin with the header of the PROXY protocol, so that a test says where they come from. */
+export const PROXY_PROTOCOL = {
+  listener_filters: [
+    {
+      name: 'envoy.filters.listener.proxy_protocol',
+      typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol' },
+    },
+  ],
+};
+
+/** The connection manager of docs/envoy.md: what the agent decides about is what goes on. */
+export const RAW_PATHS = {
+  normalize_path: false,
+  merge_slashes: false,
+  path_with_escaped_slashes_action: 'KEEP_UNCHANGED',
+};
