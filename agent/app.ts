@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 
 import type { Clock } from '../core/clock.ts';
 import { Current } from '../core/current.ts';
+import type { RelationSource } from '../policy/relations/source.ts';
 import { Diagnosis } from '../proto/gen/countersign/agent/v1/agent_pb.ts';
 import { Authorization as ExternalAuthorization } from '../proto/gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { SecretDiscoveryService } from '../proto/gen/envoy/service/secret/v3/sds_pb.ts';
@@ -21,6 +22,7 @@ import type { RunningProcess } from '../runtime/lifecycle.ts';
 import type { Logger as Log } from '../runtime/log.ts';
 import { loggerHandlers } from '../runtime/logger-handlers.ts';
 import { LogLevels } from '../runtime/log-levels.ts';
+import { openOpenFga } from '../runtime/openfga/relations.ts';
 import { assertPeerCredentialsWork } from '../runtime/peer-credentials.ts';
 import { Bundle } from '../spiffe/bundle.ts';
 import { debugApi } from './api/debug.ts';
@@ -32,11 +34,13 @@ import { createNodeAttestor } from './attest/node-attestors.ts';
 import { NodeIdentity } from './attest/node-identity.ts';
 import { StateFile } from './attest/state-file.ts';
 import { createAuthorizer } from './authz/authorizer.ts';
+import { Bookkeeping } from './authz/bookkeeping.ts';
 import type { Authorizer } from './authz/check.ts';
 import type { DecidedCallObserver } from './authz/decided-call.ts';
 import { EnforcedPolicy } from './authz/enforced-policy.ts';
 import { LazyIssuerKeys } from './authz/lazy-issuer-keys.ts';
 import { Staleness } from './authz/staleness.ts';
+import { loadHashKey } from './authz/subject-hash.ts';
 import { UserCheck } from './authz/user-check.ts';
 import { IdentityCache } from './cache/identity-cache.ts';
 import { JwtSvidCache } from './cache/jwt-svid-cache.ts';
@@ -85,7 +89,10 @@ export async function startAgent(given: AgentOptions, signal: AbortSignal): Prom
   resources.defer(() => stop.abort());
   resources.use(await lockFolder(given.config.dataDir));
   const issuerRootsPem = await readIssuerRoots(given.config);
-  const options = { ...given, levels: new LogLevels(given.log), issuerRootsPem };
+  const levels = new LogLevels(given.log);
+  const hashKey = await loadHashKey(given.config.authorization.decisionLog.hashKeyFile);
+  const relations = await openRelations(given, levels, resources);
+  const options = { ...given, levels, issuerRootsPem, hashKey, relations };
   const parts = createParts(options, resources);
   await serveWorkloads(options, parts, resources);
   await serveProxies(options, parts, resources);
@@ -102,6 +109,8 @@ export async function startAgent(given: AgentOptions, signal: AbortSignal): Prom
 interface Assembly extends AgentOptions {
   readonly levels: LogLevels;
   readonly issuerRootsPem: readonly string[];
+  readonly hashKey: Uint8Array;
+  readonly relations: RelationSource | undefined;
 }
 
 interface Parts {
@@ -111,6 +120,7 @@ interface Parts {
   readonly witSvids: WitSvidCache;
   readonly synchronizer: Synchronizer;
   readonly authorization: Authorization;
+  readonly books: Bookkeeping;
   readonly attestation: WorkloadAttestation;
   readonly observability: Observability;
   readonly serving: Current<boolean>;
@@ -142,6 +152,8 @@ function createParts(options: Assembly, resources: AsyncDisposableStack): Parts 
   const serving = new Current(false);
   const authorization = createAuthorization(options, cache, resources);
   const { policy, staleness } = authorization;
+  const books = resources.use(createBooks(options, node));
+  for (const observer of books.observers) authorization.observers.add(observer);
   const apply = async (update: SyncUpdate): Promise<void> => {
     const next = await policy.prepare(update.policy);
     // From here on nothing waits: entries, bundles and policy change at one moment.
@@ -153,16 +165,19 @@ function createParts(options: Assembly, resources: AsyncDisposableStack): Parts 
   };
   const synchronizer = createSynchronizer(options, node, {
     apply,
-    onConnected: () => cache.retrySigning(),
+    onConnected() {
+      cache.retrySigning();
+      books.onConnected();
+    },
     onPolicyFollowed: (isFollowed) => (isFollowed ? staleness.followed() : staleness.lost()),
   });
-  const observability = new Observability({ node, cache, jwtSvids, synchronizer, policy, staleness, clock });
+  const observability = new Observability({ node, cache, jwtSvids, synchronizer, policy, staleness, books, clock });
   const attestation = resources.use(createAttestation(options, observability));
-  return { node, cache, jwtSvids, witSvids, synchronizer, authorization, attestation, observability, serving, log };
+  return { node, cache, jwtSvids, witSvids, synchronizer, authorization, books, attestation, observability, serving, log };
 }
 
 function createAuthorization(
-  { config, clock, levels, issuerRootsPem: rootsPem }: Assembly,
+  { config, clock, levels, issuerRootsPem: rootsPem, relations }: Assembly,
   cache: IdentityCache,
   resources: AsyncDisposableStack,
 ): Authorization {
@@ -175,9 +190,24 @@ function createAuthorization(
   const onDecided: DecidedCallObserver = (decided) => {
     for (const observe of observers) observe(decided);
   };
-  const authorizer = createAuthorizer({ identities: cache, policy, staleness, keys, clock, log, onDecided });
+  const authorizer = createAuthorizer({ identities: cache, policy, staleness, keys, relations, clock, log, onDecided });
   const users = new UserCheck({ identities: cache, policy, staleness, keys, clock, log });
   return { policy, staleness, authorizer, users, onDecided, observers };
+}
+
+function createBooks({ config, clock, log, levels, hashKey }: Assembly, { connection }: NodeIdentity): Bookkeeping {
+  const reportLog = levels.component('calls');
+  return new Bookkeeping({ config: config.authorization, hashKey, connection, clock, log, reportLog });
+}
+
+async function openRelations(
+  { config, clock }: AgentOptions,
+  levels: LogLevels,
+  resources: AsyncDisposableStack,
+): Promise<RelationSource | undefined> {
+  const { relations } = config.authorization;
+  if (relations === undefined) return undefined;
+  return resources.use(await openOpenFga(relations.openfga, { clock, log: levels.component('relations') })).relations;
 }
 
 function readIssuerRoots({ authorization }: AgentConfig): Promise<readonly string[]> {
@@ -224,10 +254,11 @@ function createSynchronizer(
 }
 
 /** The agent's work in the background. */
-async function work({ node, synchronizer, log }: Parts, signal: AbortSignal): Promise<void> {
+async function work({ node, synchronizer, books, log }: Parts, signal: AbortSignal): Promise<void> {
   try {
     await node.start(signal);
-    await Promise.all([node.keepRenewed(signal), synchronizer.run(signal), postStatus(node.connection, log, signal)]);
+    const posted = postStatus(node.connection, log, signal);
+    await Promise.all([node.keepRenewed(signal), synchronizer.run(signal), books.run(signal), posted]);
   } catch (error) {
     if (!signal.aborted) throw error;
   }

@@ -5,6 +5,7 @@ import type { CheckResult, Checks, HttpListener } from '../../runtime/http.ts';
 import type { ListenAddress } from '../../runtime/config-file.ts';
 import type { Histogram, RpcMetrics } from '../../runtime/metrics.ts';
 import type { NodeIdentity } from '../attest/node-identity.ts';
+import type { Bookkeeping } from '../authz/bookkeeping.ts';
 import type { Enforcement } from '../authz/enforcement.ts';
 import type { Staleness } from '../authz/staleness.ts';
 import type { IdentityCache } from '../cache/identity-cache.ts';
@@ -19,6 +20,8 @@ export interface ObservabilityOptions {
   readonly synchronizer: Synchronizer;
   readonly policy: Source<Enforcement | undefined>;
   readonly staleness: Pick<Staleness, 'value' | 'ageMs'>;
+  /** What is kept of decided calls. */
+  readonly books: Pick<Bookkeeping, 'registerMetrics'>;
   readonly clock: Clock;
 }
 
@@ -68,6 +71,7 @@ export class Observability {
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
       registers: [metrics],
     });
+    await this.#options.books.registerMetrics(metrics);
     this.#describe((name, help, read) => gaugeOf(metrics, name, help, read));
     return listenHttp({ address, ready: this.checks, metrics });
   }

@@ -6,7 +6,7 @@ import { decisionRecord, wouldDeny } from './decision-record.ts';
 import { RecordLimit } from './record-limit.ts';
 
 /** Why a call is logged although not every call is. */
-export type Occasion = 'denied' | 'wouldDeny' | 'audited';
+export type Occasion = 'denied' | 'wouldDeny' | 'audited' | 'failedOpen';
 
 /** What {@link DecisionLog} is made from. */
 export interface DecisionLogOptions {
@@ -26,11 +26,11 @@ export interface DecisionLogOptions {
 
 const BURST_SECONDS = 10;
 const SUMMARY_MS = 10_000;
-const OCCASIONS: readonly Occasion[] = ['denied', 'wouldDeny', 'audited'];
+const OCCASIONS: readonly Occasion[] = ['denied', 'wouldDeny', 'audited', 'failedOpen'];
 
 /**
- * Logs decided calls: denials, calls that a DryRun policy would deny and calls that an AUDIT rule matches always, other calls by
- * sample. Each of these occasions has a limit of its own, so that a flood of one can neither fill the disk nor hide the others; what was
+ * Logs decided calls: denials, calls that a DryRun policy would deny, that an AUDIT rule matches, and that `failureMode: Open` let pass always,
+ * other calls by sample. Each of these occasions has a limit of its own, so that a flood of one can neither fill the disk nor hide the others; what was
  * left out is told every ten seconds. Metrics and recorded calls count all of it.
  */
 export class DecisionLog implements Disposable {
@@ -85,8 +85,9 @@ export class DecisionLog implements Disposable {
   }
 }
 
-function occasionOf({ outcome: { verdict, decision } }: DecidedCall): Occasion | undefined {
+function occasionOf({ outcome: { verdict, reason, decision } }: DecidedCall): Occasion | undefined {
   if (verdict === 'deny') return 'denied';
+  if (reason === 'policy_stale') return 'failedOpen';
   if (decision === undefined) return undefined;
   if (wouldDeny(decision)) return 'wouldDeny';
   return decision.audits.length > 0 ? 'audited' : undefined;

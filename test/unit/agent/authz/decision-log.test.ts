@@ -73,6 +73,11 @@ test('denials, would-be denials and what AUDIT rules match are logged always, th
   expect(logged(all, { sample: 1 }).length).toBe(4);
 });
 
+test('what passed because policy is too old is logged always', () => {
+  const stale = decidedCall({ outcome: { reason: 'policy_stale', decision: undefined } });
+  expect(logged([stale])).toMatchObject([{ verdict: 'allow', reason: 'policy_stale' }]);
+});
+
 test('the sample is the part that it says', () => {
   let next = 0;
   const random = (): number => (next++ % 100) / 100;
