@@ -156,10 +156,12 @@ function tellCa(state: ControllerState, { session, parts, resources }: TellingCa
   resources.defer(session.outage.subscribe(tell));
   resources.defer(parts.entries.outage.subscribe(tell));
   tell();
-  const { problem } = parts.entries.held;
-  const tellHeld = (): void =>
-    state.deletions.set({ ok: true, reason: problem.value === undefined ? NOTHING_HELD : `degraded: ${problem.value}` });
-  resources.defer(problem.subscribe(tellHeld));
+  const held = [parts.entries.held.problem, parts.policies.reconciler.held.problem];
+  const tellHeld = (): void => {
+    const problems = held.flatMap(({ value }) => value ?? []);
+    state.deletions.set({ ok: true, reason: problems.length === 0 ? NOTHING_HELD : `degraded: ${problems.join('; ')}` });
+  };
+  for (const each of held) resources.defer(each.subscribe(tellHeld));
 }
 
 interface TellingSource {

@@ -3,12 +3,14 @@ import { Counter, gaugeOf, Histogram, type Registry } from '../runtime/metrics.t
 import { createAdmissionMetrics, type AdmissionMetrics } from './admission/admission-metrics.ts';
 import type { EntryReconciler } from './entries/entry-reconciler.ts';
 import type { IdentityIndex } from './identity/identity-index.ts';
+import type { PolicyParts } from './policies/policy-parts.ts';
 import { createPodCertificateMetrics, type PodCertificateMetrics } from './pod-certificates/pod-certificate-metrics.ts';
 
 /** What the metrics are read from. */
 export interface MetricSources {
   readonly index: Pick<IdentityIndex, 'podCount' | 'entryCount'>;
   readonly entries: Pick<EntryReconciler, 'queueLength' | 'entryCount' | 'held' | 'counts'>;
+  readonly policies: Pick<PolicyParts, 'index' | 'reconciler'>;
   readonly isLeading: () => boolean;
 }
 
@@ -44,7 +46,8 @@ function createPodLatencyHistogram(registry: Registry): Histogram {
 }
 
 /** Registers what is read when it is scraped. */
-function registerControllerMetrics(registry: Registry, { index, entries, isLeading }: MetricSources): void {
+function registerControllerMetrics(registry: Registry, { index, entries, policies, isLeading }: MetricSources): void {
+  registerPolicyMetrics(registry, policies);
   gaugeOf(
     registry,
     'countersign_controller_queue_length',
@@ -77,6 +80,39 @@ function registerControllerMetrics(registry: Registry, { index, entries, isLeadi
       collect() {
         this.reset();
         for (const [operation, count] of Object.entries(entries.counts)) this.inc({ operation }, count);
+      },
+    }),
+  );
+}
+
+function registerPolicyMetrics(registry: Registry, { index, reconciler }: MetricSources['policies']): void {
+  gaugeOf(
+    registry,
+    'countersign_controller_policies',
+    'Resources of authorization of this controller that the CA was last known to have',
+    () => reconciler.policyCount,
+  );
+  gaugeOf(
+    registry,
+    'countersign_controller_policies_desired',
+    'Resources of authorization that ought to be at the CA',
+    () => index.size,
+  );
+  gaugeOf(
+    registry,
+    'countersign_controller_policies_held',
+    'Resources of authorization that nothing declares, and that are so many that they are not deleted',
+    () => reconciler.held.size,
+  );
+  registry.registerMetric(
+    new Counter({
+      name: 'countersign_controller_policies_written_total',
+      help: 'Resources of authorization written to the CA, by operation',
+      labelNames: ['operation'],
+      registers: [],
+      collect() {
+        this.reset();
+        for (const [operation, count] of Object.entries(reconciler.counts)) this.inc({ operation }, count);
       },
     }),
   );

@@ -10,7 +10,7 @@ import type { KeptParts } from './identity/kept-parts.ts';
 import { isOurClass, type IdentitySettings } from './identity/settings.ts';
 import { staticEntry } from './identity/static-entry.ts';
 import type { PodLatency } from './pod-latency.ts';
-import type { Problem } from './ports.ts';
+import type { NamespaceRecord, Problem } from './ports.ts';
 import type { ObjectKind } from './sources/object-kind.ts';
 import { endpointsRecord, namespaceRecord, nodeRecord, podRecord, serviceRecord } from './sources/records.ts';
 
@@ -24,6 +24,8 @@ export interface FeedTargets {
   /** Called after each event. */
   readonly onEvent: () => void;
   readonly latency: Pick<PodLatency, 'placed' | 'removed'>;
+  /** Who else is to know the namespaces. */
+  readonly namespaces: { put(namespace: NamespaceRecord): void; remove(name: string): void };
 }
 
 /** Every kind that the controller follows, each going where it belongs. */
@@ -32,7 +34,7 @@ export function feedKinds(targets: FeedTargets): readonly ObjectKind[] {
   return [...RESOURCE_KINDS.map((kind) => declaringKind(kind, targets)), ...clusterKinds(targets)];
 }
 
-function clusterKinds({ index, kept, onEvent, latency }: FeedTargets): readonly ObjectKind[] {
+function clusterKinds({ index, kept, onEvent, latency, namespaces }: FeedTargets): readonly ObjectKind[] {
   const kind = <T>(type: ResourceType, read: (object: KubeObject) => T, sink: Sink<T>): ObjectKind => ({
     type,
     optional: false,
@@ -50,8 +52,14 @@ function clusterKinds({ index, kept, onEvent, latency }: FeedTargets): readonly 
   });
   return [
     kind(NAMESPACES, namespaceRecord, {
-      put: (key, it) => index.putNamespace(key, it),
-      remove: (key) => index.removeNamespace(key),
+      put: (key, it) => {
+        index.putNamespace(key, it);
+        namespaces.put(it);
+      },
+      remove: (key) => {
+        index.removeNamespace(key);
+        namespaces.remove(key);
+      },
     }),
     kind(NODES, (object) => nodeRecord(object, kept.take('node')), {
       put: (key, it) => index.putNode(key, it),

@@ -20,7 +20,8 @@ export async function lead(options: Assembly, connected: Connected, signal: Abor
   const { metrics, log } = options;
   const { parts, cluster } = connected;
   const leading = new Current(false);
-  metrics.watch({ index: parts.index, entries: parts.entries, isLeading: () => leading.value });
+  const { index, entries, policies } = parts;
+  metrics.watch({ index, entries, policies, isLeading: () => leading.value });
   const term = async (ends: AbortSignal): Promise<void> => {
     leading.set(true);
     parts.latency.start();
@@ -49,8 +50,8 @@ function electionOf({ config, clock, log, metrics }: Assembly, { client }: Clust
 
 /** All that is done in a term. */
 function worksOf(options: Assembly, { parts, session, cluster }: Connected): readonly Work[] {
-  const { entries, relationships, statuses, pods } = parts;
-  const reconciling: readonly Runs[] = [entries, relationships, statuses, pods];
+  const { entries, relationships, statuses, pods, policies } = parts;
+  const reconciling: readonly Runs[] = [entries, relationships, statuses, pods, policies];
   const publishing: readonly (Runs | undefined)[] =
     cluster === undefined
       ? []

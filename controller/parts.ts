@@ -21,6 +21,7 @@ import { EVERYTHING } from './identity/trim.ts';
 import { namespacePathOf } from './namespace-paths.ts';
 import { PodLatency } from './pod-latency.ts';
 import type { JsonObject, PodEntries, PodRecord, ObjectRef, Problem } from './ports.ts';
+import { createPolicyParts, type PolicyParts } from './policies/policy-parts.ts';
 import { Reconciliation } from './reconciliation.ts';
 import type { ObjectKind, ResourceSource } from './sources/object-kind.ts';
 import { nodeRecord, podRecord } from './sources/records.ts';
@@ -56,6 +57,7 @@ export interface Parts {
   readonly pods: PodProblems;
   readonly latency: PodLatency;
   readonly reconciliation: Reconciliation;
+  readonly policies: PolicyParts;
   readonly kinds: readonly ObjectKind[];
   readonly preview: Preview;
   readonly podEntries: PodEntries;
@@ -91,7 +93,10 @@ export function createParts(options: PartsOptions): Parts {
   const kept = new KeptParts(() => index.needs);
   const reconciliation = new Reconciliation({ index, kept, entries, statuses, pods, source, latency, clock });
   followChanges({ declared, federation, relationships, entries, statuses, lasting });
-  const kinds = feedKinds({ index, federation, declared, settings, kept, onEvent: reconciliation.onEvent, latency });
+  const policies = createPolicyParts({ ...options, now });
+  const { onEvent } = reconciliation;
+  const { namespaces } = policies;
+  const identityKinds = feedKinds({ index, federation, declared, settings, kept, onEvent, latency, namespaces });
   const preview = new Preview({ index, settings, clock, readWhole: (pod) => readWhole(source, pod) });
   const podEntries = podEntriesOf(index, entries);
   return {
@@ -105,7 +110,8 @@ export function createParts(options: PartsOptions): Parts {
     pods,
     latency,
     reconciliation,
-    kinds,
+    kinds: [...policies.kinds, ...identityKinds],
+    policies,
     preview,
     podEntries,
   };

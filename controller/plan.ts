@@ -1,4 +1,6 @@
+import type { HeldDeletions } from './entries/held-deletions.ts';
 import type { Parts } from './parts.ts';
+import { planPolicies, type PolicyPlan } from './policies/policy-plan.ts';
 import { refText } from './ports.ts';
 import { statusLine } from './status/sinks.ts';
 import { statusOf } from './status/status-of.ts';
@@ -13,6 +15,7 @@ export interface Plan {
     readonly update: readonly string[];
     readonly delete: readonly string[];
   };
+  readonly policies: PolicyPlan;
   /** Entries that would be refused, because somebody else made them. */
   readonly foreign: readonly PlannedEntry[];
   /** What is wrong with declarations and pods, one line each. */
@@ -33,7 +36,7 @@ export interface PlannedEntry {
 
 /** Compares what ought to be with what is at the CA, and writes nothing. */
 export async function makePlan(
-  { entries, relationships, declared, index, federation }: Parts,
+  { entries, relationships, declared, index, federation, policies }: Parts,
   signal: AbortSignal,
 ): Promise<Plan> {
   const foreign = await entries.load(signal);
@@ -67,9 +70,25 @@ export async function makePlan(
     update: update.map(planned),
     delete: remove.map(({ id, key }) => ({ id, ...identityOf(key), declaredBy: '', pod: '' })),
     federation: await relationships.plan(signal),
+    policies: await planPolicies(policies.reconciler, signal),
     foreign: create.filter(({ entry }) => foreign.has(entry.key)).map(planned),
-    problems: entries.held.problem.value === undefined ? problems : [...problems, entries.held.problem.value],
+    problems: [...problems, ...faultsOfPolicies(policies), ...heldIn([entries.held, policies.reconciler.held])],
   };
+}
+
+function heldIn(held: readonly Pick<HeldDeletions, 'problem'>[]): readonly string[] {
+  return held.flatMap(({ problem }) => problem.value ?? []);
+}
+
+/** What is wrong with objects of authorization that cannot be read. */
+function faultsOfPolicies({ declared }: Parts['policies']): readonly string[] {
+  const objects = Iterator.from(declared.keys()).map((key) => declared.get(key));
+  return objects
+    .flatMap((object) => {
+      const { ref, fault } = object ?? {};
+      return ref === undefined || fault === undefined ? [] : [`${refText(ref)}: not ready (${fault.reason}): ${fault.message}`];
+    })
+    .toArray();
 }
 
 function identityOf(key: string): Pick<PlannedEntry, 'spiffeId' | 'parentId' | 'selectors'> {
@@ -78,9 +97,10 @@ function identityOf(key: string): Pick<PlannedEntry, 'spiffeId' | 'parentId' | '
 }
 
 /** Whether a run would write anything. */
-export function hasChanges({ create, update, delete: remove, federation }: Plan): boolean {
+export function hasChanges({ create, update, delete: remove, federation, policies }: Plan): boolean {
   const { create: made, update: changed, delete: ended } = federation;
-  return [create, update, remove, made, changed, ended].some((list) => list.length > 0);
+  const { set, delete: unset } = policies;
+  return [create, update, remove, made, changed, ended, set, unset].some((list) => list.length > 0);
 }
 
 /** A plan as people read it. */
@@ -89,7 +109,7 @@ export function planText(plan: Plan): string {
     const from = [declaredBy, pod === '' ? '' : `pod ${pod}`, id].filter((each) => each !== '').join(', ');
     return `${sign} ${spiffeId}\n    parent ${parentId}\n    ${selectors.join(' ')}\n    (${from})`;
   };
-  const { create, update, federation, foreign, problems } = plan;
+  const { create, update, federation, policies, foreign, problems } = plan;
   const lines = [
     ...create.map((each) => entry('+', each)),
     ...update.map((each) => entry('~', each)),
@@ -97,8 +117,14 @@ export function planText(plan: Plan): string {
     ...federation.create.map((name) => `+ federation with ${name}`),
     ...federation.update.map((name) => `~ federation with ${name}`),
     ...federation.delete.map((name) => `- federation with ${name}`),
+    ...policies.set.map((name) => `~ ${name}`),
+    ...policies.delete.map((name) => `- ${name}`),
+    ...policies.foreign.map((name) => `! not ours, stays as it is: ${name}`),
     ...foreign.map((each) => entry('! not ours, stays as it is:', each)),
     ...problems.map((problem) => `! ${problem}`),
+    ...(policies.set.length + policies.delete.length === 0
+      ? []
+      : [`policies: ${policies.set.length} to set, ${policies.delete.length} to delete`]),
     `${create.length} to create, ${update.length} to change, ${plan.delete.length} to delete`,
   ];
   return `${lines.join('\n')}\n`;

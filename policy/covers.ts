@@ -49,5 +49,6 @@ function targetOf({ selector, attested, targetRefs, namespaceSelector, spiffeIDs
 }
 
 function same(one: unknown, other: unknown): boolean {
-  return JSON.stringify(one) === JSON.stringify(other);
+  if (one === other) return true;
+  return typeof one === 'object' && typeof other === 'object' && JSON.stringify(one) === JSON.stringify(other);
 }

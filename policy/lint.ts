@@ -1,9 +1,11 @@
 import type { CompiledPolicy, CompiledRule } from './compile/policy.ts';
 import type { Snapshot } from './compile/snapshot.ts';
 import { comparePolicies } from './compile/snapshot.ts';
-import { ruleCovers, targetCovers } from './covers.ts';
+import { targetCovers } from './covers.ts';
 import { decide } from './decide.ts';
 import type { RuleReference } from './model.ts';
+import { overlap } from './overlap.ts';
+import type { Overlap, RulePlace } from './overlap.ts';
 import { policyKey } from './policy.ts';
 import { neverMatches } from './never-matches.ts';
 import type { RecordedCall } from './simulate.ts';
@@ -57,33 +59,25 @@ function overlaps(policies: readonly CompiledPolicy[]): Finding[] {
 }
 
 function overlapOf(narrow: CompiledRule, policies: readonly CompiledPolicy[]): Finding[] {
-  const { source } = narrow.policy;
-  const others = policies.filter((policy) => targetCovers(policy.source, source)).flatMap(({ rules }) => rules);
+  const others = policies.filter((policy) => targetCovers(policy.source, narrow.policy.source)).flatMap(({ rules }) => rules);
   for (const wide of others) {
-    if (wide === narrow || !ruleCovers(wide.spec, narrow.spec)) continue;
-    const isMutual = targetCovers(source, wide.policy.source) && ruleCovers(narrow.spec, wide.spec);
-    const finding = judge(narrow, wide, isMutual);
-    if (finding !== undefined) return [finding];
+    const kind = overlap(placeOf(narrow), placeOf(wide));
+    if (kind === undefined) continue;
+    return [{ ...narrow.reference, other: wide.reference, code: kind, message: messageOf(kind, narrow, wide) }];
   }
   return [];
 }
 
-/** What it means that everything which `narrow` matches is matched by `wide`. */
-function judge(narrow: CompiledRule, wide: CompiledRule, isMutual: boolean): Finding | undefined {
-  const [action, other] = [narrow.policy.source.action, wide.policy.source.action];
-  const place = `rule ${wide.index} of ${policyKey(wide.policy.name)}`;
-  const shared = { ...narrow.reference, other: wide.reference };
-  if (action === 'ALLOW' && other === 'DENY') {
-    if (isMutual) return { ...shared, code: 'conflicts', message: `${place} denies the very same calls` };
-    return { ...shared, code: 'shadowed', message: `${place} denies all that it allows` };
-  }
-  const isEarlier = !isMutual || isBefore(wide, narrow);
-  if (action !== other || !isEarlier) return undefined;
-  return { ...shared, code: 'shadowed', message: `${place} ${action === 'ALLOW' ? 'allows' : 'denies'} the same calls and more` };
+function placeOf({ policy, index }: CompiledRule): RulePlace {
+  return { policy: policy.source, index };
 }
 
-function isBefore(one: CompiledRule, other: CompiledRule): boolean {
-  return one.policy === other.policy ? one.index < other.index : comparePolicies(one.policy, other.policy) < 0;
+function messageOf(kind: Overlap, narrow: CompiledRule, wide: CompiledRule): string {
+  const place = `rule ${wide.index} of ${policyKey(wide.policy.name)}`;
+  if (kind === 'conflicts') return `${place} denies the very same calls`;
+  const { action } = narrow.policy.source;
+  if (action !== wide.policy.source.action) return `${place} denies all that it allows`;
+  return `${place} ${action === 'ALLOW' ? 'allows' : 'denies'} the same calls and more`;
 }
 
 function usage(snapshot: Snapshot, policies: readonly CompiledPolicy[], calls: Iterable<RecordedCall>): Finding[] {

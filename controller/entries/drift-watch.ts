@@ -42,7 +42,7 @@ export class DriftWatch {
       } catch (error) {
         if (signal.aborted) return;
         if (!isIdentityError(error)) throw error;
-        log.warn({ err: error }, 'entries could not be compared');
+        log.warn({ err: error }, 'what is at the ca could not be compared');
       }
     }
   }

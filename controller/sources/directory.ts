@@ -1,7 +1,6 @@
 import { watch } from 'node:fs';
 import { sleep, type Clock, type Timer } from '../../core/clock.ts';
 import { Current } from '../../core/current.ts';
-import { POLICY_DEFINITIONS } from '../../crds/index.ts';
 import { objectKey, type KubeObject } from '../../runtime/kubernetes/object.ts';
 import { apiVersionOf, type ResourceType } from '../../runtime/kubernetes/resource-types.ts';
 import type { ObjectKind, ResourceSource } from './object-kind.ts';
@@ -123,10 +122,9 @@ export class DirectorySource implements ResourceSource {
     return kind && idOf(kind.type, placeOf(kind.type, object));
   }
 
-  /** Whether it is of a group that declares identities, but of no kind of it. */
-  #isMistaken({ apiVersion = '', kind }: KubeObject): boolean {
-    const isOurs = this.#kinds.some(({ type, optional }) => optional && apiVersion.startsWith(`${type.group}/`));
-    return isOurs && !POLICY_DEFINITIONS.some(({ type }) => type.kind === kind && apiVersionOf(type) === apiVersion);
+  /** Whether it is of a group that declares something, but of no kind of it. */
+  #isMistaken({ apiVersion = '' }: KubeObject): boolean {
+    return this.#kinds.some(({ type, optional }) => optional && apiVersion.startsWith(`${type.group}/`));
   }
 
   #place(complaints: string[]): Map<string, Placed> {

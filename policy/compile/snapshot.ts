@@ -125,7 +125,10 @@ function drop(policies: Map<string, CompiledPolicy>, index: IndexDraft, key: str
 }
 
 /** The order in which policies decide: those of the cluster first, then by namespace and name. */
-export function comparePolicies({ name: one }: CompiledPolicy, { name: other }: CompiledPolicy): number {
+export function comparePolicies(
+  { name: one }: Pick<CompiledPolicy, 'name'>,
+  { name: other }: Pick<CompiledPolicy, 'name'>,
+): number {
   return compareText(one.namespace, other.namespace) || compareText(one.name, other.name);
 }
 
