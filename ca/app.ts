@@ -40,6 +40,8 @@ import { DiskKeyStore } from './keys/disk-key-store.ts';
 import type { KeyStore } from './keys/key-store.ts';
 import { MemoryKeyStore } from './keys/memory-key-store.ts';
 import { LogLevels } from './log-levels.ts';
+import { PolicyProgress } from './policies/progress.ts';
+import { PolicyStatuses } from './policies/statuses.ts';
 import { readinessChecks } from './readiness.ts';
 import { startRegistry, type RegistryFeed } from './registry/feed.ts';
 import { ServerIdentity } from './server-svid.ts';
@@ -211,6 +213,7 @@ async function createApi(
     log,
     store: state.store,
     registry,
+    ...openAuthorization(resources, { config, clock, logLevels, state }),
     issuer: signing.issuer,
     authorities: signing.authorities,
     x509SvidTtlSeconds: Math.floor(config.ttl.x509Svid.ms / 1000),
@@ -222,12 +225,22 @@ async function createApi(
     svid: signing.identity.svid,
     logLevels,
     streams: new AgentStreams(clock),
-    settings: authorizationSettings(config),
-    recording: resources.use(openRecording({ config, clock, logLevels, state })),
     checks: readinessChecks({ ...state, ...signing, bundleConfigMap }),
     serving: new Current(true),
     reflection: config.reflection,
   };
+}
+
+type AuthorizationParts = Pick<ApiOptions, 'settings' | 'recording' | 'policyProgress' | 'policyStatuses'>;
+
+function openAuthorization(resources: AsyncDisposableStack, parts: Common & { readonly state: State }): AuthorizationParts {
+  const { clock, state, logLevels, config } = parts;
+  const log = logLevels.component('policies');
+  const { registry } = state.feed;
+  const recording = resources.use(openRecording(parts));
+  const policyProgress = resources.use(new PolicyProgress({ store: state.store, registry, clock, log }));
+  const statuses = new PolicyStatuses({ registry, progress: policyProgress, counts: recording.counts, clock, log });
+  return { settings: authorizationSettings(config), recording, policyProgress, policyStatuses: resources.use(statuses) };
 }
 
 function openRecording({ config, clock, logLevels, state }: Common & { readonly state: State }): CallRecording {

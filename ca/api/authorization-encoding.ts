@@ -4,7 +4,6 @@ import { AuthorizationSettingsSchema, WorkloadMetadataSchema } from '../../proto
 import type { ResourceSchema } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import { ResourceSchema as PolicyResourceSchema } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
-import { policyResourceKey } from '../model.ts';
 import type { PolicyResource } from '../model.ts';
 import type { RevisedPolicy } from '../registry/policies.ts';
 import type { Workload } from '../registry/workloads.ts';
@@ -17,8 +16,7 @@ export class AuthorizationEncoder {
   readonly #metadata = new WeakMap<WorkloadMetadata, Uint8Array>();
 
   *policies(policies: Iterable<RevisedPolicy>): Generator<Resource, void, undefined> {
-    for (const { policy, revision } of policies) {
-      const name = policyResourceKey(policy);
+    for (const { key: name, policy, revision } of policies) {
       yield { kind: 'policy', name, revision: BigInt(revision), value: this.#encodePolicy(policy) };
     }
   }

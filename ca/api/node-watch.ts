@@ -9,6 +9,8 @@ import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
+import { StreamPolicyProgress } from '../policies/stream-progress.ts';
+import type { PolicyProgress } from '../policies/progress.ts';
 import type { AuthorizationKind } from '../registry/authorization-watch.ts';
 import { MultiMap } from '../registry/multi-map.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -25,6 +27,8 @@ export interface NodeServiceOptions<P> {
   readonly assertStillAuthorized: (call: Call<P>) => void | Promise<void>;
   /** What holds for authorization in all of the trust domain. */
   readonly settings: MessageInitShape<typeof AuthorizationSettingsSchema>;
+  /** Told what of policy is in force at agents. */
+  readonly policyProgress: Pick<PolicyProgress, 'of' | 'note'>;
   /** Who the caller is, and until when its certificate is good. */
   readonly agentOf: (call: Call<P>) => { readonly id: SpiffeId; readonly expiresAtMs: number };
 }
@@ -65,6 +69,7 @@ class Stream<P> {
   readonly #options: NodeServiceOptions<P> & { readonly encoder: WatchEncoder };
   readonly #id: SpiffeId;
   readonly #progress: TrackedStream;
+  readonly #policyProgress: StreamPolicyProgress;
   readonly #ended = new AbortController();
   #expiry: Timer | undefined;
 
@@ -75,6 +80,7 @@ class Stream<P> {
     this.#id = id;
     this.agentId = id.toString();
     this.#progress = options.streams.open(this.agentId);
+    this.#policyProgress = new StreamPolicyProgress(id, options.policyProgress);
     call.onEnd(() => {
       this.#progress[Symbol.dispose]();
       this.#expiry?.cancel();
@@ -123,21 +129,30 @@ class Stream<P> {
     // A revision of a feed with other kinds says nothing of what the agent has of these.
     const isSame = subscribe.feedId === feedId;
     const resume = isSame ? { feedId: registry.feedId, revision: Number(subscribe.resumeRevision) } : undefined;
+    const resumedAt = resume?.revision ?? 0;
     let settings: NodeServiceOptions<P>['settings'] | undefined = this.#options.settings;
     for await (const delta of registry.watchAgent(this.#id, { resume, kinds: wanted, signal: this.#ended.signal })) {
       await this.#check();
       this.#progress.sent(delta.revision);
+      // To resume is to say what is in force.
+      this.#policyProgress.sent(delta.authorization?.policyRevision ?? 0);
+      if (!delta.snapshot && settings !== undefined) this.#policyProgress.acknowledged(resumedAt);
       yield* encoder.responses(delta, { feedId, kinds, settings });
       // They stay as long as the CA runs, and no agent's stream lasts longer.
       settings = undefined;
     }
   }
 
+  #acknowledged(revision: number): void {
+    this.#progress.acknowledged(revision);
+    this.#policyProgress.acknowledged(revision);
+  }
+
   async #readAnswers(iterator: AsyncIterator<WatchRequest>): Promise<void> {
     for (let next = await nextOf(iterator, this.#call); next !== undefined; next = await nextOf(iterator, this.#call)) {
       const { message } = next;
       if (message.case === 'subscribe') throw new IdentityError('invalid_argument', 'only the first message may subscribe');
-      if (message.case === 'ack') this.#progress.acknowledged(Number(message.value.revision));
+      if (message.case === 'ack') this.#acknowledged(Number(message.value.revision));
       if (message.case !== 'nack') continue;
       const { kind, name, revision, error } = message.value;
       const reason = error.slice(0, MAX_LOGGED_ERROR);

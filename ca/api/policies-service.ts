@@ -11,9 +11,11 @@ import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import { policyResourceKey } from '../model.ts';
 import type { PolicyResource } from '../model.ts';
+import type { PolicyStatuses } from '../policies/statuses.ts';
 import type { Mutation } from '../store/store.ts';
 import { policyToProto } from './authorization-encoding.ts';
 import type { ApiContext } from './api-context.ts';
+import { watchStatus } from './policy-status.ts';
 import { kindOf, policyFromProto, policyKeyFromProto } from './policy-documents.ts';
 
 /** Most resources of one request. */
@@ -23,12 +25,18 @@ const READ_AT_ONCE = 50;
 /** About so many characters are in one part of a list. */
 const PART_CHARACTERS = 512 * 1024;
 
+/** What the service needs besides the common context. */
+export interface PoliciesOptions extends ApiContext {
+  readonly policyStatuses: PolicyStatuses;
+}
+
 /** `countersign.policy.v1.Policies`: the resources that say who may call whom. */
-export function policiesService(context: ApiContext): ServiceHandlers<typeof Policies, Peer> {
+export function policiesService(context: PoliciesOptions): ServiceHandlers<typeof Policies, Peer> {
   return {
     setResources: (request) => setResources(context, request),
     deleteResources: (request) => deleteResources(context, request),
     listResources: (request) => listResources(context, request),
+    watchStatus: (_request, call) => watchStatus(context.policyStatuses, call.signal),
   };
 }
 

@@ -25,6 +25,8 @@ import type { CallRecording } from '../calls/recording.ts';
 import type { ServerSvid } from '../issue/issuer.ts';
 import type { LogLevels } from '../log-levels.ts';
 import type { AdminLogins } from '../kubernetes/admin-logins.ts';
+import type { PolicyProgress } from '../policies/progress.ts';
+import type { PolicyStatuses } from '../policies/statuses.ts';
 import { adminService } from './admin-service.ts';
 import { agentService } from './agent-service.ts';
 import type { AgentStreams } from './agent-streams.ts';
@@ -61,6 +63,10 @@ export interface ApiOptions extends ApiContext {
   readonly streams: AgentStreams;
   /** What agents are told of authorization in all of the trust domain. */
   readonly settings: MessageInitShape<typeof AuthorizationSettingsSchema>;
+  /** What of policy is in force at agents. */
+  readonly policyProgress: PolicyProgress;
+  /** How policy resources stand. */
+  readonly policyStatuses: PolicyStatuses;
   /** Calls that agents report. */
   readonly recording: CallRecording;
   /** Those behind `/readyz`. */

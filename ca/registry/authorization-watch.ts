@@ -9,6 +9,8 @@ export type AuthorizationKind = 'policy' | 'workload';
 
 /** What an agent has to change of what it needs for authorization. Empty lists of what it did not ask for. */
 export interface AuthorizationDelta {
+  /** An agent that has all up to this revision in force enforces what it has of policies. 0: what it has, it has for long. */
+  readonly policyRevision: number;
   readonly policies: readonly RevisedPolicy[];
   /** Keys; may name what the agent never had. */
   readonly removedPolicies: readonly string[];
@@ -57,8 +59,10 @@ export class AuthorizationWatch {
   snapshot(roots: ReadonlySet<string>): AuthorizationDelta {
     this.#updateScope(roots);
     const { policies, workloads } = this.#sources;
+    const own = this.wants('policy') ? policiesIn(policies, this.#scope) : [];
     return {
-      policies: this.wants('policy') ? policiesIn(policies, this.#scope) : [],
+      policyRevision: newestOf(own),
+      policies: own,
       removedPolicies: [],
       workloads: this.wants('workload') ? workloads.all() : [],
       removedWorkloads: [],
@@ -87,7 +91,8 @@ export class AuthorizationWatch {
     const { policies } = this.#sources;
     const isSame = this.#scope === former.surely && policies.lastRevision <= former.since;
     const { put, removed } = !this.wants('policy') || isSame ? NO_GAP : findPolicyGap(policies, this.#scope, former);
-    return { policies: put, removedPolicies: removed, ...workloads };
+    const policyRevision = put.length === 0 ? 0 : Math.max(former.since + 1, newestOf(put));
+    return { policyRevision, policies: put, removedPolicies: removed, ...workloads };
   }
 
   #workloadsSince(since: number, isNew: (workload: Workload) => boolean): WorkloadChanges {
@@ -114,4 +119,10 @@ export class AuthorizationWatch {
 
 function mergedScope(parts: readonly ReadonlySet<string>[]): PolicyScope {
   return scopeOf(new Set(parts.flatMap((names) => [...names])));
+}
+
+function newestOf(policies: readonly RevisedPolicy[]): number {
+  let newest = 0;
+  for (const { revision } of policies) newest = Math.max(newest, revision);
+  return newest;
 }

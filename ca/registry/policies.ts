@@ -1,9 +1,10 @@
-import { policyResourceKey } from '../model.ts';
 import type { PolicyResource } from '../model.ts';
 import { RevisionLog } from './revision-log.ts';
 
 /** A policy resource with the store's revision that made it what it is. */
 export interface RevisedPolicy {
+  /** `AuthorizationPolicy/shop/orders`. */
+  readonly key: string;
   readonly policy: PolicyResource;
   readonly revision: number;
 }
@@ -57,7 +58,7 @@ export class Policies {
   put(key: string, policy: PolicyResource | undefined, revision: number): void {
     const before = this.#records.get(key);
     if (before !== undefined) this.#remove(key, before.policy.namespace);
-    if (policy !== undefined) this.#add(key, { policy, revision });
+    if (policy !== undefined) this.#add({ key, policy, revision });
     this.#log.touch(key, revision);
     this.#lastRevision = Math.max(this.#lastRevision, revision);
   }
@@ -68,12 +69,12 @@ export class Policies {
     return this.#log.forget((key) => !this.#records.has(key));
   }
 
-  #add(key: string, record: RevisedPolicy): void {
+  #add(record: RevisedPolicy): void {
     const { namespace } = record.policy;
-    this.#records.set(key, record);
+    this.#records.set(record.key, record);
     let group = this.#byNamespace.get(namespace);
     if (group === undefined) this.#byNamespace.set(namespace, (group = new Map()));
-    group.set(key, record);
+    group.set(record.key, record);
   }
 
   #remove(key: string, namespace: string): void {
@@ -88,9 +89,4 @@ export class Policies {
 export function namespaceOfKey(key: string): string {
   const start = key.indexOf('/') + 1;
   return key.slice(start, key.indexOf('/', start));
-}
-
-/** The key under which a resource is. */
-export function keyOfPolicy({ policy }: RevisedPolicy): string {
-  return policyResourceKey(policy);
 }

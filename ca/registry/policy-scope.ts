@@ -1,4 +1,4 @@
-import { namespaceOfKey, keyOfPolicy } from './policies.ts';
+import { namespaceOfKey } from './policies.ts';
 import type { Policies, RevisedPolicy } from './policies.ts';
 
 /** Which policies an agent has: cluster-wide ones, and those of some namespaces. */
@@ -57,7 +57,7 @@ export function findPolicyGap(policies: Policies, scope: PolicyScope, { since, s
   }
   for (const namespace of namespacesOf(policies, possibly)) {
     if (isInScope(scope, namespace)) continue;
-    for (const record of policies.inNamespace(namespace)) removed.add(keyOfPolicy(record));
+    for (const record of policies.inNamespace(namespace)) removed.add(record.key);
   }
   return { put: [...put], removed: [...removed] };
 }

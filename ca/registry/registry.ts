@@ -5,6 +5,7 @@ import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { Agent, AgentProgress, Authority, AuthorityKind, Entry, FederationRelationship } from '../model.ts';
 import type { Change, ChangeOf } from '../store/store.ts';
+import { AgentScopes } from './agent-scopes.ts';
 import type { AgentWatch, WatchOptions } from './agent-watch.ts';
 import { Bundles } from './bundles.ts';
 import { ChangeNote, hasMoved, isAlias, mayEndFederation } from './change-note.ts';
@@ -26,6 +27,9 @@ export type { AgentDelta, AgentWatch, Resume, RevisedBundle, RevisedEntry, Watch
 
 /** How many former entries are remembered for agents that resume. */
 const HISTORY_CAPACITY = 50_000;
+
+/** What it depends on how policies stand. */
+const STANDING_KINDS: ReadonlySet<string> = new Set(['policy', 'progress', 'agent', 'entry']);
 
 /** One kind of resource, by key and by filter, in order of creation. */
 export interface Collection<K, T, F> {
@@ -70,6 +74,8 @@ export class Registry implements BundleSource {
   readonly progress = new Map<string, AgentProgress>();
   readonly #graph = new EntryGraph();
   readonly #namespaces = new NamespacesBelow(this.#graph);
+  /** Where the entries of each agent are. */
+  readonly scopes = new AgentScopes(this.#graph, this.#namespaces);
   readonly #agents = new NamedCollection<SpiffeId, Agent, AgentFilter>(agentPredicate);
   readonly #bundles: Bundles;
   readonly #history = new History(HISTORY_CAPACITY);
@@ -78,6 +84,7 @@ export class Registry implements BundleSource {
   readonly #agentListeners = new Set<(agentId: string) => void>();
   readonly #expiryListeners = new Set<(expiresAtSeconds: number) => void>();
   readonly #federationListeners = new Set<() => void>();
+  readonly #standingListeners = new Set<() => void>();
   #revision = 0;
 
   constructor(options: RegistryOptions) {
@@ -167,6 +174,12 @@ export class Registry implements BundleSource {
     return () => this.#federationListeners.delete(listener);
   }
 
+  /** Tells that something changed on which it depends how policies stand: themselves, agents, entries, progress. Returns what ends it. */
+  onStandingChange(listener: () => void): () => void {
+    this.#standingListeners.add(listener);
+    return () => this.#standingListeners.delete(listener);
+  }
+
   /** Tells the expiry, in seconds since 1970, of each entry that comes or changes and has one. Returns what ends it. */
   onExpiringEntry(listener: (expiresAtSeconds: number) => void): () => void {
     this.#expiryListeners.add(listener);
@@ -202,6 +215,9 @@ export class Registry implements BundleSource {
     }
     if (changes.some(({ kind }) => kind === 'bundle' || kind === 'relationship')) {
       for (const listener of this.#federationListeners) listener();
+    }
+    if (this.#standingListeners.size > 0 && changes.some(({ kind }) => STANDING_KINDS.has(kind))) {
+      for (const listener of this.#standingListeners) listener();
     }
     this.#watches.moved();
     this.#waiters.reached(this.#revision);
@@ -248,7 +264,10 @@ export class Registry implements BundleSource {
     note?.look(after);
     if (this.workloads.replace(before?.entry, value, revision)) this.#watches.noteWorkloads();
     if (note !== undefined) this.#watches.note(note.roots, [name, ...note.below], mayEndFederation(before, after));
-    if (isAlias(before) || isAlias(after)) this.#watches.refreshAllAliases();
+    if (isAlias(before) || isAlias(after)) {
+      this.scopes.aliasesChanged();
+      this.#watches.refreshAllAliases();
+    }
     if (value === undefined || value.expiresAtSeconds === 0) return;
     for (const listener of this.#expiryListeners) listener(value.expiresAtSeconds);
   }
@@ -259,6 +278,7 @@ export class Registry implements BundleSource {
     if (value === undefined) {
       this.#agents.delete(name);
       this.#namespaces.forget(name);
+      this.scopes.forget(name);
     } else this.#agents.put(name, { value, revision, position });
     this.#watches.refreshAgent(name);
     for (const listener of this.#agentListeners) listener(name);

@@ -22,6 +22,8 @@ export class WatchHub {
   readonly #byAgent = new MultiMap<Watcher>();
   /** By the namespaces whose policies they have. */
   readonly #byNamespace = new MultiMap<Watcher>();
+  /** Those that would not learn at which revision they are, because nothing more of it comes. */
+  readonly #ahead = new Set<Watcher>();
   #waking = false;
   #workloadTimer: Timer | undefined;
   #progressTimer: Timer | undefined;
@@ -88,6 +90,7 @@ export class WatchHub {
 
   /** Says that the registry's revision moved, whomever it concerned. */
   moved(): void {
+    for (const watcher of this.#ahead) if (watcher.revision < this.#sources.revision()) this.#note(watcher, [], false);
     if (this.#watchers.size === 0 || this.#progressTimer !== undefined) return;
     this.#progressTimer = this.#clock.setTimer(PROGRESS_MS, () => {
       this.#progressTimer = undefined;
@@ -137,6 +140,8 @@ export class WatchHub {
   #takeDelta(watcher: Watcher): AgentDelta {
     const before = watcher.authorization?.namespaces;
     const delta = watcher.takeDelta();
+    if (watcher.isAhead) this.#ahead.add(watcher);
+    else this.#ahead.delete(watcher);
     this.#indexNamespaces(watcher, before, watcher.authorization?.namespaces);
     return delta;
   }
@@ -149,6 +154,7 @@ export class WatchHub {
 
   #remove(watcher: Watcher): void {
     this.#watchers.delete(watcher);
+    this.#ahead.delete(watcher);
     this.#byAgent.delete(watcher.agentId.toString(), watcher);
     this.#index(watcher, watcher.roots, new Set());
     this.#indexNamespaces(watcher, watcher.authorization?.namespaces, undefined);

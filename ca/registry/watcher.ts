@@ -52,6 +52,8 @@ export class Watcher {
   /** What wakes the reader; replaced with each wait. */
   wake: () => void = () => {};
   dirty = true;
+  /** It was sent policies of a revision that the registry had read in part only. */
+  isAhead = false;
 
   constructor(agentId: SpiffeId, sources: WatcherSources, { resume, kinds }: Pick<WatchOptions, 'resume' | 'kinds'>) {
     if (kinds !== undefined && kinds.size > 0) this.authorization = new AuthorizationWatch(sources.authorization, kinds);
@@ -103,6 +105,7 @@ export class Watcher {
   /** Everything that the agent lacks, up to the registry's present revision. */
   takeDelta(): AgentDelta {
     const delta = this.#makeDelta(this.#since);
+    this.isAhead = (delta.authorization?.policyRevision ?? 0) > delta.revision;
     this.dirty = false;
     this.#started = true;
     this.#noted = [];

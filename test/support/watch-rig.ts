@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { AgentStreams } from '../../ca/api/agent-streams.ts';
 import { nodeService } from '../../ca/api/node-watch.ts';
+import type { PolicyProgress } from '../../ca/policies/progress.ts';
 import type { Registry } from '../../ca/registry/registry.ts';
 import { systemClock } from '../../core/clock.ts';
 import type { Clock } from '../../core/clock.ts';
@@ -29,6 +30,8 @@ export interface WatchServerOptions {
   readonly registry: Registry;
   readonly clock: Clock;
   readonly log?: Logger;
+  /** Told what of policy is in force; nobody is unless given. */
+  readonly policyProgress?: PolicyProgress;
   /** When the agents' certificates end. */
   readonly expiresAtMs?: number;
 }
@@ -45,6 +48,7 @@ export async function serveWatches(options: WatchServerOptions): Promise<WatchSe
     log,
     streams: new AgentStreams(clock),
     settings: { defaultAction: 'audit' },
+    policyProgress: options.policyProgress ?? { of: () => 0, note: () => {} },
     agentOf: (call) => ({ id: parseSpiffeId(call.metadata.get('agent') ?? ''), expiresAtMs }),
     assertStillAuthorized: (call) => {
       const agent = registry.agents.get(parseSpiffeId(call.metadata.get('agent') ?? ''));

@@ -1,0 +1,133 @@
+import type { Clock } from '../../core/clock.ts';
+import { Turns } from '../calls/turns.ts';
+import type { Agent, PolicyResource } from '../model.ts';
+import type { AgentScope } from '../registry/agent-scopes.ts';
+import type { RevisedPolicy } from '../registry/policies.ts';
+import type { Registry } from '../registry/registry.ts';
+import { concernOf } from './concern.ts';
+import type { Concern } from './concern.ts';
+import type { PolicyProgress } from './progress.ts';
+
+/** How far a policy resource has come. */
+export interface PolicyStanding {
+  readonly policy: PolicyResource;
+  readonly revision: number;
+  /** Agents that have a workload which the resource may concern. */
+  readonly nodesConcerned: number;
+  /** Those of them that enforce this revision. */
+  readonly nodesProgrammed: number;
+}
+
+/** What {@link Standings} works with. */
+export interface StandingsOptions {
+  readonly registry: Registry;
+  readonly progress: PolicyProgress;
+  readonly clock: Clock;
+}
+
+interface Node {
+  readonly scope: AgentScope;
+  /** What it has in force. */
+  readonly revision: number;
+}
+
+/** Finds which nodes each policy resource concerns, and which of them enforce it. */
+export class Standings {
+  readonly #options: StandingsOptions;
+  readonly #concerns = new WeakMap<PolicyResource, Concern>();
+
+  constructor(options: StandingsOptions) {
+    this.#options = options;
+  }
+
+  /** By key. Takes turns with the rest of the process. */
+  async find(): Promise<ReadonlyMap<string, PolicyStanding>> {
+    const { registry, clock } = this.#options;
+    const turns = new Turns(clock);
+    const breathe = (): Promise<void> | undefined => (turns.isOver ? turns.next() : undefined);
+    const nodes = new Nodes();
+    for (const agent of registry.agents.list().items) {
+      if (this.#isActive(agent)) nodes.add(this.#nodeOf(agent));
+      await breathe();
+    }
+    const records = [...registry.policies.records()];
+    const roots = await this.#rootsOf(records, breathe);
+    const standings = new Map<string, PolicyStanding>();
+    for (const record of records) {
+      await breathe();
+      const { key, policy, revision } = record;
+      const reached = nodes.concernedBy(this.#concernOf(policy), roots.get(policy));
+      standings.set(key, { policy, revision, nodesConcerned: reached.length, nodesProgrammed: countFrom(reached, revision) });
+    }
+    return standings;
+  }
+
+  #isActive({ banned, expiresAtMs, nextExpiresAtMs }: Agent): boolean {
+    return !banned && Math.max(expiresAtMs, nextExpiresAtMs) >= this.#options.clock.nowMs();
+  }
+
+  #nodeOf(agent: Agent): Node {
+    const { registry, progress } = this.#options;
+    return { scope: registry.scopes.of(agent), revision: progress.of(agent.id.toString()) };
+  }
+
+  #concernOf(policy: PolicyResource): Concern {
+    let concern = this.#concerns.get(policy);
+    if (concern === undefined) this.#concerns.set(policy, (concern = concernOf(policy)));
+    return concern;
+  }
+
+  /** For policies that name SPIFFE IDs, the roots of the agents with such entries: one look at all entries for all of these policies. */
+  async #rootsOf(
+    records: readonly RevisedPolicy[],
+    breathe: () => Promise<void> | undefined,
+  ): Promise<ReadonlyMap<PolicyResource, ReadonlySet<string>>> {
+    const naming = records.flatMap(({ policy }) => {
+      const concern = this.#concernOf(policy);
+      return concern.kind === 'entries' ? [{ policy, test: concern.test }] : [];
+    });
+    if (naming.length === 0) return new Map();
+    const tests = naming.map(({ test }) => test);
+    const found = await this.#options.registry.scopes.rootsAbove(tests, breathe);
+    return new Map(naming.map(({ policy }, index) => [policy, found[index] ?? new Set<string>()]));
+  }
+}
+
+/** What nodes have in force, by what concerns them. */
+class Nodes {
+  readonly #all: Node[] = [];
+  readonly #byNamespace = new Map<string, number[]>();
+  readonly #everyone: number[] = [];
+
+  add(node: Node): void {
+    if (node.scope.namespaces.size === 0) return;
+    this.#all.push(node);
+    this.#everyone.push(node.revision);
+    for (const namespace of node.scope.namespaces) {
+      const group = this.#byNamespace.get(namespace);
+      if (group === undefined) this.#byNamespace.set(namespace, [node.revision]);
+      else group.push(node.revision);
+    }
+  }
+
+  /** What the concerned nodes have in force. */
+  concernedBy(concern: Concern, roots: ReadonlySet<string> | undefined): readonly number[] {
+    if (concern.kind === 'everyone') return this.#everyone;
+    if (concern.kind === 'entries') {
+      return this.#revisionsOf(({ scope }) => scope.roots.some((root) => roots?.has(root) === true));
+    }
+    const [only] = concern.names;
+    if (concern.names.length === 1 && only !== undefined) return this.#byNamespace.get(only) ?? [];
+    return this.#revisionsOf(({ scope }) => concern.names.some((name) => scope.namespaces.has(name)));
+  }
+
+  #revisionsOf(isConcerned: (node: Node) => boolean): readonly number[] {
+    return this.#all.filter(isConcerned).map(({ revision }) => revision);
+  }
+}
+
+function countFrom(revisions: readonly number[], least: number): number {
+  let count = 0;
+  for (const revision of revisions) if (revision >= least) count += 1;
+  return count;
+}
