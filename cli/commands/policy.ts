@@ -1,8 +1,13 @@
+import { CA_OPTIONS } from '../ca-connection.ts';
 import type { CommandSpec, OptionSpec } from '../command.ts';
 import { OUTPUT_OPTION } from '../output.ts';
 
 const POLICIES: Readonly<Record<'policies' | 'default', OptionSpec>> = {
-  policies: { value: 'DIR|FILE', summary: 'policies in YAML or JSON; of a folder all files', multiple: true, required: true },
+  policies: {
+    value: 'DIR|FILE',
+    summary: 'policies in YAML or JSON; of a folder all files; without it those that the CA has',
+    multiple: true,
+  },
   default: { value: 'audit|allow|deny', summary: 'what holds where no ALLOW policy selects the destination; audit unless given' },
 };
 
@@ -10,13 +15,20 @@ const TEXT_OR_JSON: Readonly<Record<'output', OptionSpec>> = {
   output: { value: 'text|json', summary: 'how to print the result; text unless given' },
 };
 
-/** Authorization policies in files: what they decide, and what a change of them would. None of these needs a running process. */
+const SINCE: OptionSpec = {
+  value: 'DURATION',
+  summary: 'of what the CA recorded only calls seen in the last so long, such as 24h',
+};
+const NAMESPACE: OptionSpec = { value: 'NAME', summary: 'of what the CA recorded only calls to this namespace' };
+const CALLS = 'recorded|FILE';
+
+/** Authorization policies, in files or at the CA: what they decide, and what a change of them would. With files alone no process is needed. */
 export const POLICY_COMMANDS: readonly CommandSpec[] = [
   {
     path: ['policy', 'test'],
     summary: 'Compare what policies decide with a file of expected decisions',
     positionals: 'FILE...',
-    options: POLICIES,
+    options: { ...POLICIES, ...CA_OPTIONS },
     examples: ['countersign policy test decisions.yaml --policies policies/'],
     load: async () => (await import('../run/policy-test.ts')).testPolicies,
   },
@@ -41,6 +53,7 @@ export const POLICY_COMMANDS: readonly CommandSpec[] = [
       header: { value: 'NAME:VALUE', summary: 'a header of the request', multiple: true },
       claims: { value: 'JSON', summary: "claims of the user's verified token, with iss and sub" },
       ...TEXT_OR_JSON,
+      ...CA_OPTIONS,
     },
     examples: [
       'countersign policy explain --policies policies/ --call call.yaml',
@@ -54,11 +67,19 @@ export const POLICY_COMMANDS: readonly CommandSpec[] = [
     options: {
       file: { value: 'FILE', short: 'f', summary: 'new or changed policies', multiple: true, required: true },
       ...POLICIES,
-      against: { value: 'CALLS.jsonl', summary: 'recorded calls, one JSON object in each line', required: true },
+      against: {
+        value: CALLS,
+        summary: 'calls that the CA recorded, or a file with one JSON object in each line; recorded unless given',
+      },
+      since: SINCE,
       'count-dry-run': { summary: 'count policies of mode DryRun as enforced afterwards' },
       ...TEXT_OR_JSON,
+      ...CA_OPTIONS,
     },
-    examples: ['countersign policy simulate -f new.yaml --policies policies/ --against calls.jsonl'],
+    examples: [
+      'countersign policy simulate -f new.yaml --against recorded',
+      'countersign policy simulate -f new.yaml --policies policies/ --against calls.jsonl',
+    ],
     load: async () => (await import('../run/policy-simulate.ts')).simulatePolicies,
   },
   {
@@ -66,18 +87,74 @@ export const POLICY_COMMANDS: readonly CommandSpec[] = [
     summary: 'Find rules that never decide, contradict each other, or let in more than was used',
     options: {
       ...POLICIES,
-      against: { value: 'CALLS.jsonl', summary: 'recorded calls, to find what is not used' },
+      against: { value: CALLS, summary: 'recorded calls, to find what is not used' },
+      since: SINCE,
       ...OUTPUT_OPTION,
+      ...CA_OPTIONS,
     },
-    examples: ['countersign policy lint --policies policies/ --against calls.jsonl'],
+    examples: [
+      'countersign policy lint --against recorded',
+      'countersign policy lint --policies policies/ --against calls.jsonl',
+    ],
     load: async () => (await import('../run/policy-lint.ts')).lintPolicies,
   },
   {
     path: ['policy', 'suggest'],
     summary: 'Write the narrowest policies that allow what was recorded',
-    options: { calls: { value: 'CALLS.jsonl', summary: 'recorded calls, one JSON object in each line', required: true } },
-    examples: ['countersign policy suggest --calls calls.jsonl > policies.yaml'],
+    options: {
+      from: { value: CALLS, summary: 'calls that the CA recorded, or a file; recorded unless given' },
+      calls: { value: 'FILE', summary: 'the same as --from FILE' },
+      since: SINCE,
+      namespace: NAMESPACE,
+      ...CA_OPTIONS,
+    },
+    examples: [
+      'countersign policy suggest --from recorded --namespace shop > policies.yaml',
+      'countersign policy suggest --from calls.jsonl > policies.yaml',
+    ],
     load: async () => (await import('../run/policy-suggest.ts')).suggestPolicies,
+  },
+  {
+    path: ['policy', 'calls'],
+    summary: 'Print the calls that the CA recorded, one JSON object in each line',
+    options: { since: SINCE, namespace: NAMESPACE, ...CA_OPTIONS },
+    examples: ['countersign policy calls --since 24h > calls.jsonl'],
+    load: async () => (await import('../run/policy-calls.ts')).exportCalls,
+  },
+  {
+    path: ['policy', 'list'],
+    summary:
+      'List the policies that the CA has: on how many of the nodes concerned they are in force, and what they decided in the last hour',
+    options: { ...OUTPUT_OPTION, ...CA_OPTIONS },
+    examples: ['countersign policy list'],
+    load: async () => (await import('../run/policy-list.ts')).listPolicies,
+  },
+  {
+    path: ['policy', 'set'],
+    summary: 'Put policies of files in force, all or none; where a controller declares them, it takes them back',
+    options: {
+      file: {
+        value: 'DIR|FILE',
+        short: 'f',
+        summary: 'policies in YAML or JSON; of a folder all files',
+        multiple: true,
+        required: true,
+      },
+      ...CA_OPTIONS,
+    },
+    examples: ['countersign policy set -f policies/'],
+    load: async () => (await import('../run/policy-set.ts')).setPolicies,
+  },
+  {
+    path: ['policy', 'delete'],
+    summary: 'Take policies back, all or none; one that is not there counts as taken back',
+    positionals: 'KIND/NAMESPACE/NAME...',
+    options: {
+      file: { value: 'DIR|FILE', short: 'f', summary: 'the policies that these files declare', multiple: true },
+      ...CA_OPTIONS,
+    },
+    examples: ['countersign policy delete AuthorizationPolicy/shop/orders', 'countersign policy delete -f policies/'],
+    load: async () => (await import('../run/policy-set.ts')).deletePolicies,
   },
   {
     path: ['policy', 'import'],

@@ -12,10 +12,12 @@ export async function readRecordedCalls(invocation: Invocation, file: string): P
 }
 
 /** A call in one line: who calls whom, and for what. */
-export function callText({ source, destination, request }: Call): string {
+export function callText({ source, destination, request, refused, unrecorded }: Call): string {
   const { spiffeId, namespace, serviceAccount, selectors, port } = destination;
   const account = namespace === undefined || serviceAccount === undefined ? undefined : `${namespace}/${serviceAccount}`;
   const to = account ?? spiffeId?.toString() ?? [...selectors].join(' ');
-  const what = request === undefined ? 'a connection' : `${request.method} ${request.host}${request.path}`;
+  const path = unrecorded?.has('request.path') ? ' (path not recorded)' : request?.path;
+  const asked = request === undefined ? 'a connection' : `${request.method || 'a request'} ${request.host}${path}`;
+  const what = refused === undefined ? asked : `an ambiguous request (${refused})`;
   return `${source.spiffeId?.toString() ?? 'nobody known'} -> ${to}${port === undefined ? '' : `:${port}`} ${what}`;
 }

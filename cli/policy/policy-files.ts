@@ -3,11 +3,12 @@ import { join, resolve } from 'node:path';
 
 import { IdentityError } from '../../core/errors.ts';
 import { compile, type Snapshot } from '../../policy/compile/snapshot.ts';
-import { loadExpressions } from '../../policy/expressions/load.ts';
 import type { Expressions } from '../../policy/expressions/expressions.ts';
 import { parsePolicy } from '../../policy/parse-policy.ts';
+import type { DefaultAction } from '../../policy/model.ts';
 import { policyKey, type Policy } from '../../policy/policy.ts';
 import { parseRequestAuthentication } from '../../policy/resources/request-authentication.ts';
+import type { RequestAuthentication } from '../../policy/resources/request-authentication.ts';
 import { matches } from '../../policy/schema/label-selector.ts';
 import { usage, type Invocation } from '../command.ts';
 import { documentsOf } from './yaml-documents.ts';
@@ -27,34 +28,48 @@ interface Placed {
  * @throws IdentityError `invalid_argument` that names the file and every faulty field
  */
 export async function readPolicies(invocation: Invocation, paths: readonly string[]): Promise<readonly Policy[]> {
+  return (await readResources(invocation, paths)).policies;
+}
+
+/** What files declare. */
+export interface DeclaredResources {
+  readonly policies: readonly Policy[];
+  readonly authentications: readonly RequestAuthentication[];
+}
+
+/**
+ * As {@link readPolicies}, with each RequestAuthentication too.
+ *
+ * @throws IdentityError `invalid_argument` that names the file and every faulty field
+ */
+export async function readResources(invocation: Invocation, paths: readonly string[]): Promise<DeclaredResources> {
   const placed: Placed[] = [];
   for (const path of paths) {
     const files = await filesOf(resolve(invocation.terminal.cwd, path), path);
     const own = (await Promise.all(files.map(objectsOf))).flat();
-    if (files.length === 1 && files[0]?.shown === path && !own.some(isPolicy)) {
+    if (files.length === 1 && files[0]?.shown === path && !own.some(isPolicy) && !own.some(isAuthentication)) {
       throw new IdentityError('invalid_argument', `${path} holds no AuthorizationPolicy and no ClusterAuthorizationPolicy`);
     }
     placed.push(...own);
   }
   const namespaces = placed.map(({ object }) => object).filter((object) => Reflect.get(object, 'kind') === 'Namespace');
-  return distinct(placed).map((policy) => resolved(policy, namespaces));
-}
-
-/** The snapshot of `--policies` with the default of `--default`. Faults of expressions are told on standard error. */
-export async function snapshotOfOptions(invocation: Invocation): Promise<Snapshot> {
-  const policies = await readPolicies(invocation, invocation.texts('policies'));
-  return snapshotOf(invocation, policies, await loadExpressions(policies));
+  const authentications = placed.filter(isAuthentication);
+  const read = authentications.map(({ file, object }) => named(file, object, () => parseRequestAuthentication(object)));
+  return { policies: distinct(placed.filter(isPolicy)).map((policy) => resolved(policy, namespaces)), authentications: read };
 }
 
 /** Compiles policies as the options say. */
 export function snapshotOf(invocation: Invocation, policies: readonly Policy[], expressions: Expressions): Snapshot {
-  const defaultAction = invocation.text('default') ?? 'audit';
-  if (defaultAction !== 'audit' && defaultAction !== 'allow' && defaultAction !== 'deny') {
-    throw usage(invocation.command, `--default ${defaultAction} is unknown; use audit, allow or deny`);
-  }
-  const snapshot = compile(policies, { defaultAction, expressions });
+  const snapshot = compile(policies, { defaultAction: defaultOf(invocation), expressions });
   warn(invocation, snapshot);
   return snapshot;
+}
+
+/** What `--default` says. @throws IdentityError `invalid_argument` */
+export function defaultOf(invocation: Invocation): DefaultAction {
+  const text = invocation.text('default') ?? 'audit';
+  if (text === 'audit' || text === 'allow' || text === 'deny') return text;
+  throw usage(invocation.command, `--default ${text} is unknown; use audit, allow or deny`);
 }
 
 /** Says on standard error what of the policies could not be compiled. */
@@ -94,18 +109,14 @@ function isPolicy({ object }: Placed): boolean {
   return isOurs && (kind === 'AuthorizationPolicy' || kind === 'ClusterAuthorizationPolicy');
 }
 
+function isAuthentication({ object }: Placed): boolean {
+  return Reflect.get(object, 'kind') === 'RequestAuthentication' && OURS.test(String(Reflect.get(object, 'apiVersion')));
+}
+
 function distinct(placed: readonly Placed[]): readonly Policy[] {
   const byKey = new Map<string, { readonly policy: Policy; readonly file: string }>();
-  for (const each of placed) {
-    const { file, object } = each;
-    const policy = named(file, object, () => {
-      if (isPolicy(each)) return parsePolicy(object);
-      if (Reflect.get(object, 'kind') === 'RequestAuthentication' && OURS.test(String(Reflect.get(object, 'apiVersion')))) {
-        parseRequestAuthentication(object);
-      }
-      return undefined;
-    });
-    if (policy === undefined) continue;
+  for (const { file, object } of placed) {
+    const policy = named(file, object, () => parsePolicy(object));
     const key = policyKey(policy.name);
     const earlier = byKey.get(key);
     if (earlier !== undefined) {

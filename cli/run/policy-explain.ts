@@ -7,7 +7,7 @@ import { readFileOrInput } from '../input-file.ts';
 import { callOfOptions } from '../policy/call-of-options.ts';
 import { explanationText } from '../policy/explanation-text.ts';
 import { inFile } from '../policy/named-faults.ts';
-import { snapshotOfOptions } from '../policy/policy-files.ts';
+import { snapshotOfOptions } from '../policy/ca-policies.ts';
 import { documentOf } from '../policy/yaml-documents.ts';
 
 /** `countersign policy explain` */

@@ -1,64 +1,89 @@
-import { consequencesOf, type Consequences } from '../../policy/documents/affected-calls.ts';
+import { Destinations, partsOf } from '../../ca/calls/recorded-calls.ts';
+import { consequencesOf } from '../../policy/documents/affected-calls.ts';
+import { recordedCallOf } from '../../policy/documents/recorded-calls.ts';
 import { loadExpressions } from '../../policy/expressions/load.ts';
-import type { Change } from '../../policy/simulate.ts';
+import type { PolicyName } from '../../policy/model.ts';
+import type { Change, Simulated } from '../../policy/simulate.ts';
+import { encodePolicy } from '../../policy/wire-policy.ts';
+import { Policies, type SimulateResponse, type Verdict } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import { connectCa } from '../ca-connection.ts';
 import { usage, type CommandRun, type Invocation } from '../command.ts';
-import { callText, readRecordedCalls } from '../policy/call-files.ts';
-import { policyText } from '../policy/explanation-text.ts';
+import { countedOf, RECORDED, recordedCallsOf, sinceOf } from '../policy/ca-calls.ts';
+import { policiesOfOptions } from '../policy/ca-policies.ts';
+import { consequencesJson, consequencesText, type ChangedCalls } from '../policy/consequences-text.ts';
 import { readPolicies, snapshotOf, warn } from '../policy/policy-files.ts';
 
 /** `countersign policy simulate`: 1 when something that was allowed would be denied, or may be. */
 export const simulatePolicies: CommandRun = async (invocation) => {
   const format = invocation.text('output') ?? 'text';
   if (format !== 'text' && format !== 'json') throw usage(invocation.command, `--output ${format} is unknown; use text or json`);
-  const consequences = await consequencesOfOptions(invocation);
-  const text = format === 'json' ? jsonOf(consequences) : textOf(consequences);
-  invocation.terminal.write(text);
-  return consequences.isHarmless ? 0 : 1;
+  const isOfCa = (invocation.text('against') ?? RECORDED) === RECORDED && invocation.texts('policies').length === 0;
+  const { changed, isHarmless } = await (isOfCa ? simulatedByCa(invocation) : simulatedHere(invocation));
+  invocation.terminal.write(format === 'json' ? consequencesJson(changed) : consequencesText(changed));
+  return isHarmless ? 0 : 1;
 };
 
-async function consequencesOfOptions(invocation: Invocation): Promise<Consequences> {
-  const calls = await readRecordedCalls(invocation, invocation.requiredText('against'));
-  const current = await readPolicies(invocation, invocation.texts('policies'));
+interface Outcome {
+  readonly changed: ChangedCalls;
+  readonly isHarmless: boolean;
+}
+
+async function simulatedHere(invocation: Invocation): Promise<Outcome> {
+  const calls = await recordedCallsOf(invocation, invocation.text('against') ?? RECORDED);
+  const current = await policiesOfOptions(invocation);
   const changed = await readPolicies(invocation, invocation.texts('file'));
   const expressions = await loadExpressions([...current, ...changed]);
   const before = snapshotOf(invocation, current, expressions);
   const after = before.with({ set: changed });
   warn(invocation, after);
-  return consequencesOf({ before, after, calls, countsDryRun: invocation.flag('count-dry-run') });
+  const consequences = consequencesOf({ before, after, calls, countsDryRun: invocation.flag('count-dry-run') });
+  return { changed: consequences, isHarmless: consequences.isHarmless };
 }
 
-function textOf({ denied, allowed, unknown }: Consequences): string {
-  const sections = [
-    section('would be denied', denied),
-    section('unknown: it depends on what was not recorded', unknown),
-    section('would be allowed', allowed),
-  ].join('');
-  return sections === '' ? 'no recorded call would be decided otherwise\n' : sections;
-}
+/** Most changes that are listed; the CA counts the rest. */
+const LIMIT = 1000;
 
-function section(title: string, changes: readonly Change[]): string {
-  if (changes.length === 0) return '';
-  const lines = changes.map(({ recorded, before, after }) => {
-    const times = `${recorded.count} ${recorded.count === 1 ? 'time' : 'times'}, last ${lastSeen(recorded.lastSeenAtMs)}`;
-    const rule = after.policy === undefined ? after.reason : `${after.reason}, rule ${after.rule} of ${policyText(after.policy)}`;
-    return `  ${callText(recorded.call)} (${times})\n    ${before.verdict} -> ${after.verdict}: ${rule}\n`;
+/** Both sides are the CA's own: it judges by its policies, its default and what it knows of callers. */
+async function simulatedByCa(invocation: Invocation): Promise<Outcome> {
+  if (invocation.text('default') !== undefined) {
+    throw usage(invocation.command, '--default goes with --policies or a file of calls; the CA has its own');
+  }
+  const set = await readPolicies(invocation, invocation.texts('file'));
+  // Says what cannot be compiled, which the CA does not.
+  warn(invocation, snapshotOf(invocation, set, await loadExpressions(set)));
+  const since = sinceOf(invocation);
+  using connection = await connectCa(invocation);
+  const response = await connection.client(Policies).simulate({
+    set: set.map((policy) => ({ name: policy.name, document: encodePolicy(policy) })),
+    countsDryRun: invocation.flag('count-dry-run'),
+    limit: LIMIT,
+    ...(since === undefined ? {} : { since }),
   });
-  return `${title}: ${changes.length}\n${lines.join('')}`;
+  return { changed: changedOf(response), isHarmless: response.harmless };
 }
 
-function jsonOf({ denied, allowed, unknown }: Consequences): string {
-  const written = (changes: readonly Change[]): object[] =>
-    changes.map(({ recorded: { call, count, lastSeenAtMs }, before, after }) => ({
-      call: callText(call),
-      count,
-      lastSeen: lastSeen(lastSeenAtMs),
-      before,
-      after,
-    }));
-  const sections = { denied: written(denied), unknown: written(unknown), allowed: written(allowed) };
-  return `${JSON.stringify(sections, undefined, 2)}\n`;
+function changedOf({ changes, denied, allowed, unknown }: SimulateResponse): ChangedCalls {
+  const destinations = new Destinations();
+  const read = changes.flatMap(({ call, before, after }): Change[] => {
+    if (call === undefined) return [];
+    const counted = countedOf(call);
+    const recorded = recordedCallOf(partsOf(counted, destinations.of(counted.kind.destination)));
+    return [{ recorded, before: simulatedOf(before), after: simulatedOf(after) }];
+  });
+  const of = (verdict: string): readonly Change[] => read.filter((change) => change.after.verdict === verdict);
+  return { denied: of('deny'), allowed: of('allow'), unknown: of('unknown'), totals: { denied, allowed, unknown } };
 }
 
-function lastSeen(atMs: number): string {
-  return new Date(atMs).toISOString().replace('.000Z', 'Z');
+function simulatedOf(verdict: Verdict | undefined): Simulated {
+  const { policy, rule } = verdict?.rule ?? {};
+  // The casts are sound: the CA sends the words of these types, and what is printed needs no others.
+  return {
+    verdict: (verdict?.verdict ?? 'unknown') as Simulated['verdict'],
+    reason: (verdict?.reason ?? 'not_recorded') as Simulated['reason'],
+    ...(policy === undefined || rule === undefined ? {} : { policy: policyNameOf(policy), rule }),
+  };
+}
+
+function policyNameOf({ kind, namespace, name }: { kind: string; namespace: string; name: string }): PolicyName {
+  return { kind: kind === 'AuthorizationPolicy' ? kind : 'ClusterAuthorizationPolicy', namespace, name };
 }

@@ -1,13 +1,16 @@
 import { IdentityError } from '../../core/errors.ts';
 import { parsePolicy } from '../../policy/parse-policy.ts';
 import { suggest } from '../../policy/suggest.ts';
-import type { CommandRun } from '../command.ts';
-import { callText, readRecordedCalls } from '../policy/call-files.ts';
+import { usage, type CommandRun } from '../command.ts';
+import { recordedCallsOf } from '../policy/ca-calls.ts';
+import { callText } from '../policy/call-files.ts';
 
 /** `countersign policy suggest`: YAML on standard output, what no policy can name on standard error. */
 export const suggestPolicies: CommandRun = async (invocation) => {
   const { terminal } = invocation;
-  const { policies, left } = suggest(await readRecordedCalls(invocation, invocation.requiredText('calls')));
+  const [from, file] = [invocation.text('from'), invocation.text('calls')];
+  if (from !== undefined && file !== undefined) throw usage(invocation.command, 'give either --from or --calls');
+  const { policies, left } = suggest(await recordedCallsOf(invocation, from ?? file ?? 'recorded'));
   const { stringify } = await import('../../runtime/yaml.ts');
   for (const policy of policies) checkFits(policy);
   terminal.write(policies.map((each) => stringify(each)).join('---\n'));

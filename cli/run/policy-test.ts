@@ -6,7 +6,7 @@ import { usage, type CommandRun } from '../command.ts';
 import { readFileOrInput } from '../input-file.ts';
 import { explanationText } from '../policy/explanation-text.ts';
 import { inFile } from '../policy/named-faults.ts';
-import { snapshotOfOptions } from '../policy/policy-files.ts';
+import { snapshotOfOptions } from '../policy/ca-policies.ts';
 import { documentOf } from '../policy/yaml-documents.ts';
 
 /** `countersign policy test`: 0 when every call is decided as expected, else 1. */
