@@ -27,6 +27,7 @@ export interface RawRequestLine {
   readonly target?: string;
   readonly host?: string;
   readonly headers?: readonly (readonly [name: string, value: string])[];
+  readonly body?: string;
 }
 
 export interface NginxRigOptions {
@@ -81,14 +82,12 @@ export class NginxRig implements AsyncDisposable {
 
   /** A request over mTLS, or without a certificate. */
   ask(
-    { method = 'GET', target = '/', host = 'orders', headers = [] }: RawRequestLine,
+    { method = 'GET', target = '/', host = 'orders', headers = [], body = '' }: RawRequestLine,
     identity?: PemIdentity,
   ): Promise<RawAnswer> {
     const fields = [['Host', host] as const, ...headers, ['Connection', 'close'] as const];
-    return sendRaw(this.#target(identity), [
-      `${method} ${target} HTTP/1.1`,
-      ...fields.map(([name, value]) => `${name}: ${value}`),
-    ]);
+    const head = [`${method} ${target} HTTP/1.1`, ...fields.map(([name, value]) => `${name}: ${value}`)];
+    return sendRaw(this.#target(identity), head, body);
   }
 
   /** A connection, its handshake done. */
