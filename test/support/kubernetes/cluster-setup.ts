@@ -14,7 +14,7 @@ import { cacheFolder } from '../toolchain.ts';
 import { clusterMissing } from './cluster-missing.ts';
 import { clusterFolder, runningCluster, startCluster, stopCluster } from './cluster.ts';
 import type { Cluster } from './cluster.ts';
-import { buildProductImage, buildWorkloadImage } from './image.ts';
+import { buildEnvoyImage, buildProductImage, buildWorkloadImage } from './image.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -62,7 +62,8 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 
 /** Builds an image of this checkout and makes it known to the node. @returns its reference */
 async function loadImage(cluster: Cluster, path: string): Promise<string> {
-  return cluster.loadImage(path === '/product' ? buildProductImage() : await buildWorkloadImage());
+  if (path === '/product') return cluster.loadImage(buildProductImage());
+  return cluster.loadImage(path === '/envoy' ? await buildEnvoyImage() : await buildWorkloadImage());
 }
 
 interface Lease {

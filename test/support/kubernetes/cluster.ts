@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { runToEnd } from '../command.ts';
+import type { Finished } from '../command.ts';
 import { cacheFolder } from '../toolchain.ts';
 import { buildCoreDnsImage, buildPauseImage } from './base-images.ts';
 import { CLUSTER_BINARIES, KUBERNETES, kubernetesBinaries } from './binaries.ts';
@@ -41,10 +42,15 @@ export class Cluster {
 
   /** Runs kubectl as the administrator. @returns its standard output. @throws Error with what it complained of */
   async kubectl(args: readonly string[], input = ''): Promise<string> {
-    const { code, stdout, stderr } = await runToEnd('kubectl', ['--kubeconfig', this.state.kubeconfigFile, ...args], { input });
+    const { code, stdout, stderr } = await this.tryKubectl(args, input);
     // A program that failed in a pod may have said why on its standard output.
     if (code !== 0) throw new Error(`kubectl ${args.join(' ')} ended with ${code}: ${stderr}${stdout}`);
     return stdout;
+  }
+
+  /** Runs kubectl as the administrator, and yields all that came of it; warnings are on its standard error. */
+  async tryKubectl(args: readonly string[], input = ''): Promise<Finished> {
+    return runToEnd('kubectl', ['--kubeconfig', this.state.kubeconfigFile, ...args], { input });
   }
 
   /** Applies YAML text, any number of documents. */

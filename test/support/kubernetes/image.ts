@@ -4,8 +4,11 @@ import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync 
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 
+import { buildSync } from 'esbuild';
+
 import { createBaseRoot } from '../../../scripts/image.ts';
 import { Checkout } from '../checkout.ts';
+import { envoyBinary } from '../envoy.ts';
 import { goProgram } from '../toolchain.ts';
 import { createDockerArchive } from './docker-archive.ts';
 import type { ImageArchive, ImageContent } from './docker-archive.ts';
@@ -15,6 +18,25 @@ const ROOT = join(import.meta.dirname, '../../..');
 
 /** The name under which the manifests use the product's image. */
 export const PRODUCT_IMAGE = `countersign:${packageVersion()}`;
+
+/** An image with `/usr/bin/envoy`. */
+export async function buildEnvoyImage(): Promise<ImageArchive> {
+  using folder = new ScratchFolder();
+  createBaseRoot(folder.path);
+  const program = { path: 'usr/bin/envoy', content: readFileSync(await envoyBinary()), mode: 0o755 };
+  const files = [...filesBelow(folder.path), program];
+  return createDockerArchive({ repository: 'countersign.test/envoy', files, entrypoint: ['/usr/bin/envoy'] });
+}
+
+/** A program of ours as one file. */
+function bundled(source: string): Buffer {
+  const options = { bundle: true, platform: 'node', format: 'esm', write: false } as const;
+  const { outputFiles } = buildSync({ entryPoints: [source], ...options, banner: { js: REQUIRE } });
+  return Buffer.from(outputFiles[0]?.contents ?? '');
+}
+
+// Libraries in the older format ask for Node's modules by this.
+const REQUIRE = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
 
 /** What the Dockerfile says of how the image starts. */
 export type ImageSettings = Required<Pick<ImageContent, 'entrypoint' | 'environment' | 'user'>>;
@@ -33,12 +55,19 @@ export function buildProductImage(alias = PRODUCT_IMAGE): ImageArchive {
   return createDockerArchive({ repository: 'countersign.test/countersign', files: filesBelow(folder.path), alias, ...settings });
 }
 
-/** An image with Node and `/usr/bin/workload`, the Go program of `test/go/cmd/workload`: a client and server with go-spiffe. */
+/**
+ * An image with Node, `/usr/bin/workload` (the Go program of `test/go/cmd/workload`: a client and server with go-spiffe) and
+ * `/usr/lib/mesh-service.js` (a service with the middleware of the client library).
+ */
 export async function buildWorkloadImage(): Promise<ImageArchive> {
   using folder = new ScratchFolder();
   const program = await goProgram('workload');
   createBaseRoot(folder.path);
-  const files = [...filesBelow(folder.path), { path: 'usr/bin/workload', content: readFileSync(program), mode: 0o755 }];
+  const files = [
+    ...filesBelow(folder.path),
+    { path: 'usr/bin/workload', content: readFileSync(program), mode: 0o755 },
+    { path: 'usr/lib/mesh-service.js', content: bundled(join(import.meta.dirname, 'mesh-service.ts')), mode: 0o644 },
+  ];
   return createDockerArchive({ repository: 'countersign.test/workload', files, entrypoint: ['/usr/bin/node'] });
 }
 

@@ -32,6 +32,11 @@ export async function workloadImage(): Promise<string> {
   return (await ask('/workload')) as string;
 }
 
+/** The reference of an image with `/usr/bin/envoy`, known to the node. */
+export async function envoyImage(): Promise<string> {
+  return (await ask('/envoy')) as string;
+}
+
 /** Asks the process of this run that holds the cluster. */
 async function ask(path: string): Promise<unknown> {
   const provided = inject('cluster');
