@@ -12,7 +12,7 @@ import { ALLOWED, decidedCall, DENIED, ORDERS, ORDERS_POLICY } from '../../../su
 import { ManualClock } from '../../../support/manual-clock.ts';
 
 const CANARY = 'canary-91ce';
-const { spiffeId: _, ...NAMELESS } = ORDERS;
+const NAMELESS = { selectors: ORDERS.selectors, port: 8080 };
 const alice: User = { issuer: 'https://id.example.org', subject: CANARY, claims: { CANARY }, actors: [] };
 const WOULD_DENY: Decision = {
   ...ALLOWED,
