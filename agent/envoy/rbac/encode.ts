@@ -67,7 +67,7 @@ function identifierOf(condition: Condition): NonNullable<MessageInitShape<typeof
     case 'principal':
       return { case: 'authenticated', value: { principalName: matcherOf(condition.text) } };
     case 'address':
-      return { case: 'directRemoteIp', value: { addressPrefix: condition.prefix, prefixLen: condition.length } };
+      return { case: 'sourceIp', value: { addressPrefix: condition.prefix, prefixLen: condition.length } };
     case 'header':
     case 'path':
       return atomOf(condition);
