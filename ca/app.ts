@@ -26,6 +26,7 @@ import { authorizationSettings } from './authorization-settings.ts';
 import { CallRecording } from './calls/recording.ts';
 import type { CaConfig } from './config.ts';
 import { BundleRefresher } from './federation/refresher.ts';
+import { CallPolicy } from './exchange/call-policy.ts';
 import { ruleBasedPolicy } from './exchange/exchange-policy.ts';
 import { listenForTokens, type TokenListener } from './exchange/token-listener.ts';
 import { TokenService } from './exchange/token-service.ts';
@@ -319,10 +320,11 @@ async function listenForExchange(
   const log = logLevels.component('token-exchange');
   const rootsPem = await Promise.all(webRootFiles.map((file) => readFile(file, 'utf8')));
   const issuerKeys = resources.use(new IssuerKeys({ clock, log, allowPrivateHosts, rootsPem, metrics }));
-  const policy = ruleBasedPolicy(rules);
+  const { policies } = api.recording;
   const service = new TokenService({
     config: tokenExchange,
-    policy,
+    policy: ruleBasedPolicy(rules),
+    calls: new CallPolicy({ policies, metadataOf: (spiffeId) => registry.workloads.get(spiffeId)?.metadata }),
     trustDomain,
     registry,
     issuerKeys,

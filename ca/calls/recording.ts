@@ -33,18 +33,19 @@ export interface RecordedReport extends Omit<CallBatch, 'calls'> {
 export class CallRecording implements AsyncDisposable {
   readonly counts: HitCounts;
   readonly simulation: CallSimulation;
+  /** The policies of the registry, compiled. */
+  readonly policies: CompiledPolicies;
   readonly #options: CallRecordingOptions;
   readonly #recorder: CallRecorder;
-  readonly #policies: CompiledPolicies;
   readonly #destinations = new Destinations();
 
   constructor(options: CallRecordingOptions) {
     const { store, clock, log, metadataOf } = options;
     this.#options = options;
     this.#recorder = new CallRecorder(options);
-    this.#policies = new CompiledPolicies(options);
+    this.policies = new CompiledPolicies(options);
     this.counts = new HitCounts({ store, clock, log });
-    this.simulation = new CallSimulation({ calls: store, policies: this.#policies, clock, metadataOf });
+    this.simulation = new CallSimulation({ calls: store, policies: this.policies, clock, metadataOf });
   }
 
   /**
@@ -68,7 +69,7 @@ export class CallRecording implements AsyncDisposable {
 
   /** Which policies of mode DryRun would have denied it: the one of the rule that matches, else those of which no rule does. */
   async #wouldDeny({ dryRunRule, destination }: CallKind): Promise<readonly string[]> {
-    const snapshot = await this.#policies.current();
+    const snapshot = await this.policies.current();
     const isDryRun = (key: string): boolean => snapshot.policies.get(key)?.source.mode === 'DryRun';
     const key = dryRunRule && policyKey(dryRunRule.policy);
     // A rule of an enforced policy denies nothing that was allowed, unless a policy of mode DryRun lets it decide.

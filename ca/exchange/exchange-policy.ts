@@ -1,4 +1,4 @@
-import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
+import { parseSpiffeId, type SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { ExchangeRule, Grant } from './config.ts';
 
 /** What a workload asks a token for. */
@@ -18,6 +18,8 @@ export interface Permission {
 export interface ExchangePolicy {
   /** What tokens call a workload (`aud`), its SPIFFE ID first. */
   namesOf(workload: SpiffeId): readonly string[];
+  /** The workloads that an audience names. Empty: an audience that is no workload of ours. */
+  workloadsNamed(audience: string): readonly SpiffeId[];
   /** Undefined: no such token. */
   permits(purpose: TokenPurpose): Permission | undefined;
 }
@@ -28,6 +30,11 @@ export function ruleBasedPolicy(rules: readonly ExchangeRule[]): ExchangePolicy 
     rules.filter(({ workloads }) => workloads.some((each) => each.equals(workload)));
   return {
     namesOf: (workload) => [workload.toString(), ...rulesOf(workload).flatMap(({ addressedAs }) => addressedAs)],
+    workloadsNamed(audience) {
+      const own = spiffeIdOf(audience);
+      if (own !== undefined) return [own];
+      return rules.filter(({ addressedAs }) => addressedAs.includes(audience)).flatMap(({ workloads }) => workloads);
+    },
     permits({ workload, grant, audience }) {
       const fitting = rulesOf(workload).filter(({ grants, audiences }) => grants.includes(grant) && audiences.includes(audience));
       if (fitting.length === 0) return undefined;
@@ -35,4 +42,12 @@ export function ruleBasedPolicy(rules: readonly ExchangeRule[]): ExchangePolicy 
       return { scopes: isOpen ? undefined : fitting.flatMap(({ scopes = [] }) => scopes) };
     },
   };
+}
+
+function spiffeIdOf(audience: string): SpiffeId | undefined {
+  try {
+    return parseSpiffeId(audience, 'audience');
+  } catch {
+    return undefined;
+  }
 }

@@ -7,6 +7,7 @@ import type { BundleSource } from '../../spiffe/bundle.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { TrustDomain } from '../../spiffe/trust-domain.ts';
 import type { Issuer } from '../issue/issuer.ts';
+import type { CallPolicy } from './call-policy.ts';
 import { authenticateClient } from './client-authentication.ts';
 import type { ClientProof } from './client-authentication.ts';
 import type { TokenExchangeConfig } from './config.ts';
@@ -23,6 +24,7 @@ import type { TokenRequest } from './token-request.ts';
 export interface TokenServiceOptions {
   readonly config: Pick<TokenExchangeConfig, 'issuer' | 'issuers' | 'maxTtl'>;
   readonly policy: ExchangePolicy;
+  readonly calls: Pick<CallPolicy, 'deniesAll'>;
   readonly trustDomain: TrustDomain;
   readonly registry: BundleSource & PublishedAuthorities;
   readonly issuerKeys: KeySource;
@@ -54,6 +56,7 @@ export class TokenService {
     const spiffeId = authenticateClient(proof, { trustDomain, bundles: registry, issuer: config.issuer, nowMs });
     const wanted = parseTokenRequest(proof.parameters);
     const { claims, scopes, notAfterMs } = await this.#grant(spiffeId, wanted);
+    await this.#requireCallable(spiffeId, wanted);
     const { token, expiresAtMs } = await issuer.issueAccessToken({ spiffeId, caller: spiffeId.toString(), claims, notAfterMs });
     return {
       access_token: token,
@@ -62,6 +65,16 @@ export class TokenService {
       expires_in: Math.max(0, Math.floor((expiresAtMs - clock.nowMs()) / 1000)),
       ...(scopes.length === 0 ? {} : { scope: scopes.join(' ') }),
     };
+  }
+
+  /** After the rules, which are the narrower limit: who is not permitted by them learns nothing of the policies. */
+  async #requireCallable(workload: SpiffeId, { audience }: TokenRequest): Promise<void> {
+    const { policy, calls } = this.#options;
+    if (!(await calls.deniesAll(workload, policy.workloadsNamed(audience)))) return;
+    throw new TokenError(
+      'invalid_target',
+      `authorization policy denies ${workload.toString()} every call to this audience; see "countersign policy explain"`,
+    );
   }
 
   async #grant(workload: SpiffeId, wanted: TokenRequest): Promise<GrantedToken> {
