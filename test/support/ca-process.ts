@@ -5,8 +5,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { DescService } from '@bufbuild/protobuf';
+import type { Client } from '@connectrpc/connect';
 import { systemClock } from '../../core/clock.ts';
 import { connectGrpc, type GrpcConnection } from '../../runtime/grpc-client.ts';
+import { connectWithTls, type ClientIdentity } from './running-ca.ts';
 
 const COMMAND = join(import.meta.dirname, '../../cli/main.ts');
 
@@ -34,6 +37,7 @@ export class CaProcess implements AsyncDisposable {
   /** Bundle endpoint and OIDC discovery. */
   readonly publicPort: number;
   readonly #child: ChildProcess;
+  readonly #connections: GrpcConnection[] = [];
   readonly #lines: string[];
   readonly #ownsFolder: boolean;
 
@@ -85,6 +89,20 @@ ${yaml}`,
     return connectGrpc({ target: { kind: 'unix', path: this.socket }, clock: systemClock });
   }
 
+  /** A client of a service on the private socket. */
+  local<S extends DescService>(service: S): Client<S> {
+    const connection = this.connect();
+    this.#connections.push(connection);
+    return connection.client(service);
+  }
+
+  /** A connection over TLS, with a client certificate or without. */
+  remote(identity?: ClientIdentity): GrpcConnection {
+    const connection = connectWithTls(this.grpcPort, identity);
+    this.#connections.push(connection);
+    return connection;
+  }
+
   /** Ends it with a signal; resolves with its exit code, or null after a kill. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
@@ -96,6 +114,7 @@ ${yaml}`,
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const connection of this.#connections) connection[Symbol.dispose]();
     await this.stop();
     if (this.#ownsFolder) rmSync(this.folder, { recursive: true, force: true });
   }

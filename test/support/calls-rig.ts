@@ -44,19 +44,26 @@ export function wirePolicy(object: object): MessageInitShape<typeof ResourceSche
   return { name: policy.name, document: encodePolicy(policy) };
 }
 
+/** A CA to call. */
+export type CaUnderTest = Pick<RunningCa, 'local' | 'remote'> & AsyncDisposable;
+
 /** A CA, an agent with the workloads `shop/orders` and `shop/web`, and one elsewhere that is `billing/batch`. */
-export class CallsRig implements AsyncDisposable {
-  readonly ca: RunningCa;
+export class CallsRig<C extends CaUnderTest = RunningCa> implements AsyncDisposable {
+  readonly ca: C;
   readonly agent: TestAgent;
   #batches = 0;
 
-  private constructor(ca: RunningCa, agent: TestAgent) {
+  private constructor(ca: C, agent: TestAgent) {
     this.ca = ca;
     this.agent = agent;
   }
 
   static async start(options: RunningCaOptions = {}): Promise<CallsRig> {
-    const ca = await RunningCa.start(options);
+    return CallsRig.on(await RunningCa.start(options));
+  }
+
+  /** Attests the agent and registers the workloads at a CA that runs. */
+  static async on<C extends CaUnderTest>(ca: C): Promise<CallsRig<C>> {
     const rig = new CallsRig(ca, await attestTestAgent(ca));
     const own = rig.agent.id.path;
     for (const [parent, namespace, name] of [

@@ -71,12 +71,7 @@ ${yaml}`;
 
   /** A connection over TLS, with a client certificate or without. */
   remote(identity?: ClientIdentity): GrpcConnection {
-    const pem = identity && {
-      certificatePem: identity.chain.map((der) => encodePem('CERTIFICATE', der)).join(''),
-      privateKeyPem: identity.key.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    };
-    const target = { kind: 'tcp', host: '127.0.0.1', port: this.ca.grpcPort } as const;
-    return this.#keep(connectGrpc({ target, clock: systemClock, tls: { verifyServer: () => {}, identity: () => pem } }));
+    return this.#keep(connectWithTls(this.ca.grpcPort, identity));
   }
 
   #keep(connection: GrpcConnection): GrpcConnection {
@@ -89,4 +84,14 @@ ${yaml}`;
     await this.ca[Symbol.asyncDispose]();
     if (this.#ownsFolder) await rm(this.folder, { recursive: true, force: true });
   }
+}
+
+/** A connection to a CA on this machine over TLS, with a client certificate or without. */
+export function connectWithTls(port: number, identity?: ClientIdentity): GrpcConnection {
+  const pem = identity && {
+    certificatePem: identity.chain.map((der) => encodePem('CERTIFICATE', der)).join(''),
+    privateKeyPem: identity.key.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  };
+  const target = { kind: 'tcp', host: '127.0.0.1', port } as const;
+  return connectGrpc({ target, clock: systemClock, tls: { verifyServer: () => {}, identity: () => pem } });
 }

@@ -41,7 +41,7 @@ export function attestByToken(connection: GrpcConnection, token: string, key: Te
 }
 
 /** Makes a token, attests with it and connects as the agent that it makes. */
-export async function attestTestAgent(ca: RunningCa): Promise<TestAgent> {
+export async function attestTestAgent(ca: Pick<RunningCa, 'local' | 'remote'>): Promise<TestAgent> {
   const { value } = await ca.local(Agent).createJoinToken({ ttl: 60 });
   const key = createTestKey();
   const svid = await attestByToken(ca.remote(), value, key);
