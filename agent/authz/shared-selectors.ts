@@ -32,11 +32,28 @@ const LABELS_OF_ONE_REPLICA: readonly string[] = [
 
 const LEFT_OUT = [...OF_ONE_REPLICA, ...LABELS_OF_ONE_REPLICA.map((label) => `k8s:pod-label:${label}:`)];
 
+/** What the CA takes. Kept first are those by which policies usually select. */
+const MAX_SELECTORS = 64;
+const MAX_CHARACTERS = 512;
+const KEPT_FIRST: readonly string[] = ['k8s:ns:', 'k8s:sa:', 'k8s:pod-label:', 'k8s:ns-label:', 'k8s:container-name:'];
+
 /**
- * The selectors that a workload has in common with its replicas, sorted.
+ * The selectors that a workload has in common with its replicas, sorted; 64 of them at most.
  *
  * @param selectors as text, such as `k8s:pod-label:app:orders`
  */
 export function sharedSelectors(selectors: Iterable<string>): readonly string[] {
-  return [...selectors].filter((selector) => !LEFT_OUT.some((prefix) => selector.startsWith(prefix))).sort();
+  const shared = [...selectors].filter(
+    (selector) => selector.length <= MAX_CHARACTERS && !LEFT_OUT.some((prefix) => selector.startsWith(prefix)),
+  );
+  return shared.sort(inOrderOfUse).slice(0, MAX_SELECTORS).sort();
+}
+
+function inOrderOfUse(one: string, other: string): number {
+  return placeOf(one) - placeOf(other) || (one < other ? -1 : 1);
+}
+
+function placeOf(selector: string): number {
+  const place = KEPT_FIRST.findIndex((prefix) => selector.startsWith(prefix));
+  return place === -1 ? KEPT_FIRST.length : place;
 }

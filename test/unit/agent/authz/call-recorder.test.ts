@@ -89,6 +89,13 @@ test('what replicas do not share is left out, and secrets of the environment', (
   expect(sharedSelectors([...left, ...kept].toReversed())).toEqual(kept);
 });
 
+test('of very many selectors those are kept by which policies select', () => {
+  const images = Array.from({ length: 100 }, (_, index) => `k8s:container-image:image-${String(index).padStart(3, '0')}`);
+  const labels = ['k8s:ns:shop', 'k8s:pod-label:app:orders', 'k8s:sa:orders'];
+  const kept = sharedSelectors([...images, ...labels, `k8s:pod-label:long:${'x'.repeat(600)}`]);
+  expect(kept).toEqual([...images.slice(0, 61), ...labels]);
+});
+
 test('a call that a DryRun rule would deny says so and names it', () => {
   expect(recorded([{ decision: WOULD_DENY }]).map(wire)).toMatchObject([
     { verdict: 'allow', wouldDeny: true, dryRunRule: { policy: ORDERS_POLICY, rule: 4 } },
