@@ -4,12 +4,18 @@ import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import type { Clock } from '../../core/clock.ts';
 import { Current } from '../../core/current.ts';
 import { IdentityError } from '../../core/errors.ts';
+import { parsePolicy } from '../../policy/parse-policy.ts';
+import { parseRequestAuthentication } from '../../policy/resources/request-authentication.ts';
+import { encodePolicy, encodeRequestAuthentication } from '../../policy/wire-policy.ts';
 import {
+  AuthorizationSettingsSchema,
   Node,
+  WorkloadMetadataSchema,
   type ResourceSchema,
   type WatchRequest,
   type WatchResponseSchema,
 } from '../../proto/gen/countersign/node/v1/node_pb.ts';
+import { ResourceSchema as PolicyResourceSchema } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { Agent, type AttestAgentRequest } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle as BundleService } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import {
@@ -41,7 +47,15 @@ export interface StandInEntry {
   readonly more?: Partial<
     Pick<
       WireEntry,
-      'x509SvidTtl' | 'hint' | 'federatesWith' | 'admin' | 'downstream' | 'dnsNames' | 'storeSvid' | 'countersignJwtClaims'
+      | 'x509SvidTtl'
+      | 'hint'
+      | 'federatesWith'
+      | 'admin'
+      | 'downstream'
+      | 'dnsNames'
+      | 'storeSvid'
+      | 'countersignJwtClaims'
+      | 'countersignWorkload'
     >
   >;
   readonly disableX509SvidPrefetch?: boolean;
@@ -92,6 +106,8 @@ export class StandInCa implements AsyncDisposable {
   readonly subscriptions: { readonly feedId: string; readonly revision: bigint }[] = [];
   readonly acknowledged: bigint[] = [];
   readonly refused: string[] = [];
+  /** What a test does at the moment of an acknowledgement. */
+  onAcknowledged: (revision: bigint) => void = () => {};
   feedId = 'feed-1';
   /** The most entries in one message of a poll. */
   pageSize = 500;
@@ -102,6 +118,8 @@ export class StandInCa implements AsyncDisposable {
   readonly #entries = new Map<string, WireEntry>();
   readonly #revision = new Current(1n);
   readonly #changes: Change[] = [];
+  /** What there is besides entries and bundles, by kind and name. */
+  readonly #others = new Map<string, Change & { readonly value: Uint8Array }>();
   #server: GrpcServer<Peer> | undefined;
   #listener: TlsListener | undefined;
 
@@ -184,6 +202,47 @@ export class StandInCa implements AsyncDisposable {
     this.putBundle(this.signer.bundle({ x509Authorities: [new X509Authority(this.signer.root.der), old] }));
   }
 
+  /** Does several things in one change: they reach agents in one answer. */
+  together(work: () => void): void {
+    this.#transaction = this.#revision.value + 1n;
+    work();
+    const revision = this.#transaction;
+    this.#transaction = undefined;
+    this.#revision.set(revision);
+  }
+
+  /** Delivers policy, with these settings. */
+  putSettings({ defaultAction = 'deny', exchangeIssuer = '' } = {}): void {
+    const settings = create(AuthorizationSettingsSchema, { defaultAction, exchangeIssuer });
+    this.putResource('settings', 'authorization', toBinary(AuthorizationSettingsSchema, settings));
+  }
+
+  /** Puts a policy resource of any kind, as it would be in a file. */
+  putPolicy(resource: object): void {
+    // The cast is sound: tests write whole resources.
+    const { kind, metadata } = resource as { kind: string; metadata: { name: string; namespace?: string } };
+    const document =
+      kind === 'RequestAuthentication'
+        ? encodeRequestAuthentication(parseRequestAuthentication(resource))
+        : encodePolicy(parsePolicy(resource));
+    const { namespace = '', name } = metadata;
+    const wire = create(PolicyResourceSchema, { name: { kind, namespace, name }, document });
+    this.putResource('policy', `${kind}/${namespace}/${name}`, toBinary(PolicyResourceSchema, wire));
+  }
+
+  putWorkload(spiffeId: string, metadata: { readonly namespace?: string; readonly serviceAccount?: string }): void {
+    this.putResource('workload', spiffeId, toBinary(WorkloadMetadataSchema, create(WorkloadMetadataSchema, metadata)));
+  }
+
+  /** Puts bytes as a resource, readable or not; without them it is gone. */
+  putResource(kind: string, name: string, value: Uint8Array | undefined): void {
+    this.#transact((revision) => {
+      if (value === undefined) this.#others.delete(`${kind} ${name}`);
+      else this.#others.set(`${kind} ${name}`, { revision, kind, name, value });
+      this.#changes.push({ revision, kind, name, value });
+    });
+  }
+
   /** Sends something unreadable under an entry's name. */
   corrupt(id: string): void {
     this.#transact((revision) => {
@@ -197,10 +256,13 @@ export class StandInCa implements AsyncDisposable {
   }
 
   #transact(work: (revision: bigint) => void): void {
+    if (this.#transaction !== undefined) return work(this.#transaction);
     const revision = this.#revision.value + 1n;
     work(revision);
     this.#revision.set(revision);
   }
+
+  #transaction: bigint | undefined;
 
   #putEntry({ id, path, selectors, createdAt = 1, more = {}, ...attributes }: StandInEntry): void {
     const revision = this.#revision.value + 1n;
@@ -359,9 +421,9 @@ export class StandInCa implements AsyncDisposable {
     this.#watchEnds.add(end);
     void this.#readAnswers(iterator).finally(() => ended.abort());
     let revision = feedId === this.feedId ? resumeRevision : 0n;
+    // As the real one, it answers at once to an agent that resumes, also where nothing has changed.
     for await (const head of this.#revision.changes(ended.signal)) {
       const isSnapshot = revision === 0n;
-      if (!isSnapshot && head === revision) continue;
       const resources = isSnapshot ? this.#snapshot() : this.#since(revision);
       yield { revision: head, feedId: this.feedId, snapshot: isSnapshot, complete: true, resources };
       revision = head;
@@ -379,7 +441,10 @@ export class StandInCa implements AsyncDisposable {
     try {
       for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
         const { message } = next.value;
-        if (message.case === 'ack') this.acknowledged.push(message.value.revision);
+        if (message.case === 'ack') {
+          this.acknowledged.push(message.value.revision);
+          this.onAcknowledged(message.value.revision);
+        }
         if (message.case === 'nack') this.refused.push(message.value.name);
       }
     } catch {
@@ -398,7 +463,7 @@ export class StandInCa implements AsyncDisposable {
       name: bundle.trustDomain.name,
       value: encodeBundle(bundle),
     }));
-    return [...entries, ...bundles];
+    return [...entries, ...bundles, ...this.#others.values()];
   }
 
   #since(revision: bigint): MessageInitShape<typeof ResourceSchema>[] {
