@@ -131,7 +131,8 @@ class AdmissionHandler {
     if (question.kind !== kind || reviewer === undefined) {
       throw new IdentityError('invalid_argument', `this path judges ${kind}`, { field: 'request.kind.kind' });
     }
-    const review = await judge(question, { reviewer, clock: this.#options.clock, log: this.#options.log });
+    const judgesDeletion = REVIEWED_KINDS.some((each) => each.kind === kind && each.judgesDeletion === true);
+    const review = await judge(question, { ...this.#options, reviewer, judgesDeletion });
     const allowed = review.faults.length === 0;
     if (!allowed) this.#logRefusal(question, review.faults.length);
     return { status: 200, body: admissionAnswer(question, review), verdict: allowed ? 'allowed' : 'refused' };

@@ -9,16 +9,18 @@ export const REVIEW_TIMEOUT_MS = 3_500;
 /** What {@link judge} needs besides the question. */
 export interface JudgeOptions {
   readonly reviewer: Reviewer;
+  /** Whether the reviewer judges deletions; else they pass unasked. */
+  readonly judgesDeletion: boolean;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 /**
- * Asks the reviewer, and turns whatever happens into a review: deletions, subresources and updates that leave the spec alone
+ * Asks the reviewer, and turns whatever happens into a review: deletions (of most kinds), subresources and updates that leave the spec alone
  * pass unasked, an IdentityError refuses with its text, anything else refuses without detail.
  */
 export async function judge(request: AdmissionRequest, options: JudgeOptions): Promise<Review> {
-  if (passesUnasked(request)) return ACCEPTED;
+  if (passesUnasked(request, options.judgesDeletion)) return ACCEPTED;
   const ended = new AbortController();
   const late = Promise.withResolvers<Review>();
   const timer = options.clock.setTimer(REVIEW_TIMEOUT_MS, () => {
@@ -49,8 +51,9 @@ function refused(field: string, message: string, retryable: boolean): Review {
   return { faults: [{ field, message }], warnings: [], retryable };
 }
 
-function passesUnasked({ operation, subresource, object, oldObject }: AdmissionRequest): boolean {
-  if (subresource !== '' || (operation !== 'CREATE' && operation !== 'UPDATE')) return true;
+function passesUnasked({ operation, subresource, object, oldObject }: AdmissionRequest, judgesDeletion: boolean): boolean {
+  if (subresource !== '' || operation === 'CONNECT') return true;
+  if (operation === 'DELETE') return !judgesDeletion;
   return operation === 'UPDATE' && JSON.stringify(specOf(object)) === JSON.stringify(specOf(oldObject));
 }
 

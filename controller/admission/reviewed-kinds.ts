@@ -9,6 +9,8 @@ export interface ReviewedKind {
   readonly webhook: string;
   /** What happens to an object while nobody can judge it. */
   readonly failurePolicy: 'Fail' | 'Ignore';
+  /** Whether it is judged before it is deleted, too; that is never in the way while nobody can judge it. */
+  readonly judgesDeletion?: boolean;
 }
 
 function ours(kind: string, plural: string, namespaced = false): ReviewedKind {
@@ -35,6 +37,9 @@ export const REVIEWED_KINDS: readonly ReviewedKind[] = [
   ours('WorkloadIdentity', 'workloadidentities', true),
   ours('StaticIdentity', 'staticidentities'),
   ours('FederatedTrustDomain', 'federatedtrustdomains'),
+  { ...ours('AuthorizationPolicy', 'authorizationpolicies', true), judgesDeletion: true },
+  { ...ours('ClusterAuthorizationPolicy', 'clusterauthorizationpolicies'), judgesDeletion: true },
+  ours('RequestAuthentication', 'requestauthentications', true),
   spire('ClusterSPIFFEID', 'clusterspiffeids'),
   spire('ClusterStaticEntry', 'clusterstaticentries'),
   spire('ClusterFederatedTrustDomain', 'clusterfederatedtrustdomains'),

@@ -18,6 +18,10 @@ const TIMEOUT_SECONDS = 5;
  */
 const SPEC_CHANGED = "request.operation == 'CREATE' || object.?spec != oldObject.?spec";
 
+/** Kubernetes deletes what is in a namespace that goes, and what belongs to what went: nobody could heed a warning. */
+const ASKED_FOR =
+  "!(request.userInfo.username in ['system:serviceaccount:kube-system:namespace-controller', 'system:serviceaccount:kube-system:generic-garbage-collector'])";
+
 /**
  * The ValidatingWebhookConfiguration that the manifests hold, without `caBundle`: the controller fills that in and keeps it
  * current.
@@ -31,25 +35,48 @@ export function webhookConfiguration({ name, service, labels }: WebhookConfigura
     apiVersion: apiVersionOf(VALIDATING_WEBHOOK_CONFIGURATIONS),
     kind: VALIDATING_WEBHOOK_CONFIGURATIONS.kind,
     metadata: { name, ...(labels === undefined ? {} : { labels }) },
-    webhooks: REVIEWED_KINDS.map((kind) => webhook(kind, service)),
+    webhooks: REVIEWED_KINDS.flatMap((kind) => [
+      webhook(kind, service, WRITING),
+      ...(kind.judgesDeletion === true ? [webhook({ ...kind, failurePolicy: 'Ignore' }, service, DELETING)] : []),
+    ]),
   };
 }
 
-function webhook(kind: ReviewedKind, service: { readonly namespace: string; readonly name: string }): Record<string, unknown> {
+/** What a webhook is asked about. */
+interface Asked {
+  readonly prefix: string;
+  readonly operations: readonly string[];
+  readonly condition: { readonly name: string; readonly expression: string };
+}
+
+const WRITING: Asked = {
+  prefix: '',
+  operations: ['CREATE', 'UPDATE'],
+  condition: { name: 'spec-changed', expression: SPEC_CHANGED },
+};
+const DELETING: Asked = {
+  prefix: 'deletion.',
+  operations: ['DELETE'],
+  condition: { name: 'asked-for', expression: ASKED_FOR },
+};
+
+type Service = WebhookConfigurationOptions['service'];
+
+function webhook(kind: ReviewedKind, service: Service, { prefix, operations, condition }: Asked): Record<string, unknown> {
   return {
-    name: kind.webhook,
+    name: `${prefix}${kind.webhook}`,
     admissionReviewVersions: ['v1'],
     clientConfig: { service: { namespace: service.namespace, name: service.name, path: reviewPath(kind), port: 443 } },
     rules: [
       {
         apiGroups: [kind.group],
         apiVersions: [kind.version],
-        operations: ['CREATE', 'UPDATE'],
+        operations,
         resources: [kind.plural],
         scope: kind.namespaced ? 'Namespaced' : 'Cluster',
       },
     ],
-    matchConditions: [{ name: 'spec-changed', expression: SPEC_CHANGED }],
+    matchConditions: [condition],
     matchPolicy: 'Equivalent',
     sideEffects: 'None',
     failurePolicy: kind.failurePolicy,

@@ -57,6 +57,8 @@ export class PolicyReconciler {
   readonly held: HeldDeletions;
   #wake: () => void = () => {};
   #running = false;
+  /** Whether a write may have been done of which no answer came. */
+  #isUncertain = false;
   /** Whether everything has been brought into line once since {@link run} began. */
   readonly settled = new Current(false);
   readonly counts = { set: 0, deleted: 0 };
@@ -131,7 +133,8 @@ export class PolicyReconciler {
   /** Reads what is at the CA. */
   async load(signal: AbortSignal): Promise<void> {
     this.#known.clear();
-    await this.#known.read(this.#options.client.list(signal), (key) => this.#options.desired.desired(key)?.document);
+    await this.#read(signal);
+    this.#isUncertain = false;
     this.held.begin([...this.#known.keys()]);
   }
 
@@ -160,6 +163,7 @@ export class PolicyReconciler {
 
   /** Looks at some of the keys. Those that no answer came for are looked at again. */
   async #cycle(signal: AbortSignal): Promise<void> {
+    if (this.#isUncertain) await this.#reread(signal);
     const keys = takeSome(this.#dirty, CYCLE);
     try {
       const { desired } = this.#options;
@@ -172,9 +176,21 @@ export class PolicyReconciler {
       for (const batch of batchesOf(set, ({ document }) => document.length)) await this.#set(batch, signal);
       for (const batch of batchesOf(remove, (key) => key.length)) await this.#delete(batch, signal);
     } catch (error) {
+      this.#isUncertain = true;
       for (const key of keys) this.#dirty.add(key);
       throw error;
     }
+  }
+
+  /** What was done all the same is not done again: the CA would answer with a revision that changed nothing. */
+  async #reread(signal: AbortSignal): Promise<void> {
+    this.enqueue((await this.#read(signal)).changed);
+    this.#isUncertain = false;
+  }
+
+  #read(signal: AbortSignal): ReturnType<KnownPolicies['read']> {
+    const { client, desired } = this.#options;
+    return this.#known.read(client.list(signal), (key) => desired.desired(key)?.document);
   }
 
   #inLine(key: string): void {
@@ -234,10 +250,10 @@ export class PolicyReconciler {
 
   /** Compares what is at the CA with what is known of it; what differs is looked at again. */
   async checkDrift(signal: AbortSignal): Promise<void> {
-    const { client, desired, log } = this.#options;
-    const { changed, unknown } = await this.#known.read(client.list(signal), (key) => desired.desired(key)?.document);
+    const { changed, unknown } = await this.#read(signal);
     this.held.appeared(unknown);
-    if (changed.length > 0) log.warn({ changed: changed.length }, 'somebody else wrote policies of this controller');
+    if (changed.length > 0)
+      this.#options.log.warn({ changed: changed.length }, 'somebody else wrote policies of this controller');
     this.enqueue(changed);
   }
 }

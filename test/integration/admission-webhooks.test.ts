@@ -5,7 +5,6 @@ import { CaBundleKeeper } from '../../controller/admission/ca-bundle-keeper.ts';
 import { createAdmissionMetrics } from '../../controller/admission/admission-metrics.ts';
 import { startAdmission, type Admission } from '../../controller/admission/admission-server.ts';
 import { ACCEPTED, type Reviewer } from '../../controller/admission/review.ts';
-import { REVIEWED_KINDS } from '../../controller/admission/reviewed-kinds.ts';
 import type { ServingCredentials } from '../../controller/admission/serving-certificate.ts';
 import { webhookConfiguration } from '../../controller/admission/webhook-configuration.ts';
 import { systemClock } from '../../core/clock.ts';
@@ -20,6 +19,8 @@ import { TestCa, type Issued } from '../support/test-ca.ts';
 
 const SERVICE = { namespace: 'countersign-system', name: 'countersign-controller' };
 const NAME = 'countersign';
+// The cast is sound: the function makes it so.
+const WEBHOOKS_OF_IT = webhookConfiguration({ name: NAME, service: SERVICE })['webhooks'] as readonly unknown[];
 const WEBHOOKS = '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations';
 const WIDGETS = '/apis/countersign.dev/v1alpha1/namespaces/payments/workloadidentities';
 const log = createLogger({ level: 'fatal', name: 'test' });
@@ -120,7 +121,7 @@ describe.skipIf(kubernetesMissing() !== undefined).each([KUBERNETES.current, KUB
     }
 
     test('every webhook of the configuration gets the trust bundle', async () => {
-      await expect.poll(trusted).toEqual(REVIEWED_KINDS.map(() => ca.rootPem));
+      await expect.poll(trusted).toEqual(WEBHOOKS_OF_IT.map(() => ca.rootPem));
     });
 
     test('the API server verifies our chain by the Service name, asks, and accepts', async () => {
@@ -176,13 +177,13 @@ describe.skipIf(kubernetesMissing() !== undefined).each([KUBERNETES.current, KUB
         while (!done.signal.aborted) if ((await create({ a: 1 })).status !== 201) failures += 1;
       })();
       bundle.set(ca.bundle({ x509Authorities: [ca.root, next.root].map(({ der }) => new X509Authority(der)) }));
-      await expect.poll(trusted).toEqual(REVIEWED_KINDS.map(() => ca.rootPem + next.rootPem));
+      await expect.poll(trusted).toEqual(WEBHOOKS_OF_IT.map(() => ca.rootPem + next.rootPem));
       // The API server hears of its own configuration by a watch; a CA publishes an authority hours before it signs.
       await acceptedAfterTheWatch();
       credentials.set(servingCredentials(next, next.issueIntermediate()));
       await acceptedAfterTheWatch();
       bundle.set(next.bundle());
-      await expect.poll(trusted).toEqual(REVIEWED_KINDS.map(() => next.rootPem));
+      await expect.poll(trusted).toEqual(WEBHOOKS_OF_IT.map(() => next.rootPem));
       await acceptedAfterTheWatch();
       done.abort();
       await traffic;

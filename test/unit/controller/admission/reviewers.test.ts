@@ -13,7 +13,7 @@ import { nodeRecord, podRecord } from '../../../../controller/sources/records.ts
 import { parseTemplate } from '../../../../controller/template/template.ts';
 import { parseClusterWorkloadIdentity } from '../../../../crds/cluster-workload-identity.ts';
 import { Turns } from '../../../../controller/turns.ts';
-import { RESOURCE_KINDS } from '../../../../crds/index.ts';
+import { POLICY_DEFINITIONS, RESOURCE_KINDS } from '../../../../crds/index.ts';
 import { parseTrustDomain } from '../../../../spiffe/trust-domain.ts';
 
 const SETTINGS: IdentitySettings = {
@@ -136,7 +136,7 @@ test('every reviewed kind is one that the controller acts on, and the other way 
     plural,
     namespaced,
   }));
-  const other = RESOURCE_KINDS.map(({ type: { group, version, kind, plural, namespaced } }) => ({
+  const other = [...RESOURCE_KINDS, ...POLICY_DEFINITIONS].map(({ type: { group, version, kind, plural, namespaced } }) => ({
     group,
     version,
     kind,
