@@ -6,6 +6,7 @@ import { Current } from '../core/current.ts';
 import type { RelationSource } from '../policy/relations/source.ts';
 import { Diagnosis } from '../proto/gen/countersign/agent/v1/agent_pb.ts';
 import { Authorization as ExternalAuthorization } from '../proto/gen/envoy/service/auth/v3/external_auth_pb.ts';
+import { ExtensionConfigDiscoveryService } from '../proto/gen/envoy/service/extension/v3/config_discovery_pb.ts';
 import { SecretDiscoveryService } from '../proto/gen/envoy/service/secret/v3/sds_pb.ts';
 import { SpiffeWorkloadAPI } from '../proto/gen/spiffe/workload/workload_pb.ts';
 import { Debug } from '../proto/gen/spire/api/agent/debug/v1/debug_pb.ts';
@@ -37,6 +38,7 @@ import { createAuthorizer } from './authz/authorizer.ts';
 import { Bookkeeping } from './authz/bookkeeping.ts';
 import type { Authorizer } from './authz/check.ts';
 import type { DecidedCallObserver } from './authz/decided-call.ts';
+import { Destinations } from './authz/destinations.ts';
 import { EnforcedPolicy } from './authz/enforced-policy.ts';
 import { LazyIssuerKeys } from './authz/lazy-issuer-keys.ts';
 import { Staleness } from './authz/staleness.ts';
@@ -48,6 +50,7 @@ import { withdrawTainted } from './cache/tainted-keys.ts';
 import { WitSvidCache } from './cache/wit-svid-cache.ts';
 import type { AgentConfig } from './config.ts';
 import { extAuthz } from './envoy/ext-authz.ts';
+import { extensionDiscovery } from './envoy/extension-discovery.ts';
 import { serveHttpAuthorization } from './http-authz/serve.ts';
 import { secretDiscovery } from './sds/secret-discovery.ts';
 import { createCaIssuer } from './sync/ca-issuer.ts';
@@ -268,10 +271,15 @@ async function serveWorkloads(options: Assembly, parts: Parts, resources: AsyncD
   const { config, clock, log, levels } = options;
   const { cache, jwtSvids, witSvids, authorization } = parts;
   const { authorizer, onDecided } = authorization;
+  const inForce = { ...authorization, destinations: new Destinations(cache) };
   const server = createServer(options, parts, resources);
   server.addService(SpiffeWorkloadAPI, workloadApi({ cache, jwtSvids, witSvids, clock }));
-  server.addService(SecretDiscoveryService, secretDiscovery({ cache, config: config.sds, log: levels.component('sds') }), {
+  const sdsLog = levels.component('sds');
+  server.addService(SecretDiscoveryService, secretDiscovery({ cache, config: config.sds, log: sdsLog, inForce }), {
     standing: ['streamSecrets', 'deltaSecrets'],
+  });
+  server.addService(ExtensionConfigDiscoveryService, extensionDiscovery({ cache, inForce, log: levels.component('ecds') }), {
+    standing: ['streamExtensionConfigs', 'deltaExtensionConfigs'],
   });
   server.addService(ExternalAuthorization, extAuthz({ authorizer, clock, onDecided }));
   await listen(server, { parts, resources, path: config.listen.workload.path, mode: PUBLIC_SOCKET_MODE });

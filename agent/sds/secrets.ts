@@ -2,12 +2,21 @@ import { createHash } from 'node:crypto';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { anyPack } from '@bufbuild/protobuf/wkt';
 import { IdentityError } from '../../core/errors.ts';
-import { CertificateValidationContextSchema } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts';
+import {
+  type CertificateValidationContext,
+  CertificateValidationContextSchema,
+  SubjectAltNameMatcher_SanType,
+  SubjectAltNameMatcherSchema,
+} from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts';
 import { SecretSchema } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts';
 import { SPIFFECertValidatorConfigSchema } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config_pb.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
 import { encodePem } from '../../spiffe/pem.ts';
 import type { WorkloadIdentities, X509Identity } from '../cache/identities.ts';
+import { policyOf, type PolicyInForce, type ProxyState } from '../envoy/proxy-policy.ts';
+import { matcherOf } from '../envoy/rbac/encode.ts';
+import { parseResourceName } from '../envoy/resource-name.ts';
+import { type Callers, whoMayConnect } from '../envoy/who-may-connect.ts';
 import type { DiscoveryClient, DiscoveryResource, DiscoveryResources } from '../xds/resources.ts';
 import type { SdsConfig } from './config.ts';
 import { type Validator, validatorFor } from './validator.ts';
@@ -17,26 +26,36 @@ type SecretType = NonNullable<MessageInitShape<typeof SecretSchema>['type']>;
 /** What a secret says; its version is made from certificates only, never from a key: Envoy shows it to its operators. */
 type Content = { readonly version: string; readonly type: SecretType };
 
+/** Name of the validation context that lets in who may connect, by the policies of the workload. */
+export const INBOUND = 'countersign.dev/inbound';
+
+// A list without entries would let in everybody; no certificate names this.
+const NOBODY: Callers = [{ exact: 'nobody' }];
+
 /**
  * Finds the secrets of one workload by the names that SPIRE's agent knows: the default SVID, a SPIFFE ID, the default bundle,
- * a trust domain ID, and all bundles. What is made for one identity or bundle is kept as long as that lives.
+ * a trust domain ID, and all bundles; and by {@link INBOUND}. What is made for one identity or bundle is kept as long as that lives.
  */
-export class Secrets implements DiscoveryResources<WorkloadIdentities> {
+export class Secrets implements DiscoveryResources<ProxyState> {
   readonly typeUrl = `type.googleapis.com/${SecretSchema.typeName}`;
   readonly noun = 'secrets';
   readonly #names: SdsConfig;
+  readonly #inForce: PolicyInForce | undefined;
   readonly #certificates = new WeakMap<X509Identity, Content>();
   readonly #authorities = new WeakMap<Bundle, string>();
 
-  constructor(names: SdsConfig) {
+  /** @param inForce without it there is no {@link INBOUND} */
+  constructor(names: SdsConfig, inForce?: PolicyInForce) {
     this.#names = names;
+    this.#inForce = inForce;
   }
 
   /** All that a workload is entitled to: every bundle and every identity, by ID. */
-  all(workload: WorkloadIdentities, client: DiscoveryClient): readonly DiscoveryResource[] {
+  all(state: ProxyState, client: DiscoveryClient): readonly DiscoveryResource[] {
+    const workload = state.identities;
     const domains = [workload.bundle, ...workload.federatedBundles.values()].map(({ trustDomain }) => trustDomain.idString);
     const names = new Set([...domains, ...workload.identities.map(({ spiffeId }) => spiffeId.toString())]);
-    return [...names].flatMap((name) => this.find(name, workload, client) ?? []);
+    return [...names].flatMap((name) => this.find(name, state, client) ?? []);
   }
 
   /**
@@ -44,16 +63,18 @@ export class Secrets implements DiscoveryResources<WorkloadIdentities> {
    *
    * @throws IdentityError `failed_precondition` for all bundles on an Envoy that cannot keep their trust domains apart
    */
-  find(name: string, workload: WorkloadIdentities, { node }: DiscoveryClient): DiscoveryResource | undefined {
+  find(name: string, state: ProxyState, { node }: DiscoveryClient): DiscoveryResource | undefined {
     const validator = validatorFor(node, this.#names.disableSpiffeCertValidation);
-    const content = this.#validation(name, workload, validator) ?? this.#certificate(name, workload);
+    const { identities: workload } = state;
+    const content =
+      this.#validation(name, workload, validator) ?? this.#certificate(name, workload) ?? this.#inbound(name, state, validator);
     if (content === undefined) return undefined;
     const body = anyPack(SecretSchema, create(SecretSchema, { name, type: content.type }));
     return { name, version: content.version, body };
   }
 
-  isPending({ pending }: WorkloadIdentities): boolean {
-    return pending > 0;
+  isPending({ identities }: ProxyState): boolean {
+    return identities.pending > 0;
   }
 
   #validation(name: string, workload: WorkloadIdentities, validator: Validator): Content | undefined {
@@ -67,16 +88,28 @@ export class Secrets implements DiscoveryResources<WorkloadIdentities> {
     return federated && this.#trust([federated], validator);
   }
 
-  #trust(bundles: readonly Bundle[], validator: Validator): Content | undefined {
+  /** The bundles that the workload trusts, for those callers that its policies could let in. */
+  #inbound(name: string, { asking, identities }: ProxyState, validator: Validator): Content | undefined {
+    if (this.#inForce === undefined || !name.startsWith(INBOUND)) return undefined;
+    const { base, id } = parseResourceName(name);
+    if (base !== INBOUND) return undefined;
+    const { bundle, federatedBundles } = identities;
+    const bundles = validator === 'spiffe' ? [bundle, ...federatedBundles.values()] : [bundle];
+    const callers = whoMayConnect(policyOf(asking, id, this.#inForce));
+    return this.#trust(bundles, validator, callers.length === 0 ? NOBODY : callers);
+  }
+
+  #trust(bundles: readonly Bundle[], validator: Validator, callers: Callers = 'anybody'): Content | undefined {
     // An Envoy that is given no authority verifies nothing, so a bundle without any is as good as none.
     const trusted = bundles.filter(({ x509Authorities }) => x509Authorities.length > 0);
     if (trusted.length === 0) return undefined;
     const domains = trusted
       .map((bundle) => ({ name: bundle.trustDomain.name, pem: this.#authoritiesOf(bundle) }))
       .sort((one, other) => (one.name < other.name ? -1 : 1));
-    const version = digest(validator, ...domains.flatMap(({ name, pem }) => [name, pem]));
+    const names = callers === 'anybody' ? [] : [JSON.stringify(callers)];
+    const version = digest(validator, ...domains.flatMap(({ name, pem }) => [name, pem]), ...names);
     const value = validator === 'spiffe' ? spiffeContext(domains) : plainContext(domains);
-    return { version, type: { case: 'validationContext', value } };
+    return { version, type: { case: 'validationContext', value: restricted(value, callers) } };
   }
 
   #certificate(name: string, { identities }: WorkloadIdentities): Content | undefined {
@@ -120,6 +153,14 @@ function spiffeContext(domains: readonly TrustedDomain[]) {
 
 function plainContext(domains: readonly TrustedDomain[]) {
   return create(CertificateValidationContextSchema, { trustedCa: inline(domains.map(({ pem }) => pem).join('')) });
+}
+
+function restricted(context: CertificateValidationContext, callers: Callers): CertificateValidationContext {
+  if (callers === 'anybody') return context;
+  const matchTypedSubjectAltNames = callers.map((text) =>
+    create(SubjectAltNameMatcherSchema, { sanType: SubjectAltNameMatcher_SanType.URI, matcher: matcherOf(text) }),
+  );
+  return { ...context, matchTypedSubjectAltNames };
 }
 
 function inline(pem: string) {

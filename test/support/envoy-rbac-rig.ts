@@ -55,9 +55,9 @@ export class RbacRig implements AsyncDisposable {
     const { identities, policy } = this.#policies;
     const inForce: PolicyInForce = { policy, staleness: this.staleness, destinations: new Destinations(identities) };
     const server = new GrpcServer<Workload>({ clock: systemClock });
-    const secrets = secretDiscovery({ cache: this.#identities, config: DEFAULT_SDS, log });
+    const secrets = secretDiscovery({ cache: this.#identities, config: DEFAULT_SDS, log, inForce });
     server.addService(SecretDiscoveryService, secrets, { standing: ['streamSecrets', 'deltaSecrets'] });
-    const cache = { ready: true, entitlementsOf: identities.entitlementsOf };
+    const cache = { ready: true, entitlementsOf: (asking: SelectorSet) => identities.entitlementsOf(asking) };
     server.addService(ExtensionConfigDiscoveryService, extensionDiscovery({ cache, inForce, log }), {
       standing: ['streamExtensionConfigs', 'deltaExtensionConfigs'],
     });
