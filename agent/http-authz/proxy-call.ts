@@ -35,7 +35,7 @@ export function proxyCall({ asking, query, rawHeaders }: ProxyRequest, readCerti
     port: portOf(sealed.port),
     sourceId: sealed.verify === 'SUCCESS' ? readCertificate(sealed.certificate, asking) : undefined,
     sourceAddress: addressOf(sealed.address),
-    request: { method: sealed.method, target: sealed.target, authority: sealed.host, headers: client },
+    request: { ...requestLine(sealed.request), authority: sealed.host, headers: client },
   };
 }
 
@@ -43,6 +43,13 @@ function checkQuery(query: URLSearchParams): void {
   const names = [...query.keys()];
   const odd = names.find((name, at) => !PARAMETERS.has(name) || names.indexOf(name) !== at);
   if (odd !== undefined) throw fault(odd, 'is no parameter of /authorize, or occurs twice');
+}
+
+/** The request line as it came (RFC 9112 §3); what a proxy made of it is not what the service gets. */
+function requestLine(text: string): { readonly method: string; readonly target: string } {
+  const [, method, target] = /^([^ ]+) ([^]*?)(?: HTTP\/\d(?:\.\d)?)?$/.exec(text) ?? [];
+  if (method === undefined || target === undefined) throw fault('x-countersign-request', 'is no request line');
+  return { method, target };
 }
 
 /** Empty where the proxy listens on a unix socket. */

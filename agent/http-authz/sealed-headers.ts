@@ -3,8 +3,7 @@ import type { RawHeader } from '../../policy/normalize/headers.ts';
 
 /** What a proxy vouches for, each in a header of its own. */
 export const SEALED = {
-  method: 'x-countersign-method',
-  target: 'x-countersign-target',
+  request: 'x-countersign-request',
   host: 'x-countersign-host',
   port: 'x-countersign-port',
   address: 'x-countersign-address',

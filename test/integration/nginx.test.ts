@@ -198,7 +198,7 @@ describe.skipIf(!canHaveNginx)('nginx auth_request (needs nginx, or apt-get)', (
     expect(await outcomeOf({ target: '/orders/7' }, web, optional)).toMatchObject({ status: 200, reached: true });
   });
 
-  test.each(['Method', 'Target', 'Host', 'Port', 'Address', 'Verify', 'Certificate'])(
+  test.each(['Request', 'Host', 'Port', 'Address', 'Verify', 'Certificate'])(
     'a configuration that forgot X-Countersign-%s denies, whatever the client sends',
     async (name) => {
       await using forgetful = await start((configuration) =>

@@ -40,6 +40,7 @@ export interface AuthorizationRigOptions {
   readonly federated?: readonly Bundle[];
   readonly metadata?: ReadonlyMap<string, WorkloadMetadata>;
   readonly keys?: KeySource;
+  /** The time of decisions; connections and certificates are of the machine's. */
   readonly clock?: Clock;
 }
 
@@ -109,10 +110,10 @@ export class AuthorizationRig implements AsyncDisposable {
 
   private async listen({ keys = NO_KEYS, clock = systemClock }: AuthorizationRigOptions): Promise<void> {
     const log = createLogger({ level: 'fatal', name: 'agent' });
-    const attestors = [createUnixAttestor({ clock, discoverWorkloadPath: false })];
-    const attestation = this.#resources.use(new WorkloadAttestation({ attestors, clock, log }));
+    const attestors = [createUnixAttestor({ clock: systemClock, discoverWorkloadPath: false })];
+    const attestation = this.#resources.use(new WorkloadAttestation({ attestors, clock: systemClock, log }));
     const identities: EntitlementSource = { entitlementsOf: (selectors) => this.#view(selectors) };
-    const certificates = new ClientCertificates({ identities, clock });
+    const certificates = new ClientCertificates({ identities, clock: systemClock });
     const parts = { identities, policy: this.policy, staleness: { value: false }, keys, clock, log };
     const authorizer = createAuthorizer({
       ...parts,

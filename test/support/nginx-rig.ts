@@ -25,7 +25,8 @@ export interface PemIdentity {
 export interface RawRequestLine {
   readonly method?: string;
   readonly target?: string;
-  readonly host?: string;
+  /** `null`: no `Host` line, beside those among the headers. */
+  readonly host?: string | null;
   readonly headers?: readonly (readonly [name: string, value: string])[];
   readonly body?: string;
 }
@@ -85,7 +86,7 @@ export class NginxRig implements AsyncDisposable {
     { method = 'GET', target = '/', host = 'orders', headers = [], body = '' }: RawRequestLine,
     identity?: PemIdentity,
   ): Promise<RawAnswer> {
-    const fields = [['Host', host] as const, ...headers, ['Connection', 'close'] as const];
+    const fields = [...(host === null ? [] : [['Host', host] as const]), ...headers, ['Connection', 'close'] as const];
     const head = [`${method} ${target} HTTP/1.1`, ...fields.map(([name, value]) => `${name}: ${value}`)];
     return sendRaw(this.#target(identity), head, body);
   }

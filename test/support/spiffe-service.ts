@@ -5,15 +5,21 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { authorizeAny, SpiffeHttpsAgent, X509BundleSet, type X509Context } from '../../client/index.ts';
 import { Current, type Source } from '../../core/current.ts';
+import type { Bundle } from '../../spiffe/bundle.ts';
 import { parseX509SvidPem } from '../../spiffe/x509-svid.ts';
 import type { CertificateOptions, TestCa } from './test-ca.ts';
 
 /** The identity of a workload, as the Workload API would deliver it. */
-export function identityOf(ca: TestCa, path: string, options: CertificateOptions = {}): Current<X509Context> {
+export function identityOf(
+  ca: TestCa,
+  path: string,
+  options: CertificateOptions = {},
+  federated: readonly Bundle[] = [],
+): Current<X509Context> {
   const { chainPem, keyPem } = ca.issueX509Svid(path, options);
   return new Current<X509Context>({
     svids: [{ ...parseX509SvidPem(chainPem, keyPem), hint: '' }],
-    bundles: new X509BundleSet([ca.bundle()]),
+    bundles: new X509BundleSet([ca.bundle(), ...federated]),
   });
 }
 
