@@ -41,6 +41,7 @@ export class PolicyStatuses implements Disposable {
   readonly #current = new Current<Statuses | undefined>(undefined);
   #watchers = 0;
   #stop: AbortController | undefined;
+  #updating = Promise.resolve();
 
   constructor(options: PolicyStatusesOptions) {
     this.#options = options;
@@ -52,6 +53,8 @@ export class PolicyStatuses implements Disposable {
     this.#watchers += 1;
     if (this.#watchers === 1) this.#start();
     try {
+      // What is known may be a second old: who comes new gets what is so now.
+      await this.#update();
       for await (const statuses of changesOf(this.#current, signal)) if (statuses !== undefined) yield statuses;
     } finally {
       this.#watchers -= 1;
@@ -62,7 +65,6 @@ export class PolicyStatuses implements Disposable {
   [Symbol.dispose](): void {
     this.#stop?.abort();
     this.#stop = undefined;
-    // What is known now will be old when the next one asks.
     this.#current.set(undefined);
   }
 
@@ -80,24 +82,28 @@ export class PolicyStatuses implements Disposable {
     signal.addEventListener('abort', () => changed.set(), { once: true });
     try {
       while (!signal.aborted) {
-        changed.clear();
-        await this.#update(signal);
-        await sleep(clock, INTERVAL_MS, signal);
         await this.#changedOrOld(changed);
         await sleep(clock, COALESCE_MS, signal);
+        changed.clear();
+        await this.#update();
+        await sleep(clock, INTERVAL_MS, signal);
       }
     } finally {
       for (const end of ends) end();
     }
   }
 
-  async #update(signal: AbortSignal): Promise<void> {
-    try {
-      const statuses = await this.#find();
-      if (!signal.aborted) this.#current.set(statuses);
-    } catch (err) {
-      this.#options.log.error({ err }, 'how policies stand cannot be found; trying again');
-    }
+  /** Finds the statuses anew. One after the other: the last that is found is the newest. */
+  #update(): Promise<void> {
+    this.#updating = this.#updating.then(async () => {
+      try {
+        const statuses = await this.#find();
+        if (this.#watchers > 0) this.#current.set(statuses);
+      } catch (err) {
+        this.#options.log.error({ err }, 'how policies stand cannot be found; trying again');
+      }
+    });
+    return this.#updating;
   }
 
   async #changedOrOld(changed: Signal): Promise<void> {

@@ -72,10 +72,11 @@ export class AuthorizationWatch {
   /** What an agent lacks that comes back. */
   resume(roots: ReadonlySet<string>, former: FormerScope): AuthorizationDelta {
     this.#updateScope(roots);
-    return this.#delta(
-      former,
-      this.#workloadsSince(former.since, () => true),
-    );
+    const workloads = this.#workloadsSince(former.since, () => true);
+    const delta = this.#delta(former, workloads);
+    // Whether anybody was told of what the agent had before it came back is not known.
+    const own = this.wants('policy') ? policiesIn(this.#sources.policies, this.#scope) : [];
+    return { ...delta, policyRevision: Math.max(delta.policyRevision, newestOf(own)) };
   }
 
   /** What changed since the last delta. */

@@ -1,0 +1,265 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Policies } from '../../../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import type {
+  ListResourcesResponse,
+  ResourceStatus,
+  WatchStatusResponse,
+} from '../../../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import { Entry } from '../../../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import { EnforcingAgent } from '../../../support/enforcing-agent.ts';
+import { policyOnWire } from '../../../support/policies.ts';
+import { failureOf } from '../../../support/rpc-failure.ts';
+import { RunningCa } from '../../../support/running-ca.ts';
+import { attestTestAgent } from '../../../support/test-agent.ts';
+import type { TestAgent } from '../../../support/test-agent.ts';
+
+let ca: RunningCa;
+beforeAll(async () => {
+  ca = await RunningCa.start({ yaml: 'authorization: { default: deny }' });
+});
+afterAll(() => ca[Symbol.asyncDispose]());
+
+const set = (...resources: ReturnType<typeof policyOnWire>[]) => ca.local(Policies).setResources({ resources });
+const nameOf = (key: string) => policyOnWire(key).name;
+
+async function list(kinds: string[] = []): Promise<readonly string[]> {
+  const parts: ListResourcesResponse[] = [];
+  for await (const part of ca.local(Policies).listResources({ kinds })) parts.push(part);
+  return parts.flatMap(({ resources }) => resources.map(({ name }) => `${name?.kind}/${name?.namespace}/${name?.name}`));
+}
+
+describe('SetResources and DeleteResources', () => {
+  test('put what is new as one change; what is there already costs no revision', async () => {
+    const both = [policyOnWire('AuthorizationPolicy/set/one'), policyOnWire('ClusterAuthorizationPolicy//set')];
+    const first = await set(...both);
+    const again = await set(...both);
+    expect(again.revision).toBe(first.revision);
+    const changed = await set(...both, policyOnWire('RequestAuthentication/set/people'));
+    expect(changed.revision).toBe(first.revision + 1n);
+    expect(await list()).toEqual(expect.arrayContaining(['AuthorizationPolicy/set/one', 'ClusterAuthorizationPolicy//set']));
+    expect(await list(['RequestAuthentication'])).toEqual(['RequestAuthentication/set/people']);
+  });
+
+  test('the same resource in another order of keys is the same', async () => {
+    const resource = policyOnWire('AuthorizationPolicy/order/one');
+    const { revision } = await set(resource);
+    // The cast is sound: that is the form of the document.
+    const { resource: parsed } = JSON.parse(resource.document) as { resource: Record<string, unknown> };
+    const turned = JSON.stringify({ resource: Object.fromEntries(Object.entries(parsed).toReversed()) }, null, 2);
+    expect((await set({ ...resource, document: turned })).revision).toBe(revision);
+  });
+
+  test('delete what is there; of what is not there nothing is to be done', async () => {
+    await set(policyOnWire('AuthorizationPolicy/gone/one'), policyOnWire('AuthorizationPolicy/gone/two'));
+    const names = ['AuthorizationPolicy/gone/one', 'AuthorizationPolicy/gone/never'].map(nameOf);
+    const { revision } = await ca.local(Policies).deleteResources({ names });
+    expect((await ca.local(Policies).deleteResources({ names })).revision).toBe(revision);
+    expect((await list()).filter((key) => key.includes('/gone/'))).toEqual(['AuthorizationPolicy/gone/two']);
+  });
+
+  const good = policyOnWire('AuthorizationPolicy/bad/one');
+  const at = (name: object) => ({ ...good, name: { ...good.name, ...name } });
+  const withSpec = (spec: object) => {
+    // The cast is sound: that is the form of the document.
+    const { resource } = JSON.parse(good.document) as { resource: object };
+    return { ...good, document: JSON.stringify({ resource: { ...resource, spec } }) };
+  };
+  test.each([
+    ['no name', { document: good.document }, 'resources[1].name'],
+    ['a kind that there is not', at({ kind: 'Policy' }), 'resources[1].name.kind'],
+    ['no namespace', at({ namespace: '' }), 'resources[1].name.namespace'],
+    ['a namespace that is none', at({ namespace: 'A/b' }), 'resources[1].name.namespace'],
+    ['a namespace that is too long', at({ namespace: 'a'.repeat(64) }), 'resources[1].name.namespace'],
+    ['an empty name', at({ name: '' }), 'resources[1].name.name'],
+    ['a name that is too long', at({ name: 'a'.repeat(254) }), 'resources[1].name.name'],
+    ['a cluster-wide one of a namespace', at({ kind: 'ClusterAuthorizationPolicy' }), 'resources[1].name.namespace'],
+    ['another name', at({ name: 'other' }), 'resources[1].document.metadata.name'],
+    ['another namespace', at({ namespace: 'other' }), 'resources[1].document.metadata.namespace'],
+    ['another kind', at({ kind: 'RequestAuthentication' }), 'resources[1].document'],
+    ['another kind of policy', at({ kind: 'ClusterAuthorizationPolicy', namespace: '' }), 'resources[1].document.kind'],
+    ['no JSON', { ...good, document: '{' }, 'resources[1].document'],
+    ['no object', { ...good, document: 'null' }, 'resources[1].document'],
+    ['no resource', { ...good, document: '{}' }, 'resources[1].document'],
+    ['an unknown field', withSpec({ rules: [{ form: [] }] }), 'resources[1].document.spec.rules[0].form'],
+    [
+      'a fault of a field',
+      withSpec({ rules: [{ to: [{ ports: ['0'] }] }] }),
+      'resources[1].document.spec.rules[0].to[0].ports[0]',
+    ],
+    ['an endless document', { ...good, document: ' '.repeat(512 * 1024 + 1) }, 'resources[1].document'],
+    ['one twice', policyOnWire('AuthorizationPolicy/bad/first'), 'resources[1].name'],
+  ])('[bad input] %s is refused by its field, and nothing is written', async (_what, resource, field) => {
+    const resources = [policyOnWire('AuthorizationPolicy/bad/first'), resource];
+    const { code, message } = await failureOf(ca.local(Policies).setResources({ resources }));
+    expect({ code, message }).toMatchObject({ code: 'invalid_argument', message: expect.stringContaining(field) });
+    expect((await list()).filter((key) => key.includes('/bad/'))).toEqual([]);
+  });
+
+  test.each([
+    ['a name that is none', [{ kind: 'AuthorizationPolicy', namespace: 'a', name: '/' }], 'names[0].name'],
+    ['a kind that there is not', [{ kind: '', namespace: 'a', name: 'b' }], 'names[0].kind'],
+  ])('[bad input] %s cannot be deleted', async (_what, names, field) => {
+    expect(await failureOf(ca.local(Policies).deleteResources({ names }))).toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringContaining(field),
+    });
+  });
+
+  test('[bad input] too many at once are refused before they are read', async () => {
+    const names = Array.from({ length: 10_001 }, () => ({}));
+    const { code, message } = await failureOf(ca.local(Policies).deleteResources({ names }));
+    expect({ code, message }).toMatchObject({ code: 'invalid_argument', message: expect.stringContaining('names') });
+  });
+
+  test('[bad input] a kind that there is not cannot be listed', async () => {
+    expect(await failureOf(list(['Policy']))).toMatchObject({ code: 'invalid_argument' });
+  });
+});
+
+describe('an agent over TLS', () => {
+  test('may not set, delete, list or watch', async () => {
+    const client = (await attestTestAgent(ca)).connection.client(Policies);
+    expect((await failureOf(client.setResources({}))).code).toBe('permission_denied');
+    expect((await failureOf(client.deleteResources({}))).code).toBe('permission_denied');
+    expect((await failureOf(first(client.listResources({})))).code).toBe('permission_denied');
+    expect((await failureOf(first(client.watchStatus({})))).code).toBe('permission_denied');
+  });
+
+  test('has a policy within milliseconds, together with what it needs to know', async () => {
+    const test = await attestTestAgent(ca);
+    await register(test, 'soon', '/soon-web');
+    using agent = new EnforcingAgent(test.connection);
+    await agent.next();
+    const tookMs: number[] = [];
+    for (let round = 0; round < 20; round += 1) {
+      const startedMs = performance.now();
+      const setting = set(policyOnWire('AuthorizationPolicy/soon/one', { generation: round + 1 }));
+      await agent.until('AuthorizationPolicy/soon/one');
+      tookMs.push(performance.now() - startedMs);
+      await setting;
+    }
+    expect(tookMs.toSorted((a, b) => a - b)[10]).toBeLessThan(100);
+  });
+});
+
+describe('WatchStatus', () => {
+  test('tells how many nodes a policy concerns, and how many enforce it, as they acknowledge', async () => {
+    const [one, two, other] = [await attestTestAgent(ca), await attestTestAgent(ca), await attestTestAgent(ca)];
+    for (const agent of [one, two]) await register(agent, 'nodes', `/nodes${agent.id.path}`);
+    await register(other, 'elsewhere', '/elsewhere-web');
+    using first = new EnforcingAgent(one.connection);
+    using second = new EnforcingAgent(two.connection);
+    await Promise.all([first.next(), second.next()]);
+    await using statuses = new StatusWatch();
+
+    const { revision } = await set(policyOnWire('AuthorizationPolicy/nodes/one', { generation: 7 }));
+    const unacknowledged = await statuses.until('AuthorizationPolicy/nodes/one');
+    expect(unacknowledged).toMatchObject({ revision, generation: 7n, nodesConcerned: 2, nodesProgrammed: 0, hits: 0n });
+    first.acknowledge(await first.until('AuthorizationPolicy/nodes/one'));
+    expect(await statuses.until('AuthorizationPolicy/nodes/one')).toMatchObject({ nodesConcerned: 2, nodesProgrammed: 1 });
+    second.acknowledge(await second.until('AuthorizationPolicy/nodes/one'));
+    expect(await statuses.until('AuthorizationPolicy/nodes/one')).toMatchObject({ nodesConcerned: 2, nodesProgrammed: 2 });
+
+    await ca.local(Policies).deleteResources({ names: [nameOf('AuthorizationPolicy/nodes/one')] });
+    expect(await statuses.until('AuthorizationPolicy/nodes/one')).toMatchObject({ revision: 0n, nodesConcerned: 0 });
+  });
+
+  test('an agent that resumes says by that what it enforces', async () => {
+    const test = await attestTestAgent(ca);
+    await register(test, 'resumed', '/resumed-web');
+    await set(policyOnWire('AuthorizationPolicy/resumed/one'));
+    let position = { feedId: '', resumeRevision: 0n };
+    {
+      // It goes away before it has acknowledged.
+      using agent = new EnforcingAgent(test.connection);
+      const last = (await agent.until('AuthorizationPolicy/resumed/one')).at(-1);
+      position = { feedId: last?.feedId ?? '', resumeRevision: last?.revision ?? 0n };
+    }
+    await using statuses = new StatusWatch();
+    expect(await statuses.until('AuthorizationPolicy/resumed/one')).toMatchObject({ nodesConcerned: 1, nodesProgrammed: 0 });
+    using again = new EnforcingAgent(test.connection, position);
+    expect(await again.next()).toMatchObject([{ snapshot: false }]);
+    expect(await statuses.until('AuthorizationPolicy/resumed/one')).toMatchObject({ nodesConcerned: 1, nodesProgrammed: 1 });
+  });
+
+  test('a cluster-wide policy concerns those with a workload of its namespaces and of its SPIFFE IDs', async () => {
+    const [web, api] = [await attestTestAgent(ca), await attestTestAgent(ca)];
+    await register(web, 'wide', '/ns/wide/sa/web');
+    await register(api, 'wide', '/ns/wide/sa/api');
+    const everyone = { rules: [{}] };
+    await set(
+      policyOnWire('ClusterAuthorizationPolicy//all', { spec: everyone }),
+      policyOnWire('ClusterAuthorizationPolicy//webs', {
+        spec: { ...everyone, spiffeIDs: ['spiffe://example.org/ns/*/sa/web'] },
+      }),
+      policyOnWire('ClusterAuthorizationPolicy//both', { spec: { ...everyone, spiffeIDs: ['spiffe://example.org/ns/wide/**'] } }),
+      policyOnWire('ClusterAuthorizationPolicy//none', { spec: { ...everyone, spiffeIDs: ['spiffe://example.org/ns/none/**'] } }),
+      inNamespaces('ClusterAuthorizationPolicy//some', ['wide', 'nowhere']),
+      inNamespaces('ClusterAuthorizationPolicy//nowhere', []),
+    );
+    await using statuses = new StatusWatch();
+    const all = await statuses.all();
+    const concerned = (name: string) => all.find((status) => status.name?.name === name)?.nodesConcerned;
+    expect(['webs', 'both', 'none', 'some', 'nowhere'].map(concerned)).toEqual([1, 2, 0, 2, 0]);
+    expect(concerned('all')).toBeGreaterThan(2);
+  });
+});
+
+/** A cluster-wide policy whose namespaces were found. */
+function inNamespaces(key: string, namespaces: readonly string[]) {
+  const resource = policyOnWire(key, { spec: { namespaceSelector: { matchLabels: { tier: 'core' } }, rules: [{}] } });
+  return { ...resource, document: JSON.stringify({ ...JSON.parse(resource.document), namespaces }) };
+}
+
+async function register({ id }: TestAgent, namespace: string, path: string): Promise<void> {
+  const entry = {
+    spiffeId: { trustDomain: 'example.org', path: path.replace('/spire/agent', '') },
+    parentId: { trustDomain: 'example.org', path: id.path },
+    selectors: [{ type: 'k8s', value: `ns:${namespace}` }],
+  };
+  const { results } = await ca.local(Entry).batchCreateEntry({ entries: [entry] });
+  expect(results[0]?.status?.code).toBe(0);
+}
+
+/** The statuses as their stream tells them. */
+class StatusWatch implements AsyncDisposable {
+  readonly #stop = new AbortController();
+  readonly #responses: AsyncIterator<WatchStatusResponse>;
+
+  constructor() {
+    this.#responses = ca.local(Policies).watchStatus({}, { signal: this.#stop.signal })[Symbol.asyncIterator]();
+  }
+
+  async all(): Promise<readonly ResourceStatus[]> {
+    const found: ResourceStatus[] = [];
+    for (;;) {
+      const { value, done } = await this.#responses.next();
+      if (done === true) throw new Error('the stream has ended');
+      found.push(...value.statuses);
+      if (value.complete) return found;
+    }
+  }
+
+  /** The next status of a resource. */
+  async until(key: string): Promise<ResourceStatus> {
+    const { kind, namespace, name } = nameOf(key);
+    for (;;) {
+      const { value, done } = await this.#responses.next();
+      if (done === true) throw new Error('the stream has ended');
+      const found = value.statuses.find(
+        (status) => status.name?.kind === kind && status.name.namespace === namespace && status.name.name === name,
+      );
+      if (found !== undefined) return found;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#responses.next().catch(() => undefined);
+  }
+}
+
+async function first<T>(stream: AsyncIterable<T>): Promise<T | undefined> {
+  for await (const each of stream) return each;
+  return undefined;
+}
