@@ -51,8 +51,8 @@ describe.skipIf(!isInstalled('python3'))(
       const keys = keysOf(...ISSUERS);
       const staleness = { value: false };
       const authorizer = createAuthorizer({ identities, policy, staleness, keys, clock: new ManualClock(AT_MS), log });
-      const federated = new Map([['partner.example', partner.bundle()]]);
-      rig = resources.use(await serveEnvoy(ca, kept(authorizer, outcomes), federated));
+      const federatedBundles = new Map([['partner.example', partner.bundle()]]);
+      rig = resources.use(await serveEnvoy(ca, kept(authorizer, outcomes), { federatedBundles }));
       const echo = resources.use(await EchoServer.start());
       const common = { listener: PROXY_PROTOCOL, plainUpstream: { port: echo.port } };
       const kinds = {

@@ -6,10 +6,12 @@ import { pino } from 'pino';
 import type { Authorizer } from '../../agent/authz/check.ts';
 import type { DecidedCall } from '../../agent/authz/decided-call.ts';
 import { SelectorSet } from '../../agent/cache/selectors.ts';
+import { accessLog, type AccessLogOptions } from '../../agent/envoy/access-log.ts';
 import { extAuthz } from '../../agent/envoy/ext-authz.ts';
 import { secretDiscovery } from '../../agent/sds/secret-discovery.ts';
 import type { Workload } from '../../agent/workload-attest/attestation.ts';
 import { systemClock } from '../../core/clock.ts';
+import { AccessLogService } from '../../proto/gen/envoy/service/accesslog/v3/als_pb.ts';
 import { Authorization } from '../../proto/gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { SecretDiscoveryService } from '../../proto/gen/envoy/service/secret/v3/sds_pb.ts';
 import { GrpcServer } from '../../runtime/grpc/server.ts';
@@ -27,16 +29,23 @@ export interface EnvoyAuthzRig extends AsyncDisposable {
   /** As what proxies are attested. */
   asking: SelectorSet;
   /** What was told to who keeps book, beside what the authorizer itself tells. */
-  readonly decided: readonly DecidedCall[];
+  readonly decided: DecidedCall[];
   /** Stops serving, as if the agent were gone. */
   stop(): Promise<void>;
+}
+
+/** What a rig may be told. */
+export interface EnvoyRigOptions {
+  readonly federatedBundles?: ReadonlyMap<string, Bundle>;
+  /** What access logs are read by; they are not served without it. */
+  readonly inForce?: AccessLogOptions['inForce'];
 }
 
 /** Serves SDS, ext_authz and access logs for proxies that are `/orders` of the CA's trust domain. */
 export async function serveEnvoy(
   ca: TestCa,
   authorizer: Authorizer,
-  federatedBundles: ReadonlyMap<string, Bundle> = new Map(),
+  { federatedBundles = new Map(), inForce }: EnvoyRigOptions = {},
 ): Promise<EnvoyAuthzRig> {
   const folder = await mkdtemp(join(tmpdir(), 'authz-'));
   const path = join(folder, 's');
@@ -53,6 +62,7 @@ export async function serveEnvoy(
     },
   );
   server.addService(Authorization, extAuthz({ authorizer, clock: systemClock, onDecided }));
+  if (inForce !== undefined) server.addService(AccessLogService, accessLog({ inForce, clock: systemClock, onDecided }));
   const listener = await listenUnix(server, path, { mode: 0o600, onAccept: () => proxyOf(() => rig.asking) });
   let stopped: Promise<void> | undefined;
   const stop = (): Promise<void> => (stopped ??= listener.close().then(() => server.close({ graceMs: 0 })));
@@ -133,3 +143,21 @@ export const RAW_PATHS = {
   merge_slashes: false,
   path_with_escaped_slashes_action: 'KEEP_UNCHANGED',
 };
+
+/** Access loggers as docs/envoy.md has them, with a shorter wait. */
+export function accessLogger(kind: 'HttpGrpc' | 'TcpGrpc', destination = 'spiffe://example.org/orders'): unknown {
+  return {
+    name: 'envoy.access_loggers.grpc',
+    typed_config: {
+      '@type': `type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.${kind}AccessLogConfig`,
+      common_config: {
+        log_name: 'countersign',
+        transport_api_version: 'V3',
+        buffer_flush_interval: '0.05s',
+        grpc_service: { envoy_grpc: { cluster_name: 'agent' } },
+        custom_tags: [{ tag: 'countersign.dev/destination', literal: { value: destination } }],
+      },
+      ...(kind === 'HttpGrpc' ? { additional_request_headers_to_log: [':method', 'content-type'] } : {}),
+    },
+  };
+}

@@ -50,7 +50,7 @@ export interface EnvoyFilters {
   readonly http?: readonly unknown[];
   /** Network filters before the last one. */
   readonly network?: readonly unknown[];
-  /** Fields of the HTTP connection manager. */
+  /** Fields of the HTTP connection manager, or of the TCP proxy. */
   readonly manager?: Readonly<Record<string, unknown>>;
   /** Fields of the listener. */
   readonly listener?: Readonly<Record<string, unknown>>;
@@ -186,6 +186,7 @@ function filterChain(options: EnvoyOptions): unknown {
     '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy',
     stat_prefix: 'in',
     cluster: 'out',
+    ...given,
   };
   const manager = {
     '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
