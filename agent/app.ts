@@ -5,6 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import { Current } from '../core/current.ts';
 import type { RelationSource } from '../policy/relations/source.ts';
 import { Diagnosis } from '../proto/gen/countersign/agent/v1/agent_pb.ts';
+import { AccessLogService } from '../proto/gen/envoy/service/accesslog/v3/als_pb.ts';
 import { Authorization as ExternalAuthorization } from '../proto/gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { ExtensionConfigDiscoveryService } from '../proto/gen/envoy/service/extension/v3/config_discovery_pb.ts';
 import { SecretDiscoveryService } from '../proto/gen/envoy/service/secret/v3/sds_pb.ts';
@@ -49,6 +50,7 @@ import { JwtSvidCache } from './cache/jwt-svid-cache.ts';
 import { withdrawTainted } from './cache/tainted-keys.ts';
 import { WitSvidCache } from './cache/wit-svid-cache.ts';
 import type { AgentConfig } from './config.ts';
+import { accessLog } from './envoy/access-log.ts';
 import { extAuthz } from './envoy/ext-authz.ts';
 import { extensionDiscovery } from './envoy/extension-discovery.ts';
 import { serveHttpAuthorization } from './http-authz/serve.ts';
@@ -282,6 +284,7 @@ async function serveWorkloads(options: Assembly, parts: Parts, resources: AsyncD
     standing: ['streamExtensionConfigs', 'deltaExtensionConfigs'],
   });
   server.addService(ExternalAuthorization, extAuthz({ authorizer, clock, onDecided }));
+  server.addService(AccessLogService, accessLog({ inForce, clock, onDecided }), { standing: ['streamAccessLogs'] });
   await listen(server, { parts, resources, path: config.listen.workload.path, mode: PUBLIC_SOCKET_MODE });
   log.info({ path: config.listen.workload.path }, 'workload api is served');
 }
