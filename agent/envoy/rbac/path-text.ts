@@ -99,6 +99,7 @@ export function withoutSlash(text: string): string {
 /** A glob, in which `*` stands for any characters of a segment; undefined where no segment can be that. */
 export function encodedGlob(glob: string): PathExpression | undefined {
   if (glob.includes('/')) return undefined;
+  if (/^[*]+$/.test(glob)) return { regex: SEGMENT, cost: 4 };
   const parts = glob.split('*').map(encoded);
   if (parts.includes(undefined)) return undefined;
   const cost = parts.reduce((sum, part) => sum + (part?.cost ?? 0) + 4, 0);

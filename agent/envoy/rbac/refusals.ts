@@ -22,6 +22,7 @@ const isAsterisk = all(header(':method', { exact: 'OPTIONS' }), path({ exact: '*
 export const REFUSALS: ReadonlyMap<NativeRefusal, Condition> = new Map<NativeRefusal, Condition>([
   ['path_not_absolute', not(any(path({ prefix: '/' }), isAsterisk))],
   ['path_bad_character', not(matches(ANY))],
+  ['path_fragment', header(':path', { contains: '#' })],
   ['path_matrix_parameters', any(contains(';'), contains('%3b'))],
   ['path_backslash', any(contains('\\'), contains('%5c'))],
   ['path_encoded_slash', contains('%2f')],

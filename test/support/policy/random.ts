@@ -149,7 +149,8 @@ export const policies: fc.Arbitrary<readonly Policy[]> = fc.uniqueArray(policy, 
 });
 
 const shop = { namespace: 'shop', serviceAccount: 'web', spiffeId: parseSpiffeId('spiffe://example.org/ns/shop/sa/web') };
-const callers: readonly Source[] = [
+/** Who calls. */
+export const callers: readonly Source[] = [
   shop,
   { namespace: 'billing', serviceAccount: 'web', spiffeId: parseSpiffeId('spiffe://example.org/ns/billing/sa/web') },
   { namespace: 'billing', serviceAccount: 'batch', spiffeId: parseSpiffeId('spiffe://example.org/batch') },
@@ -158,7 +159,8 @@ const callers: readonly Source[] = [
   {},
 ];
 const addresses = ['10.1.2.3', '192.168.7.1', '2001:db8::1'].map(readIpAddress);
-const destinations: readonly Destination[] = [
+/** What is called. */
+export const destinations: readonly Destination[] = [
   {
     namespace: 'shop',
     serviceAccount: 'orders',
