@@ -15,6 +15,14 @@ const TEXT_OR_JSON: Readonly<Record<'output', OptionSpec>> = {
   output: { value: 'text|json', summary: 'how to print the result; text unless given' },
 };
 
+const DESTINATION: Readonly<Record<'to' | 'to-namespace' | 'to-service-account' | 'selector' | 'port', OptionSpec>> = {
+  to: { value: 'SPIFFE_ID', summary: 'who is called' },
+  'to-namespace': { value: 'NAME', summary: 'namespace of who is called' },
+  'to-service-account': { value: 'NAME', summary: 'service account of who is called' },
+  selector: { value: 'TYPE:VALUE', summary: 'what the called workload was attested with', multiple: true },
+  port: { value: 'NUMBER', summary: 'port that is called' },
+};
+
 const SINCE: OptionSpec = {
   value: 'DURATION',
   summary: 'of what the CA recorded only calls seen in the last so long, such as 24h',
@@ -26,10 +34,19 @@ const CALLS = 'recorded|FILE';
 export const POLICY_COMMANDS: readonly CommandSpec[] = [
   {
     path: ['policy', 'test'],
-    summary: 'Compare what policies decide with a file of expected decisions',
+    summary: 'Compare what policies decide with files of expected decisions; say who may call the operations of an API',
     positionals: 'FILE...',
-    options: { ...POLICIES, ...CA_OPTIONS },
-    examples: ['countersign policy test decisions.yaml --policies policies/'],
+    options: {
+      ...POLICIES,
+      openapi: { value: 'FILE', summary: 'an OpenAPI 3 description: who may call each of its operations' },
+      ...DESTINATION,
+      output: { value: 'text|json', summary: 'how to print what --openapi finds; text unless given' },
+      ...CA_OPTIONS,
+    },
+    examples: [
+      'countersign policy test decisions.yaml --policies policies/',
+      'countersign policy test --openapi orders.yaml --to-namespace shop --to-service-account orders --policies policies/',
+    ],
     load: async () => (await import('../run/policy-test.ts')).testPolicies,
   },
   {
@@ -42,11 +59,7 @@ export const POLICY_COMMANDS: readonly CommandSpec[] = [
       'from-namespace': { value: 'NAME', summary: 'namespace of the registration of the caller' },
       'from-service-account': { value: 'NAME', summary: 'service account of the registration of the caller' },
       'from-address': { value: 'IP', summary: 'address of the caller' },
-      to: { value: 'SPIFFE_ID', summary: 'who is called' },
-      'to-namespace': { value: 'NAME', summary: 'namespace of who is called' },
-      'to-service-account': { value: 'NAME', summary: 'service account of who is called' },
-      selector: { value: 'TYPE:VALUE', summary: 'what the called workload was attested with', multiple: true },
-      port: { value: 'NUMBER', summary: 'port that is called' },
+      ...DESTINATION,
       method: { value: 'METHOD', summary: 'HTTP method; GET unless given' },
       host: { value: 'HOST', summary: 'host of the request' },
       path: { value: 'PATH', summary: 'path of the request; without any of these it is a connection' },

@@ -28,7 +28,8 @@ export function policiesAbout(snapshot: Snapshot, destination: Destination): rea
   return snapshot.viewFor(destination).policies;
 }
 
-function isUniform({ to = [], when, relations = [] }: RuleSpec, path: string): boolean {
+/** Whether a rule says the same of every path that a template stands for. */
+export function isUniform({ to = [], when, relations = [] }: RuleSpec, path: string): boolean {
   if (when?.includes('request.path') || relations.some((each) => JSON.stringify(each).includes('{path.'))) return false;
   const clauses = to.flatMap(({ paths = [], not }) => [...paths, ...(not?.paths ?? [])]);
   return clauses.every((clause) => holdsForAllOrNone(clause, path));

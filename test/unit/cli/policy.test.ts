@@ -307,3 +307,64 @@ test.each(POLICY_COMMANDS.map((command) => [command.path.join(' '), command] as 
     expect(() => parseInvocation(command, words.slice(command.path.length), terminal)).not.toThrow();
   }
 });
+
+describe('policy test --openapi', () => {
+  const API = `
+openapi: 3.1.0
+servers: [{ url: https://orders.example/v1 }]
+paths:
+  /orders/{id}:
+    get: { operationId: read }
+    delete: {}
+  /health: { get: {} }
+`;
+  const RULES = POLICY.replace(
+    '[GET] }]',
+    "[GET], paths: [{ template: '/v1/orders/{id}' }] }]\n    - to: [{ paths: [{ exact: /v1/health }] }]",
+  );
+  const TO = '--to-namespace shop --to-service-account orders --selector k8s:pod-label:app:orders --policies policy.yaml';
+
+  test('says for each operation who may call it', async () => {
+    write('api.yaml', API);
+    write('policy.yaml', RULES);
+    expect(await run(`policy test --openapi api.yaml ${TO}`)).toEqual({
+      code: 1,
+      out: [
+        'GET /v1/orders/{id}:',
+        '  may: service account shop/web (rule 0 of shop/orders)',
+        'DELETE /v1/orders/{id}: nobody (no_rule_matches)',
+        'GET /v1/health: everybody',
+        '  may: everybody (rule 1 of shop/orders)',
+        '3 operations; nobody may call 1, everybody 1',
+        '',
+      ].join('\n'),
+      error: '',
+    });
+  });
+
+  test('as JSON, of a description in JSON', async () => {
+    write('api.json', JSON.stringify(parse(API)));
+    write('policy.yaml', RULES);
+    const { code, out } = await run(`policy test --openapi api.json ${TO} --output json`);
+    expect(code).toBe(1);
+    expect(JSON.parse(out)).toMatchObject([
+      { method: 'GET', path: '/v1/orders/{id}', operationId: 'read', callers: 'some', rules: [{ effect: 'allow', rule: 0 }] },
+      { method: 'DELETE', callers: 'nobody', reason: 'no_rule_matches', rules: [] },
+      { path: '/v1/health', callers: 'everybody' },
+    ]);
+  });
+
+  test('0 when every operation is for somebody', async () => {
+    write('api.yaml', 'openapi: 3.0.3\npaths: { /orders: { get: {} } }\n');
+    expect(await run(`policy test --openapi api.yaml ${TO}`)).toMatchObject({ code: 0 });
+  });
+
+  test('says how it is called, and what is wrong with the file', async () => {
+    write('api.yaml', 'openapi: 3.0.3\npaths: { orders: { get: {} } }\n');
+    await expect(run(`policy test --openapi api.yaml ${TO}`)).rejects.toThrow('api.yaml: paths.orders: must begin with a slash');
+    await expect(run('policy test --openapi api.yaml --policies policy.yaml')).rejects.toThrow('say whose API it is');
+    await expect(run(`policy test ${TO}`)).rejects.toThrow('--openapi FILE');
+    write('api.yaml', '{');
+    await expect(run(`policy test --openapi api.yaml ${TO}`)).rejects.toMatchObject({ code: 'invalid_argument' });
+  });
+});
