@@ -21,6 +21,9 @@ const callers = (specs: readonly object[], defaultAction: DefaultAction = 'audit
 
 const web = { from: [{ serviceAccounts: ['web'] }] };
 const to = (clause: object) => ({ to: [clause] });
+/** What may be decided of a call, given who may make it. */
+const POSSIBLE = { nobody: ['deny'], everybody: ['allow'], some: ['allow', 'deny'] } as const;
+
 const deny = (...rules: readonly object[]) => ({ action: 'DENY', rules });
 
 describe('who may call an operation', () => {
@@ -114,7 +117,7 @@ describe('who may call an operation', () => {
       const request = { method: 'GET', path: normalizePath(target), host: 'orders', headers: new Map<string, string>() };
       const { verdict } = decide(snapshot, { source: from, destination: { ...destination, port: 80 }, request, atMs: 0 });
       const said = callersOf(snapshot, destination, operation).callers;
-      if (said !== 'some') expect({ said, verdict }).toEqual({ said, verdict: said === 'nobody' ? 'deny' : 'allow' });
+      expect(POSSIBLE[said]).toContain(verdict);
     });
     fc.assert(run, { numRuns: 2000 });
   });
