@@ -65,7 +65,8 @@ export class DecisionMetrics {
     const policy = this.#policyOf(decision?.policy);
     const reason = this.#reasons.of(outcome.reason);
     this.#decisions.add(`${point} ${policy} ${verdict} ${reason}`, () => ({ point, policy, verdict, reason }));
-    this.#seconds.observe({ point }, durationMs / 1000);
+    // What an access log tells of took the agent no time.
+    if (point !== 'access_log') this.#seconds.observe({ point }, durationMs / 1000);
     this.#countUser(outcome);
     if (decision === undefined || !wouldDeny(decision)) return;
     const denying = this.#policyOf(decision.dryRun?.policy);

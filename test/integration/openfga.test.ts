@@ -14,6 +14,7 @@ import { parsePolicy } from '../../policy/parse-policy.ts';
 import { decideAsync, type RelationSource } from '../../policy/relations/source.ts';
 import { openFgaConfig } from '../../runtime/openfga/config.ts';
 import { openOpenFga } from '../../runtime/openfga/relations.ts';
+import { ask, setPolicy, startAskingSystem, until } from '../support/asking-system.ts';
 import { Forwarder } from '../support/forwarder.ts';
 import { startOpenFga, type OpenFga } from '../support/openfga.ts';
 import { orders } from '../support/policy/policy-objects.ts';
@@ -191,5 +192,25 @@ describe.skipIf(!isInstalled('go'))('OpenFGA (needs go)', () => {
     expect(await codeOf(relations.check([unknown]))).toBe('failed_precondition');
     expect(await codeOf(relations.check([viewerOf('order:7'), unknown]))).toBe('failed_precondition');
     expect(await relations.check([viewerOf('order:7')])).toEqual([true]);
+  });
+
+  test('an agent decides by relations of its configuration, and closed once the store is away', async () => {
+    const { storeId: shop } = await server.createStore(TYPES);
+    await server.write(shop, [{ user: 'user:web', relation: 'viewer', object: 'order:7' }]);
+    const openfga = `{ url: "http://127.0.0.1:${way.port}", storeId: ${shop}, tokenFile: ./key, cache: { ttl: 1ms } }`;
+    await using system = await startAskingSystem(`{ relations: { openfga: ${openfga} } }`, (at) => {
+      writeFileSync(join(at, 'key'), KEY);
+    });
+    await setPolicy(system, 'viewers', { rules: [rule('viewer', 'user:{source.serviceAccount}')] });
+    const passes = (id: string): Promise<boolean> => ask(system, { method: 'GET', path: `/orders/${id}` });
+    await until(
+      system,
+      async () => [await passes('7'), await passes('8')],
+      ([related, other]) => related === true && other === false,
+    );
+    await way[Symbol.asyncDispose]();
+    expect(await passes('7')).toBe(false);
+    await system.agent?.logged('relation store not asked');
+    expect(system.agent?.log).not.toContain(KEY);
   });
 });

@@ -1,65 +1,34 @@
 // What agents decide reaches the CA: real processes, asked as Envoy asks.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { create } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { encodePolicy } from '../../policy/wire-policy.ts';
 import { parsePolicy } from '../../policy/parse-policy.ts';
+import { encodePolicy } from '../../policy/wire-policy.ts';
 import { Policies, type Call } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
-import { CheckRequestSchema, Authorization } from '../../proto/gen/envoy/service/auth/v3/external_auth_pb.ts';
-import { Entry } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
-import { own, OWN_SELECTOR, WholeSystem } from '../support/whole-system.ts';
+import { ask, setPolicy, startAskingSystem, until } from '../support/asking-system.ts';
 import { authz } from '../support/policy/policy-objects.ts';
+import type { WholeSystem } from '../support/whole-system.ts';
 
 const CANARY = 'canary-5ab0';
-const AGENT = `
-attestor: { joinTokenFile: ./token }
-authorization:
-  decisionLog: { sample: 1, hashKeyFile: ./hash.key }
-  calls: { interval: 1s }
-`;
+const SECRETS = { authorization: `Bearer ${CANARY}`, 'x-secret': CANARY };
 let system: WholeSystem;
 
 beforeAll(async () => {
-  system = await WholeSystem.startCa({ agentYaml: AGENT }, (folder) => {
-    mkdirSync(join(folder, 'agent'), { recursive: true });
-    writeFileSync(join(folder, 'agent', 'hash.key'), `${'0123456789abcdef'.repeat(4)}\n`);
+  const authorization = '{ decisionLog: { sample: 1, hashKeyFile: ./hash.key }, calls: { interval: 1s } }';
+  system = await startAskingSystem(authorization, (folder) => {
+    writeFileSync(join(folder, 'hash.key'), `${'0123456789abcdef'.repeat(4)}\n`);
   });
-  await system.startAgent();
-  await declare('/orders', 'orders', OWN_SELECTOR);
-  await declare('/web', 'web', { type: 'unix', value: 'uid:4294967' });
-  await system.served('spiffe://example.org/orders');
 });
 afterAll(() => system[Symbol.asyncDispose]());
 
-/** Registers a workload that says what it is in Kubernetes. */
-async function declare(path: string, serviceAccount: string, selector: typeof OWN_SELECTOR): Promise<void> {
-  const countersignWorkload = { namespace: 'shop', serviceAccount };
-  const entry = { spiffeId: own(path), parentId: own(system.agentPath), selectors: [selector], countersignWorkload };
-  const { results } = await system.admin(Entry).batchCreateEntry({ entries: [entry] });
-  expect(results[0]?.status?.code).toBe(0);
-}
-
-/** Asks the agent as the Envoy of `/orders` does. @returns whether the call may pass */
-async function ask(method: string, path: string, source = 'spiffe://example.org/web'): Promise<boolean> {
-  const request = create(CheckRequestSchema, {
-    attributes: {
-      source: { principal: source },
-      request: {
-        http: { method, path, host: 'orders.shop', headers: { authorization: `Bearer ${CANARY}`, 'x-secret': CANARY } },
-      },
-    },
-  });
-  using connection = system.connect(system.workloadSocket);
-  const { status } = await connection.client(Authorization).check(request);
-  return status?.code === 0;
-}
-
-async function apply(spec: object, name = 'orders'): Promise<void> {
-  const policy = parsePolicy(authz(name, spec));
-  const resource = { name: policy.name, document: encodePolicy(policy) };
-  await system.admin(Policies).setResources({ resources: [resource] });
-}
+const passes = (method: string, path: string): Promise<boolean> => ask(system, { method, path, headers: SECRETS });
+/** Until policy is there as well, which shows in what the agent answers. */
+const untilPassing = (path: string): Promise<boolean> =>
+  until(
+    system,
+    () => passes('GET', path),
+    (isPassing) => isPassing,
+  );
 
 async function recorded(): Promise<readonly Call[]> {
   const calls: Call[] = [];
@@ -67,54 +36,47 @@ async function recorded(): Promise<readonly Call[]> {
   return calls;
 }
 
-/** Waits until the CA has it. */
-async function until<T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
-  for (const startMs = performance.now(); ;) {
-    const value = await read();
-    if (holds(value)) return value;
-    if (performance.now() - startMs > 30_000) throw new Error(`it did not come:\n${system.agent?.log ?? ''}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+/** Waits until the CA has a call. */
+async function untilRecorded(isIt: (call: Call) => boolean): Promise<Call | undefined> {
+  const calls = await until(system, recorded, (all) => all.some(isIt));
+  return calls.find(isIt);
 }
 
-const brief = ({ sourceSpiffeId, sourceServiceAccount, destination, request, verdict, reason, rule, count, point }: Call) => [
-  `${sourceSpiffeId.slice(20)} (${sourceServiceAccount}) → ${destination?.namespace ?? ''}/${destination?.serviceAccount ?? ''}`,
-  `${request?.method ?? ''} ${request?.host ?? ''}${request?.pathTemplate ?? ''}`,
-  `${verdict} ${reason}${rule === undefined ? '' : ` ${rule.policy?.name ?? ''}#${rule.rule}`}`,
-  `${point} ${count}`,
-];
+const isAt =
+  (path: string) =>
+  ({ request }: Call): boolean =>
+    request?.pathTemplate === path;
 
 test('calls of an agent are at the CA within seconds, counted by kind', async () => {
-  // The agent has synchronised; that policy is there as well shows in what it answers.
-  await until(
-    () => ask('GET', '/ready'),
-    (passes) => passes,
-  );
-  for (const id of [1, 2, 3]) expect(await ask('GET', `/orders/${id}?token=${CANARY}`)).toBe(true);
-  const calls = await until(recorded, (all) => all.some(({ count }) => count === 3n));
-  expect(calls.filter(({ count }) => count === 3n).map(brief)).toEqual([
-    ['/web (web) → shop/orders', 'GET orders.shop/orders/{id}', 'allow default_audit', 'ext_authz 3'],
-  ]);
+  await untilPassing('/ready');
+  for (const id of [1, 2, 3]) expect(await passes('GET', `/baskets/${id}?token=${CANARY}`)).toBe(true);
+  expect(await untilRecorded((call) => isAt('/baskets/{id}')(call) && call.count === 3n)).toMatchObject({
+    sourceSpiffeId: 'spiffe://example.org/web',
+    sourceNamespace: 'shop',
+    sourceServiceAccount: 'web',
+    destination: { spiffeId: 'spiffe://example.org/orders', namespace: 'shop', serviceAccount: 'orders' },
+    request: { method: 'GET', host: 'orders.shop' },
+    verdict: 'allow',
+    point: 'ext_authz',
+  });
 });
 
 test('a denial is recorded with its reason, and what a DryRun policy would deny with its rule', async () => {
-  await apply({ rules: [{ to: [{ methods: ['GET'] }] }] });
-  await apply({ action: 'DENY', mode: 'DryRun', rules: [{ to: [{ paths: [{ prefix: '/internal' }] }] }] }, 'no-internal');
+  const internal = { to: [{ paths: [{ prefix: '/internal' }] }] };
+  await setPolicy(system, 'no-internal', { action: 'DENY', mode: 'DryRun', rules: [internal] });
+  // Changes come in their order: where this one holds, the one before does.
+  await setPolicy(system, 'orders', { rules: [{ to: [{ methods: ['GET'] }] }] });
   await until(
-    () => ask('DELETE', '/orders/7'),
-    (passes) => !passes,
+    system,
+    () => passes('DELETE', '/orders/7'),
+    (isPassing) => !isPassing,
   );
-  const hasWouldDeny = (all: readonly Call[]): boolean => all.some(({ wouldDeny }) => wouldDeny);
-  const calls = await until(async () => {
-    expect(await ask('GET', '/internal/state')).toBe(true);
-    return recorded();
-  }, hasWouldDeny);
-  const denied = await until(recorded, (all) => all.some(({ verdict }) => verdict === 'deny'));
-  expect(denied.find(({ verdict }) => verdict === 'deny')).toMatchObject({
+  expect(await untilRecorded(({ verdict }) => verdict === 'deny')).toMatchObject({
     reason: 'no_rule_matches',
     request: { method: 'DELETE', pathTemplate: '/orders/{id}' },
   });
-  expect(calls.find(({ wouldDeny }) => wouldDeny)).toMatchObject({
+  expect(await passes('GET', '/internal/state')).toBe(true);
+  expect(await untilRecorded(({ wouldDeny }) => wouldDeny)).toMatchObject({
     verdict: 'allow',
     rule: { policy: { name: 'orders' }, rule: 0 },
     dryRunRule: { policy: { name: 'no-internal' }, rule: 0 },
@@ -122,48 +84,39 @@ test('a denial is recorded with its reason, and what a DryRun policy would deny 
 });
 
 test('what was recorded says what a policy would break', async () => {
-  await until(
-    () => ask('GET', '/carts/7'),
-    (passes) => passes,
-  );
-  await until(recorded, (all) => all.some(({ request }) => request?.pathTemplate === '/carts/{id}'));
+  await untilPassing('/carts/7');
+  await untilRecorded(isAt('/carts/{id}'));
   const policy = parsePolicy(authz('strict', { action: 'DENY', rules: [{ to: [{ paths: [{ prefix: '/carts' }] }] }] }));
   const set = [{ name: policy.name, document: encodePolicy(policy) }];
   const { harmless, changes } = await system.admin(Policies).simulate({ set });
   expect(harmless).toBe(false);
-  const carts = changes.find(({ call }) => call?.request?.pathTemplate === '/carts/{id}');
-  expect(carts).toMatchObject({
-    before: { verdict: 'allow' },
-    after: { verdict: 'deny', rule: { policy: { name: 'strict' } } },
-  });
+  const carts = changes.find(({ call }) => call !== undefined && isAt('/carts/{id}')(call));
+  expect(carts).toMatchObject({ before: { verdict: 'allow' }, after: { verdict: 'deny', rule: { policy: { name: 'strict' } } } });
 });
 
-test('a stop reports what is left, and calls while the CA is away are reported when it is back', async () => {
+test('calls while the CA is away are reported when it is back, and a stop reports what is left', async () => {
+  await untilPassing('/ready');
   await system.ca.kill('SIGTERM');
-  expect(await ask('GET', '/while/away')).toBe(true);
+  expect(await passes('GET', '/while/away')).toBe(true);
   system.spawnCa();
   await system.ca.logged('"ca serves"');
   system.closeClients();
-  await until(recorded, (all) => all.some(({ request }) => request?.pathTemplate === '/while/away'));
-  expect(await ask('GET', '/at/the/end')).toBe(true);
+  await untilRecorded(isAt('/while/away'));
+  expect(await passes('GET', '/at/the/end')).toBe(true);
   await system.agent?.kill('SIGTERM');
-  const calls = await recorded();
-  expect(calls.find(({ request }) => request?.pathTemplate === '/at/the/end')).toMatchObject({ count: 1n });
+  expect((await recorded()).find(isAt('/at/the/end'))).toMatchObject({ count: 1n });
   await system.spawnAgent().logged('synchronised with the ca');
 });
 
 test('the decision log of the agent has the calls, and neither token nor query nor header of any', async () => {
-  await until(
-    () => ask('GET', `/orders/1?token=${CANARY}`),
-    (passes) => passes,
-  );
-  await ask('GET', `/orders%2f1?token=${CANARY}`);
-  await until(
+  await untilPassing(`/orders/1?token=${CANARY}`);
+  await passes('GET', `/orders%2f1?token=${CANARY}`);
+  const log = await until(
+    system,
     () => Promise.resolve(system.agent?.log ?? ''),
     (text) => text.includes('path_encoded_slash'),
   );
-  const log = system.agent?.log ?? '';
-  const records = (system.agent?.lines ?? []).filter((line) => line.includes('"call decided"'));
+  const records = log.split('\n').filter((line) => line.includes('"call decided"'));
   expect(records.some((line) => line.includes('"path":"/orders%2f1"'))).toBe(true);
   expect(records.some((line) => line.includes('"path":"/orders/1"'))).toBe(true);
   expect(log + system.ca.log).not.toContain(CANARY);
