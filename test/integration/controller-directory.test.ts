@@ -3,6 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { planText } from '../../controller/plan.ts';
+import { policyKey, type Policy } from '../../policy/policy.ts';
+import { decodePolicy } from '../../policy/wire-policy.ts';
+import { Policies } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { Entry } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
 import { ControllerRig, entriesAt, pathsAt } from '../support/controller-rig.ts';
 import { countersign } from '../support/command.ts';
@@ -195,4 +199,79 @@ test('a plan says what a run would do, by its exit code as well, and does nothin
   await expect.poll(() => pathsAt(ca.socket)).toEqual(['/ns/shop/sa/web']);
   expect((await countersign([...words, '--plan'])).code).toBe(0);
   rmSync(resources, { recursive: true, force: true });
+});
+
+const POLICY = `
+apiVersion: countersign.dev/v1alpha1
+kind: AuthorizationPolicy
+metadata: { name: orders, namespace: shop }
+spec: { rules: [{ from: [{ serviceAccounts: [web] }] }] }
+`;
+const CORE = `
+apiVersion: v1
+kind: Namespace
+metadata: { name: shop, labels: { tier: core } }
+---
+apiVersion: countersign.dev/v1alpha1
+kind: ClusterAuthorizationPolicy
+metadata: { name: core }
+spec: { action: DENY, namespaceSelector: { matchLabels: { tier: core } }, rules: [{ to: [{ methods: [TRACE] }] }] }
+`;
+
+async function policiesAtCa(): Promise<Readonly<Record<string, Policy>>> {
+  const found: [string, Policy][] = [];
+  for await (const { resources } of ca.local(Policies).listResources({})) {
+    for (const { document } of resources) {
+      const policy = decodePolicy(document);
+      found.push([policyKey(policy.name), policy]);
+    }
+  }
+  return Object.fromEntries(found);
+}
+
+test('policies of files are at the CA, with what their namespaces are', async () => {
+  write('policy.yaml', POLICY);
+  write('core.yaml', CORE);
+  await using rig = await ControllerRig.start({ socket: ca.socket, resourcesDir: folder });
+  await expect.poll(policiesAtCa).toMatchObject({
+    'AuthorizationPolicy/shop/orders': { action: 'ALLOW' },
+    'ClusterAuthorizationPolicy//core': { action: 'DENY', namespaces: ['shop'] },
+  });
+  const line = 'AuthorizationPolicy shop/orders: ready (NoNodes): no node has a workload that it concerns';
+  await expect.poll(() => rig.lines, { timeout: 5_000 }).toContain(line);
+  write('policy.yaml', POLICY.replace('[web]', '[cart]'));
+  const accounts = async (): Promise<unknown> => (await policiesAtCa())['AuthorizationPolicy/shop/orders']?.rules[0]?.from;
+  await expect.poll(accounts).toMatchObject([{ serviceAccounts: ['cart'] }]);
+  write('policy.yaml', POLICY.replace('rules', 'rulez'));
+  await expect
+    .poll(() => rig.lines, { timeout: 5_000 })
+    .toContainEqual(
+      expect.stringMatching(/^AuthorizationPolicy shop\/orders: not ready \(Invalid\): spec.rulez: unknown key.*stays in force$/),
+    );
+  expect(await accounts()).toMatchObject([{ serviceAccounts: ['cart'] }]);
+  rmSync(join(folder, 'policy.yaml'));
+  await expect
+    .poll(async () => Object.keys(await policiesAtCa()), { timeout: 10_000 })
+    .toEqual(['ClusterAuthorizationPolicy//core']);
+});
+
+test('a plan says which policies it would set and delete', async () => {
+  write('policy.yaml', POLICY);
+  write('old.yaml', POLICY.replace('name: orders', 'name: old'));
+  const options = { socket: ca.socket, resourcesDir: folder };
+  {
+    await using rig = await ControllerRig.start(options);
+    await expect.poll(async () => Object.keys(await policiesAtCa())).toHaveLength(2);
+    await expect.poll(() => rig.isReady()).toBe(true);
+  }
+  rmSync(join(folder, 'old.yaml'));
+  write('core.yaml', CORE);
+  const plan = await ControllerRig.plan(options);
+  expect(plan.policies).toEqual({
+    set: ['ClusterAuthorizationPolicy core'],
+    delete: ['AuthorizationPolicy shop/old'],
+    foreign: [],
+  });
+  expect(planText(plan)).toContain('policies: 1 to set, 1 to delete');
+  expect(Object.keys(await policiesAtCa())).toHaveLength(2);
 });
