@@ -43,6 +43,7 @@ const SERVED_WITHIN_MS = 20_000;
 export const OWN_SELECTOR = { type: 'unix', value: `uid:${process.getuid?.() ?? 0}` };
 
 type EntryFields = Pick<Partial<WireEntry>, 'hint' | 'x509SvidTtl' | 'federatesWith'> & {
+  readonly countersignWorkload?: { readonly namespace?: string; readonly serviceAccount?: string };
   readonly spiffeId: ReturnType<typeof own>;
   readonly parentId?: ReturnType<typeof own>;
 };
