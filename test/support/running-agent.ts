@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startAgent } from '../../agent/app.ts';
 import { parseAgentConfig } from '../../agent/config.ts';
-import { systemClock } from '../../core/clock.ts';
+import { systemClock, type Clock } from '../../core/clock.ts';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { createLogger } from '../../runtime/log.ts';
 import type { RunningCa } from './running-ca.ts';
@@ -15,10 +15,16 @@ export interface RunningTestAgent extends AsyncDisposable {
   readonly idPath: string;
   /** The workload socket. */
   readonly socket: string;
+  /** The folder that relative paths of its configuration are of. */
+  readonly folder: string;
 }
 
 /** Starts an agent that attests with a join token of the CA; `config` replaces keys of `agent.yaml`. */
-export async function startTestAgent(ca: RunningCa, config: Readonly<Record<string, unknown>> = {}): Promise<RunningTestAgent> {
+export async function startTestAgent(
+  ca: RunningCa,
+  config: Readonly<Record<string, unknown>> = {},
+  clock: Clock = systemClock,
+): Promise<RunningTestAgent> {
   const folder = await mkdtemp(join(tmpdir(), 'agent-'));
   const { value: token } = await ca.local(Agent).createJoinToken({ ttl: 600 });
   await writeFile(join(folder, 'token'), token);
@@ -33,11 +39,12 @@ export async function startTestAgent(ca: RunningCa, config: Readonly<Record<stri
     ...config,
   };
   const log = createLogger({ level: 'fatal', name: 'agent' });
-  const options = { config: parseAgentConfig(yaml, folder), clock: systemClock, log };
+  const options = { config: parseAgentConfig(yaml, folder), clock, log };
   const agent = await startAgent(options, new AbortController().signal);
   return {
     idPath: `/spire/agent/join_token/${token}`,
     socket: join(folder, 'api.sock'),
+    folder,
     async [Symbol.asyncDispose]() {
       await agent[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });
