@@ -3,6 +3,7 @@ import { Snapshot } from '../../policy/compile/snapshot.ts';
 import { hasExpression, loadAllExpressions, NO_EXPRESSIONS } from '../../policy/expressions/load.ts';
 import type { Expressions } from '../../policy/expressions/expressions.ts';
 import type { DefaultAction, PolicyName } from '../../policy/model.ts';
+import { parsePolicy } from '../../policy/parse-policy.ts';
 import type { Policy } from '../../policy/policy.ts';
 import { decodePolicy } from '../../policy/wire-policy.ts';
 import type { Logger } from '../../runtime/log.ts';
@@ -79,7 +80,7 @@ export class CompiledPolicies {
     let read: Policy[] = [];
     for (const [key, known] of now) {
       if (this.#known.get(key)?.document === known.document) continue;
-      read.push(...this.#read(known));
+      read.push(this.#read(known));
       this.#known.set(key, known);
       if (!turns.isOver) continue;
       await this.#take(read);
@@ -101,13 +102,18 @@ export class CompiledPolicies {
     this.#expressions = await loadAllExpressions();
   }
 
-  #read({ name, document }: Known): readonly Policy[] {
+  /** One that cannot be read must not open anything: it denies all that it may be about, as at the agents. */
+  #read({ name, document }: Known): Policy {
     try {
-      return [decodePolicy(document)];
+      return decodePolicy(document);
     } catch (err) {
       // It was read before it was stored: so by a newer release.
-      this.#options.log.warn({ err, policy: `${name.namespace}/${name.name}` }, 'policy not readable; simulations go without it');
-      return [];
+      this.#options.log.warn(
+        { err, policy: `${name.namespace}/${name.name}` },
+        'policy not readable; it counts as one that denies all',
+      );
+      const { kind, ...metadata } = name;
+      return parsePolicy({ kind, metadata, spec: { action: 'DENY', rules: [{}] } });
     }
   }
 }

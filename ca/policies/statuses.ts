@@ -114,7 +114,7 @@ export class PolicyStatuses implements Disposable {
 
   async #find(): Promise<Statuses> {
     const { counts, clock } = this.#options;
-    const hits = counts.since(clock.nowMs() - HOUR_MS);
+    const hits = await counts.since(clock.nowMs() - HOUR_MS);
     const before = this.#current.value;
     const found = new Map<string, PolicyStatus>();
     let isSame = true;

@@ -204,3 +204,47 @@ describe('Simulate', () => {
     expect(failure).toMatchObject({ code: 'invalid_argument', message: expect.stringContaining(field) });
   });
 });
+
+describe('what policies decided in the last hour', () => {
+  let rig: CallsRig;
+  beforeAll(async () => {
+    rig = await CallsRig.start();
+  });
+  afterAll(() => rig[Symbol.asyncDispose]());
+
+  const hits = async (): Promise<ReadonlyMap<string, readonly [bigint, bigint]>> => {
+    const stop = new AbortController();
+    const found = new Map<string, readonly [bigint, bigint]>();
+    for await (const { statuses, complete } of rig.policies.watchStatus({}, { signal: stop.signal })) {
+      for (const { name, hits: decided, wouldDenyHits } of statuses) found.set(name?.name ?? '', [decided, wouldDenyHits]);
+      if (complete) break;
+    }
+    return found;
+  };
+
+  test('is counted by policy: hits, and what a policy of mode DryRun would have denied, by its rule or because none matches', async () => {
+    const policy = { kind: 'AuthorizationPolicy', namespace: 'shop' };
+    const rule = (name: string) => ({ policy: { ...policy, name }, rule: 0 });
+    const specs = {
+      enforced: { rules: [{}] },
+      'dry-allow': { mode: 'DryRun', rules: [{ from: [{ serviceAccounts: ['nobody'] }] }] },
+      'dry-deny': { mode: 'DryRun', action: 'DENY', rules: [{}] },
+      elsewhere: { mode: 'DryRun', selector: { matchLabels: { app: 'catalog' } }, rules: [] },
+    };
+    await rig.policies.setResources({ resources: Object.entries(specs).map(([name, spec]) => wirePolicy(orders(name, spec))) });
+    await rig.report(
+      wireCall({ count: 5n, reason: 'allowed_by_rule', rule: rule('enforced') }),
+      wireCall({ count: 2n, wouldDeny: true, rule: rule('enforced') }),
+      wireCall({ count: 4n, wouldDeny: true, dryRunRule: rule('dry-deny') }),
+      wireCall({ count: 9n, lastSeen: timestampFromMs(rig.ca.clock.nowMs() - 2 * 3_600_000), rule: rule('enforced') }),
+    );
+    expect(await hits()).toEqual(
+      new Map([
+        ['enforced', [7n, 0n]],
+        ['dry-allow', [0n, 2n]],
+        ['dry-deny', [0n, 4n]],
+        ['elsewhere', [0n, 0n]],
+      ]),
+    );
+  });
+});
