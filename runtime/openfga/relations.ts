@@ -7,6 +7,7 @@ import type { RelationSource } from '../../policy/relations/source.ts';
 import type { Logger } from '../log.ts';
 import type { OpenFgaConfig } from './config.ts';
 import { OpenFgaExchange } from './exchange.ts';
+import { Rest } from './rest.ts';
 
 /** What {@link OpenFgaRelations} is made from. */
 export interface OpenFgaOptions {
@@ -28,16 +29,22 @@ const CONSISTENCY = { minimizeLatency: 'MINIMIZE_LATENCY', higherConsistency: 'H
 /** Asks an OpenFGA server about relations: all or nothing, within a deadline. Failures are logged when they begin and when they end. */
 export class OpenFgaRelations implements RelationSource {
   readonly #options: OpenFgaOptions;
+  readonly #rest: Rest;
   /** Servers before v1.8 answer one question at a time. */
   #knowsBatches = true;
   #failure: { readonly text: string; readonly atMs: number } | undefined;
 
   constructor(options: OpenFgaOptions) {
     this.#options = options;
+    this.#rest = new Rest(options.clock);
   }
 
-  /** @throws IdentityError `deadline_exceeded`, or as `OpenFgaExchange.post` */
+  /** @throws IdentityError `deadline_exceeded`, `unavailable` (also while the store is left in peace), or as `OpenFgaExchange.post` */
   async check(queries: readonly RelationQuery[]): Promise<readonly boolean[]> {
+    return this.#rest.around(() => this.#checkInTime(queries));
+  }
+
+  async #checkInTime(queries: readonly RelationQuery[]): Promise<readonly boolean[]> {
     const { clock, timeoutMs } = this.#options;
     const limit = new AbortController();
     const timer = clock.setTimer(timeoutMs, () => {

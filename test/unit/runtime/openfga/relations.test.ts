@@ -233,6 +233,31 @@ describe('fails, and says neither who was asked about nor with which token', () 
     expect(await relations.check([query('yes:1')])).toEqual([true]);
   });
 
+  test('a store that keeps failing is left in peace for a second; then one question shows how it is', async () => {
+    let fails = true;
+    const store = await serve((asked) => (fails ? { status: 503, text: '' } : answering(asked)));
+    const relations = await open(store.url);
+    for (let index = 0; index < 20; index += 1) expect(await codeOf(relations.check([query('yes:1')]))).toBe('unavailable');
+    expect(store.asked.length).toBe(5);
+    clock.advance(1_000);
+    expect(await Promise.all([1, 2, 3].map(() => codeOf(relations.check([query('yes:1')]))))).toEqual(
+      Array(3).fill('unavailable'),
+    );
+    expect(store.asked.length).toBe(6);
+    fails = false;
+    clock.advance(1_000);
+    expect(await relations.check([query('yes:1')])).toEqual([true]);
+    expect(await Promise.all([2, 3].map((each) => relations.check([query(`yes:${each}`)])))).toEqual([[true], [true]]);
+  });
+
+  test('questions that a store refuses do not tire it: a caller may be able to ask them', async () => {
+    const store = await serve((asked) => (asked.body.tuple_key?.object === 'bad' ? { status: 400, text: '' } : answering(asked)));
+    const relations = await open(store.url);
+    for (let index = 0; index < 20; index += 1) await codeOf(relations.check([query('bad')]));
+    expect(await relations.check([query('yes:1')])).toEqual([true]);
+    expect(store.asked.length).toBe(21);
+  });
+
   test('many failures are a line of the log, and its end another', async () => {
     let fails = true;
     const store = await serve((asked) => (fails ? { status: 503, text: '' } : answering(asked)));
