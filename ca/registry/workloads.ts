@@ -55,8 +55,6 @@ export class Workloads {
   replace(before: Entry | undefined, after: Entry | undefined, revision: number): boolean {
     const isLeft = before !== undefined && this.#count(before, -1, revision);
     const isEntered = after !== undefined && this.#count(after, 1, revision);
-    // Without the state before, as at a start, nobody knows what an agent of then was told.
-    if (before === undefined && after !== undefined) this.touch(after, revision);
     return isLeft || isEntered;
   }
 

@@ -6,7 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Entry } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
+import { Policies } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { SVID } from '../../proto/gen/spire/api/server/svid/v1/svid_pb.ts';
+import { EnforcingAgent } from '../support/enforcing-agent.ts';
+import { policyOnWire } from '../support/policies.ts';
 import { postgresMissing, startPostgres, type PostgresCluster } from '../support/postgres.ts';
 import { failureOf } from '../support/rpc-failure.ts';
 import { RunningCa } from '../support/running-ca.ts';
@@ -57,6 +60,37 @@ describe.skipIf(missing !== undefined)(`CA on PostgreSQL${missing === undefined 
       .toBe(0);
     const bundles = await Promise.all([one, two].map((ca) => ca.local(Bundle).getBundle({})));
     expect(bundles.map(({ x509Authorities }) => x509Authorities.length)).toEqual([2, 2]);
+  });
+
+  test('replicas know each other’s policies, and which nodes of the other enforce them', async () => {
+    const store = yaml();
+    await using one = await RunningCa.start({ yaml: store });
+    await using two = await RunningCa.start({ yaml: store });
+    const nodes = await Promise.all([one, two].map((ca) => attestTestAgent(ca)));
+    const entries = nodes.map(({ id }) => ({
+      ...entryOf(`/web${id.path.slice(-8)}`, id.path),
+      selectors: [{ type: 'k8s', value: 'ns:shop' }],
+    }));
+    await one.local(Entry).batchCreateEntry({ entries });
+    const stop = new AbortController();
+    const statuses = two.local(Policies).watchStatus({}, { signal: stop.signal })[Symbol.asyncIterator]();
+    await statuses.next();
+    using first = new EnforcingAgent(nodes[0]?.connection ?? never());
+    using second = new EnforcingAgent(nodes[1]?.connection ?? never());
+    await Promise.all([first.next(), second.next()]);
+
+    const startedMs = performance.now();
+    await one.local(Policies).setResources({ resources: [policyOnWire('AuthorizationPolicy/shop/one')] });
+    const answers = await Promise.all([first, second].map((agent) => agent.until('AuthorizationPolicy/shop/one')));
+    expect(performance.now() - startedMs).toBeLessThan(1000);
+    first.acknowledge(answers[0] ?? never());
+    second.acknowledge(answers[1] ?? never());
+    for (let programmed = 0; programmed < 2;) {
+      const { value } = await statuses.next();
+      expect(value?.statuses).toMatchObject([{ name: { name: 'one' }, nodesConcerned: 2 }]);
+      programmed = value?.statuses[0]?.nodesProgrammed ?? 0;
+    }
+    stop.abort();
   });
 
   test('while the store is down known agents are signed for, mutations say so, and afterwards all goes on', async () => {
@@ -111,3 +145,7 @@ describe.skipIf(missing !== undefined)(`CA on PostgreSQL${missing === undefined 
     expect(codes.filter((code) => code === 'invalid_argument')).toHaveLength(59);
   });
 });
+
+function never(): never {
+  throw new Error('there is none');
+}

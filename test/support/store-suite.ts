@@ -8,6 +8,7 @@ import type { Authority } from '../../ca/model.ts';
 import type { Change, Store } from '../../ca/store/store.ts';
 import { exampleOrg, idAt, newAgent, newEntry, selectorsOf } from './entries.ts';
 import { ManualClock } from './manual-clock.ts';
+import { policyResource } from './policies.ts';
 
 /** One kind of store as the suite uses it. */
 export interface StoreUnderTest {
@@ -228,6 +229,44 @@ export function storeSuite(name: string, setUp: () => Promise<StoreUnderTest>): 
       await store.mutate((tx) => tx.deleteAuthority('x509', 'abcd'));
       await expect(store.mutate((tx) => tx.deleteRelationship(other))).rejects.toMatchObject({ code: 'not_found' });
       await expect(store.mutate((tx) => tx.deleteAuthority('x509', 'abcd'))).rejects.toMatchObject({ code: 'not_found' });
+    });
+
+    test('policies are put and deleted many at once; what is there as it is costs no revision', async () => {
+      const [one, two] = [policyResource('AuthorizationPolicy/shop/one'), policyResource('ClusterAuthorizationPolicy//two')];
+      const { revision } = await store.mutate((tx) => tx.putPolicies([one, two]));
+      expect((await store.mutate((tx) => tx.putPolicies([two, one]))).revision).toBe(revision);
+      expect((await store.mutate((tx) => tx.getPolicy(one))).value).toEqual(one);
+      const changed = { ...one, generation: 2 };
+      const second = await store.mutate((tx) => tx.putPolicies([changed, two]));
+      expect(await changesSince(store, revision)).toMatchObject([
+        { kind: 'policy', name: 'AuthorizationPolicy/shop/one', revision: second.revision, value: changed },
+      ]);
+      const never = policyResource('AuthorizationPolicy/shop/never');
+      const gone = await store.mutate((tx) => tx.deletePolicies([changed, never]));
+      expect(await changesSince(store, second.revision)).toMatchObject([{ value: undefined, former: changed }]);
+      expect((await store.mutate((tx) => tx.deletePolicies([changed, never]))).revision).toBe(gone.revision);
+      expect((await store.mutate((tx) => tx.getPolicy(one))).value).toBeUndefined();
+    });
+
+    test('progress of agents only goes on, is nobody else’s, and goes with the agent', async () => {
+      const [here, gone] = [idAt('/spire/agent/progress'), idAt('/spire/agent/nobody')];
+      await store.mutate((tx) => tx.putAgent(newAgent({ id: here })));
+      const at = (revision: number) => [here, gone].map((agentId) => ({ agentId, revision }));
+      const { revision } = await store.mutate((tx) => tx.putProgress(at(7)));
+      expect((await store.mutate((tx) => tx.putProgress(at(6)))).revision).toBe(revision);
+      const [progress, ...others] = await changesSince(store, revision - 1);
+      expect([progress, others]).toMatchObject([{ kind: 'progress', value: { agentId: here, revision: 7 } }, []]);
+      const end = await store.mutate((tx) => tx.deleteAgent(here));
+      const ended = (await changesSince(store, end.revision - 1)).filter(({ kind }) => kind === 'progress');
+      expect(ended).toMatchObject([{ value: undefined, former: { revision: 7 } }]);
+    });
+
+    test('an update that says another namespace of the workload leaves what it was', async () => {
+      const fields = { id: 'renamed', spiffeId: idAt('/renamed'), selectors: selectorsOf('k8s:ns:before') };
+      await store.mutate((tx) => tx.createEntry(newEntry(fields)));
+      const { revision } = await store.mutate((tx) => tx.updateEntry('renamed', { workload: { namespace: 'after' } }));
+      const formers = (await changesSince(store, revision - 1)).filter(({ superseded }) => superseded);
+      expect(formers).toMatchObject([{ name: 'renamed', revision, former: { selectors: fields.selectors } }]);
     });
 
     test('deleting a bundle refuses, dissociates or deletes the entries that federate with it', async () => {

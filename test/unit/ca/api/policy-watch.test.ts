@@ -90,6 +90,21 @@ describe('policies', () => {
     expect(namesIn(await client.answer())).toEqual(['policy AuthorizationPolicy/c/one removed']);
   });
 
+  test('an agent with a workload that may be in any namespace has those of all', async () => {
+    await put('AuthorizationPolicy/any/one');
+    const agent = await makeAgent();
+    const parentId = idAt(new URL(agent).pathname);
+    await change((tx) => tx.createEntry(entryIn('any-where', { parentId, selectors: selectorsOf('unix:uid:7') })));
+    using client = WatchClient.subscribe(server.path, agent, { kinds: ['policy'] });
+    expect(namesIn(await client.answer())).toContain('policy AuthorizationPolicy/any/one');
+    await put('AuthorizationPolicy/any/two');
+    expect(namesIn(await client.answer())).toEqual(['policy AuthorizationPolicy/any/two']);
+    await change((tx) => tx.updateEntry('any-where', { workload: { namespace: 'any' } }));
+    const removed = namesIn(await client.answer());
+    expect(removed).toContain('policy AuthorizationPolicy/a/one removed');
+    expect(removed.filter((name) => name.includes('/any/'))).toEqual([]);
+  });
+
   test('with the first entry of a namespace come its policies, and with the last they go, in the same answer', async () => {
     await put('AuthorizationPolicy/d/one', 'AuthorizationPolicy/d/two');
     const agent = await makeAgent();
