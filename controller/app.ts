@@ -138,6 +138,7 @@ function partsOf(
     ...surroundings,
     config,
     connection: session.connection,
+    isCountersign: session.isCountersign,
     observeLatency: (seconds) => metrics.podLatency.observe(seconds),
     clock,
     log: log.child({ component: 'entries' }),

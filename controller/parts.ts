@@ -35,6 +35,8 @@ import { NODES, PODS } from '../runtime/kubernetes/resource-types.ts';
 export interface PartsOptions {
   readonly config: ControllerConfig;
   readonly connection: Pick<GrpcConnection, 'client'>;
+  /** Whether the CA is one of ours. */
+  readonly isCountersign: boolean;
   readonly source: ResourceSource;
   readonly sink: StatusSink;
   readonly owned: OwnedRelationships;
@@ -66,7 +68,7 @@ export interface Parts {
 /** Makes the parts and connects them. */
 export function createParts(options: PartsOptions): Parts {
   const { config, clock, log, source } = options;
-  const settings = identitySettings(config);
+  const settings = identitySettings(config, options);
   const index = new IdentityIndex(settings);
   const federation = new FederationIndex(config.trustDomain);
   const declared = new DeclaredObjects();
@@ -136,9 +138,16 @@ interface Marking extends Pick<Parts, 'declared' | 'federation' | 'relationships
 }
 
 /** What the configuration says about identities. */
-export function identitySettings(config: ControllerConfig): IdentitySettings {
+export function identitySettings(
+  config: ControllerConfig,
+  { isCountersign }: Pick<PartsOptions, 'isCountersign'>,
+): IdentitySettings {
   const { workloadIdentities, ...rest } = config;
-  return { ...rest, namespacePath: (namespace) => namespacePathOf(workloadIdentities, namespace) };
+  return {
+    ...rest,
+    declaresWorkloads: isCountersign,
+    namespacePath: (namespace) => namespacePathOf(workloadIdentities, namespace),
+  };
 }
 
 interface EntryTargets {

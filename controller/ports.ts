@@ -1,4 +1,5 @@
 import type { IdentityDeclaration } from '../crds/identity-declaration.ts';
+import type { WorkloadMetadata } from '../policy/workload-metadata.ts';
 
 /** A JSON value as Kubernetes objects and claims hold them. */
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -25,6 +26,7 @@ export interface PodRecord {
   readonly uid: string;
   /** Undefined until the scheduler has bound it. */
   readonly nodeName: string | undefined;
+  readonly serviceAccountName: string;
   readonly labels: Readonly<Record<string, string>>;
   /** All its containers have ended for good (phase Succeeded or Failed). */
   readonly finished: boolean;
@@ -87,6 +89,8 @@ export interface EntryFields {
   readonly storeSvid: boolean;
   /** Claims of its JWT-SVIDs besides the registered ones. */
   readonly jwtClaims: JsonObject | undefined;
+  /** What the workload is in Kubernetes, for policies; absent where that is not said. */
+  readonly workload?: WorkloadMetadata | undefined;
 }
 
 /** An entry that ought to be at the CA. */

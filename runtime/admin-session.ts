@@ -65,6 +65,8 @@ export interface AdminSession extends AsyncDisposable {
   readonly connection: GrpcConnection;
   /** Undefined for a private socket without `mint`. */
   readonly credentials: Source<AdminCredentials | undefined>;
+  /** Whether the CA is one of ours, which knows what a SPIRE server does not. */
+  readonly isCountersign: boolean;
   /** Of the own trust domain; the newest that the CA told. */
   readonly bundle: Source<Bundle>;
   /** Why the CA cannot be reached at this moment, for readiness and logs; undefined while all is well. */
@@ -111,6 +113,7 @@ class Session implements AdminSession {
   #lifetime: Lifetime | undefined;
   #wake: () => void = () => {};
   #isOpen = false;
+  #isCountersign = true;
   #background: Promise<unknown> = Promise.resolve();
 
   constructor(options: AdminSessionOptions) {
@@ -126,6 +129,10 @@ class Session implements AdminSession {
 
   get credentials(): Source<AdminCredentials | undefined> {
     return this.#credentials;
+  }
+
+  get isCountersign(): boolean {
+    return this.#isCountersign;
   }
 
   get bundle(): Source<Bundle> {
@@ -245,8 +252,11 @@ class Session implements AdminSession {
       // Or it is the CA that is not trusted any more.
       else if (ca.kind === 'login') void this.#tryBootstrap(ca);
     };
+    const onForeign = (): void => {
+      this.#isCountersign = false;
+    };
     this.#signal.addEventListener('abort', () => known.reject(this.#signal.reason), { once: true });
-    return followBundle({ connection: this.connection, trustDomain, clock, onBundle, onOutage, signal: this.#signal });
+    return followBundle({ connection: this.connection, trustDomain, clock, onBundle, onForeign, onOutage, signal: this.#signal });
   }
 
   #setBundle(bundle: Bundle): void {

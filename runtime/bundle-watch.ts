@@ -15,6 +15,8 @@ export interface BundleWatchOptions {
   readonly trustDomain: TrustDomain;
   readonly clock: Clock;
   readonly onBundle: (bundle: Bundle) => void;
+  /** Called before the first `onBundle` when the server does not know `countersign.admin.v1`. */
+  readonly onForeign?: () => void;
   /** Called when the CA cannot be followed; what is wrong has ended with the next `onBundle`. */
   readonly onOutage: (error: IdentityError) => void;
   readonly signal: AbortSignal;
@@ -46,6 +48,7 @@ export async function followBundle(options: BundleWatchOptions): Promise<void> {
       const error = toIdentityError(thrown);
       if (error.code === 'unimplemented' && follow === watchOnce) {
         follow = poll;
+        options.onForeign?.();
         continue;
       }
       // A stream that ended after it had told something (its SVID ran out, the CA restarts) is no outage yet.

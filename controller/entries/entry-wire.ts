@@ -25,6 +25,7 @@ export const DECLARED_FIELDS: MessageInitShape<typeof EntryMaskSchema> = {
   hint: true,
   storeSvid: true,
   countersignJwtClaims: true,
+  countersignWorkload: true,
 };
 
 /** What is read of an entry to know all of {@link ActualEntry}. */
@@ -65,6 +66,8 @@ function declared(id: string, fields: EntryFields) {
     storeSvid: fields.storeSvid,
     // The cast is sound: claims came from JSON. An empty mapping takes away those that there were.
     countersignJwtClaims: (fields.jwtClaims ?? {}) as WireJsonObject,
+    // Without one an update takes away what there was.
+    ...(fields.workload === undefined ? {} : { countersignWorkload: { ...fields.workload } }),
   };
 }
 
@@ -82,6 +85,7 @@ export function actualEntry(wire: Entry): ActualEntry {
     hint: wire.hint,
     storeSvid: wire.storeSvid,
     jwtClaims: wire.countersignJwtClaims,
+    workload: wire.countersignWorkload,
   });
   return { id: wire.id, key, fingerprint, revision: wire.revisionNumber };
 }

@@ -41,6 +41,7 @@ export function fieldsFingerprint(fields: EntryFields): string {
     [...fields.federatesWith].sort(),
     [...fields.dnsNames].sort(),
     fields.jwtClaims === undefined || Object.keys(fields.jwtClaims).length === 0 ? 0 : ordered(fields.jwtClaims),
+    ...(fields.workload === undefined ? [] : [fields.workload.namespace ?? '', fields.workload.serviceAccount ?? '']),
   ]);
 }
 

@@ -58,6 +58,7 @@ export function renderPodEntry(compiled: CompiledDeclaration, input: RenderInput
     hint: declaration.hint,
     storeSvid: false,
     jwtClaims: compiled.jwtClaims && renderClaims(compiled.jwtClaims, render),
+    ...(settings.declaresWorkloads ? { workload: { namespace: pod.namespace, serviceAccount: pod.serviceAccountName } } : {}),
   };
 }
 

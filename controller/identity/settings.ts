@@ -16,6 +16,8 @@ export interface IdentitySettings {
   /** The path below which a namespace's own identities lie, such as `/ns/payments`. */
   readonly namespacePath: (namespace: string) => string;
   readonly allowAdminIdentities: boolean;
+  /** Whether entries say what their workloads are in Kubernetes: a SPIRE server would not keep that. */
+  readonly declaresWorkloads: boolean;
 }
 
 /** Whether a declaration of this class is ours. */

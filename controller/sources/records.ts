@@ -7,13 +7,15 @@ type Fields = Readonly<Record<string, unknown>>;
 /** What is kept of a pod. */
 export function podRecord(object: KubeObject, trim: Trim): PodRecord {
   const { metadata } = object;
-  const { nodeName } = fieldsOf(object['spec']);
+  const { nodeName, serviceAccountName } = fieldsOf(object['spec']);
   const { phase } = fieldsOf(object['status']);
   return {
     namespace: metadata.namespace ?? '',
     name: metadata.name ?? '',
     uid: metadata.uid ?? '',
     nodeName: typeof nodeName === 'string' && nodeName !== '' ? nodeName : undefined,
+    // The API server fills it in; a pod from a file may lack it.
+    serviceAccountName: typeof serviceAccountName === 'string' && serviceAccountName !== '' ? serviceAccountName : 'default',
     labels: metadata.labels ?? NO_LABELS,
     finished: phase === 'Succeeded' || phase === 'Failed',
     createdAtMs: timeMs(metadata.creationTimestamp),

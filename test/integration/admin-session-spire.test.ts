@@ -26,6 +26,7 @@ describe.skipIf(spireBinaries === undefined)('an admin session with SPIRE (needs
     const ca = { kind: 'socket', path: server.admin.slice('unix:'.length), mint } as const;
     const log = createLogger({ level: 'fatal', name: 'test' });
     await using session = await openAdminSession({ ca, trustDomain, clock: systemClock, log });
+    expect(session.isCountersign).toBe(false);
     expect(session.bundle.value.x509Authorities).toHaveLength(1);
     expect(await session.connection.client(Entry).countEntries({})).toMatchObject({ count: 0 });
     const chain = session.credentials.value?.chainDer ?? [];

@@ -72,6 +72,7 @@ spec:
     expect(entry?.parentId?.path).toBe(`/spire/agent/k8s_psat/main/${nodeUid}`);
     expect(entry?.selectors.map(({ type, value }) => `${type}:${value}`)).toEqual([`k8s:pod-uid:${pod.metadata.uid}`]);
     expect(entry?.x509SvidTtl).toBe(1800);
+    expect(entry?.countersignWorkload).toMatchObject({ namespace: 'default', serviceAccount: 'default' });
     await expect.poll(() => readyOf('clusterworkloadidentities/web')).toBe('True InForce');
     const { status } = await server.api.expect('GET', `${RESOURCES}/clusterworkloadidentities/web`);
     expect(status).toMatchObject({ observedGeneration: 1, stats: { podsSelected: 1, entriesToSet: 1, entryFailures: 0 } });

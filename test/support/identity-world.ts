@@ -20,6 +20,7 @@ export function testSettings(changes: Partial<IdentitySettings> = {}): IdentityS
     ignoreNamespaces: [/^ignored$/],
     namespacePath: (namespace) => `/ns/${namespace}`,
     allowAdminIdentities: false,
+    declaresWorkloads: false,
     ...changes,
   };
 }
@@ -50,8 +51,19 @@ export function testPod({
   const uid = rest.uid ?? `uid-${name}`;
   const nodeName = 'node' in rest ? rest.node : 'n1';
   const metadata = { namespace, name, uid, labels, annotations };
-  const spec = { nodeName, serviceAccountName: `sa-${name}` };
-  return { namespace, name, uid, nodeName, labels, finished, createdAtMs: 0, object: trimObject({ metadata, spec }, trim) };
+  const serviceAccountName = `sa-${name}`;
+  const spec = { nodeName, serviceAccountName };
+  return {
+    namespace,
+    name,
+    uid,
+    nodeName,
+    serviceAccountName,
+    labels,
+    finished,
+    createdAtMs: 0,
+    object: trimObject({ metadata, spec }, trim),
+  };
 }
 
 export function testNode(name: string, uid = `uid-${name}`): NodeRecord {

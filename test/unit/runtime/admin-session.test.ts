@@ -31,6 +31,7 @@ describe('a session over the private socket', () => {
   test('has a connection and the bundle, and no credentials unless it mints some', async () => {
     const ca = resources.use(await RunningCa.start());
     const session = await openAt(ca);
+    expect(session.isCountersign).toBe(true);
     expect(session.credentials.value).toBeUndefined();
     expect(session.bundle.value.x509Authorities).toHaveLength(1);
     expect(await failureOf(session.connection.client(Entry).countEntries({}))).toMatchObject({ code: 'ok' });

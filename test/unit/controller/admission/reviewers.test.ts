@@ -29,6 +29,7 @@ const SETTINGS: IdentitySettings = {
   ignoreNamespaces: [/^kube-system$/],
   namespacePath: (namespace) => `/ns/${namespace}`,
   allowAdminIdentities: false,
+  declaresWorkloads: false,
 };
 
 const BY_ID = {

@@ -19,6 +19,7 @@ test('the entries of a pod are told with the oldest declaration first, whatever 
     ignoreNamespaces: [],
     namespacePath: (namespace) => `/ns/${namespace}`,
     allowAdminIdentities: false,
+    declaresWorkloads: false,
   });
   index.putNode('n1', nodeRecord({ metadata: { name: 'n1', uid: 'node-1' } }, EVERYTHING));
   index.putNamespace('shop', { name: 'shop', labels: {} });

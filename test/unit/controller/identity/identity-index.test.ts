@@ -1,7 +1,11 @@
+import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { actualEntry, wireEntry } from '../../../../controller/entries/entry-wire.ts';
+import { fieldsFingerprint } from '../../../../controller/identity/entry-key.ts';
 import { IdentityIndex } from '../../../../controller/identity/identity-index.ts';
 import { trimObject } from '../../../../controller/identity/trim.ts';
 import { clusterIdentity, teamIdentity, testNode, testPod, testSettings } from '../../../support/identity-world.ts';
+import { EntrySchema } from '../../../../proto/gen/spire/api/types/entry_pb.ts';
 import { codeOf } from '../../../support/thrown-by.ts';
 
 const ID = 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/{{ .PodMeta.Name }}';
@@ -67,6 +71,18 @@ describe('an entry', () => {
         jwtClaims: { team: 'shop', deep: { list: [1, 'main'] } },
       },
     ]);
+  });
+
+  test('says what the workload is in Kubernetes, where the CA keeps that', () => {
+    fresh(testSettings({ declaresWorkloads: true }));
+    index.putDeclaration(clusterIdentity({ name: 'a', spec: { spiffeIDTemplate: ID } }));
+    put({ name: 'web' });
+    const [entry] = entries();
+    if (entry === undefined) throw new Error('there is no entry');
+    expect(entry.workload).toEqual({ namespace: 'shop', serviceAccount: 'sa-web' });
+    expect(fieldsFingerprint(entry)).not.toBe(fieldsFingerprint({ ...entry, workload: undefined }));
+    const wire = create(EntrySchema, wireEntry('main.1', entry));
+    expect(actualEntry(wire).fingerprint).toBe(fieldsFingerprint(entry));
   });
 
   test('goes with its pod, and when the pod has ended', () => {
