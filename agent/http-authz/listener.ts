@@ -15,19 +15,33 @@ export interface CallListenerOptions {
   readonly accept: (socket: Socket) => Workload;
   /** Never throws. */
   readonly answer: (request: IncomingMessage, asking: SelectorSet) => Promise<Answer>;
+  readonly limits?: Partial<CallListenerLimits>;
 }
 
-// nginx reads 32 KiB of headers unless configured otherwise, and policies look at 64.
-const MAX_HEADER_BYTES = 96 * 1024;
-// Both ends are on one machine: who is slower than this does not mean to be served.
-const HEADERS_TIMEOUT_MS = 5_000;
-const REQUEST_TIMEOUT_MS = 10_000;
-const CHECK_INTERVAL_MS = 1_000;
-// Longer than nginx keeps its own end open (60 s), so that it never writes to a connection that is being closed.
-const KEEP_ALIVE_MS = 75_000;
-const MAX_CONNECTIONS = 4_096;
-// No process keeps all others out.
-const MAX_CONNECTIONS_OF_A_PROCESS = 512;
+/** What one connection may cost, and all of them. */
+export interface CallListenerLimits {
+  readonly maxHeaderBytes: number;
+  /** Until the headers of a request are there, and until all of it is. */
+  readonly headersTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  /** How long a connection may be quiet between requests. */
+  readonly keepAliveMs: number;
+  readonly maxConnections: number;
+  /** No process keeps all others out. */
+  readonly maxConnectionsOfProcess: number;
+}
+
+const DEFAULT_LIMITS: CallListenerLimits = {
+  // nginx reads 32 KiB of headers unless configured otherwise, and policies look at 64.
+  maxHeaderBytes: 96 * 1024,
+  // Both ends are on one machine: who is slower than this does not mean to be served.
+  headersTimeoutMs: 5_000,
+  requestTimeoutMs: 10_000,
+  // Longer than nginx keeps its own end open (60 s), so that it never writes to a connection that is being closed.
+  keepAliveMs: 75_000,
+  maxConnections: 4_096,
+  maxConnectionsOfProcess: 512,
+};
 
 /**
  * Serves HTTP/1.1 on a unix socket whose callers are attested, each again at each request.
@@ -35,15 +49,16 @@ const MAX_CONNECTIONS_OF_A_PROCESS = 512;
  * @throws IdentityError as `listenOnPath` does
  */
 export async function listenForCalls(options: CallListenerOptions): Promise<AsyncDisposable> {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const server = createServer({
-    maxHeaderSize: MAX_HEADER_BYTES,
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    connectionsCheckingInterval: CHECK_INTERVAL_MS,
+    maxHeaderSize: limits.maxHeaderBytes,
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    connectionsCheckingInterval: Math.min(1_000, limits.headersTimeoutMs),
   });
-  server.maxConnections = MAX_CONNECTIONS;
-  const callers = new Callers(options.accept);
+  server.maxConnections = limits.maxConnections;
+  const callers = new Callers(options.accept, limits.maxConnectionsOfProcess);
   server.prependListener('connection', (socket: Socket) => callers.add(socket));
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     void answerTo(request, callers, options.answer).then((answer) => write(request, response, answer));
@@ -65,9 +80,11 @@ class Callers {
   readonly #accept: (socket: Socket) => Workload;
   readonly #workloads = new WeakMap<Socket, Workload>();
   readonly #connections = new Map<number, number>();
+  readonly #maxOfProcess: number;
 
-  constructor(accept: (socket: Socket) => Workload) {
+  constructor(accept: (socket: Socket) => Workload, maxOfProcess: number) {
     this.#accept = accept;
+    this.#maxOfProcess = maxOfProcess;
   }
 
   add(socket: Socket): void {
@@ -77,7 +94,7 @@ class Callers {
     const count = (this.#connections.get(pid) ?? 0) + 1;
     this.#connections.set(pid, count);
     socket.once('close', () => this.#remove(pid));
-    if (count > MAX_CONNECTIONS_OF_A_PROCESS) socket.destroy();
+    if (count > this.#maxOfProcess) socket.destroy();
   }
 
   of(socket: Socket): Workload | undefined {
@@ -96,12 +113,10 @@ async function answerTo(request: IncomingMessage, callers: Callers, answer: Call
   const onClose = (): void => gone.abort();
   request.socket.once('close', onClose);
   try {
-    const workload = callers.of(request.socket);
-    if (workload === undefined) return refusal(403, 'caller_refused');
-    const attested = workload.attest(gone.signal);
-    return await answer(request, attested instanceof Promise ? await attested : attested);
+    const asking = await callers.of(request.socket)?.attest(gone.signal);
+    return asking === undefined ? refusal(403, 'caller_refused') : await answer(request, asking);
   } catch (error) {
-    return isIdentityError(error, 'unavailable') ? refusal(503, 'caller_unavailable') : refusal(403, 'caller_refused');
+    return isIdentityError(error, 'permission_denied') ? refusal(403, 'caller_refused') : refusal(503, 'internal');
   } finally {
     request.socket.off('close', onClose);
   }

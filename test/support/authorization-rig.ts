@@ -8,7 +8,7 @@ import type { EntitlementSource } from '../../agent/authz/destinations.ts';
 import { EnforcedPolicy } from '../../agent/authz/enforced-policy.ts';
 import { SETTINGS, type PolicyDocument } from '../../agent/authz/policy-update.ts';
 import { UserCheck } from '../../agent/authz/user-check.ts';
-import type { AgentEntry, WorkloadIdentities } from '../../agent/cache/identities.ts';
+import type { AgentEntry, WorkloadIdentities, X509Identity } from '../../agent/cache/identities.ts';
 import { SelectorSet } from '../../agent/cache/selectors.ts';
 import { ClientCertificates } from '../../agent/http-authz/client-certificates.ts';
 import { HttpAuthorization } from '../../agent/http-authz/http-authorization.ts';
@@ -25,7 +25,7 @@ import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
 import { createLogger } from '../../runtime/log.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
-import { TestCa } from './test-ca.ts';
+import { TestCa, type Issued } from './test-ca.ts';
 
 /** What decides calls to the one destination of the rig. */
 export interface RigPolicy {
@@ -56,10 +56,12 @@ export class AuthorizationRig implements AsyncDisposable {
   readonly faults: unknown[] = [];
   readonly policy = new EnforcedPolicy(systemClock, () => []);
   readonly #resources: AsyncDisposableStack;
+  readonly #views = new Map<string, Current<WorkloadIdentities>>();
   readonly #metadata: ReadonlyMap<string, WorkloadMetadata>;
   readonly #federated: readonly Bundle[];
   /** Who all that connect are, and what selectors they have beside their own. */
   #destination: RigDestination | undefined;
+  #signers: readonly Issued[] = [];
 
   private constructor(folder: string, options: AuthorizationRigOptions, resources: AsyncDisposableStack) {
     this.ca = options.ca ?? TestCa.create();
@@ -104,6 +106,12 @@ export class AuthorizationRig implements AsyncDisposable {
     this.policy.announce();
   }
 
+  /** Gives those that ask an SVID below these authorities. */
+  giveSvidBelow(...signers: readonly Issued[]): void {
+    this.#signers = signers;
+    this.#views.clear();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#resources.disposeAsync();
   }
@@ -135,15 +143,13 @@ export class AuthorizationRig implements AsyncDisposable {
     );
   }
 
-  readonly #views = new Map<string, Current<WorkloadIdentities>>();
-
   #view(selectors: SelectorSet): Current<WorkloadIdentities> {
     const known = this.#views.get(selectors.key);
     if (known !== undefined) return known;
     const entries = this.#destination === undefined ? [] : [entryOf(this.#destination)];
     const federatedBundles = new Map(this.#federated.map((bundle) => [bundle.trustDomain.name, bundle]));
     const view = new Current<WorkloadIdentities>({
-      identities: [],
+      identities: entries.map((entry) => this.#svidOf(entry)),
       entries,
       pending: 0,
       bundle: this.ca.bundle(),
@@ -151,6 +157,20 @@ export class AuthorizationRig implements AsyncDisposable {
     });
     this.#views.set(selectors.key, view);
     return view;
+  }
+
+  #svidOf(entry: AgentEntry): X509Identity {
+    const { chain } = this.ca.issueX509Svid(entry.spiffeId.path, {}, this.#signers);
+    const { id: entryId, spiffeId } = entry;
+    return {
+      entryId,
+      spiffeId,
+      certificatesDer: chain,
+      privateKeyPkcs8Der: new Uint8Array(),
+      expiresAtMs: Infinity,
+      hint: '',
+      entry,
+    };
   }
 
   /** The attested selectors are those of this process; the destination of the test has others in their place. */
