@@ -1,5 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +13,9 @@ import type { RelationQuery } from '../../../../policy/model.ts';
 import type { RelationSource } from '../../../../policy/relations/source.ts';
 import { openFgaConfig } from '../../../../runtime/openfga/config.ts';
 import { openOpenFga } from '../../../../runtime/openfga/relations.ts';
+import { encodePem } from '../../../../spiffe/certificate.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
+import { issueCertificate, TestCa } from '../../../support/test-ca.ts';
 
 const TOKEN = 'canary-token-31b7';
 const USER = 'user:canary-alice';
@@ -272,6 +275,23 @@ describe('fails, and says neither who was asked about nor with which token', () 
       'relation store answers again',
     ]);
   });
+});
+
+test('over TLS the store has to show a certificate of the roots that are given', async () => {
+  const web = TestCa.create({ trustDomain: 'roots.example' });
+  const leaf = issueCertificate(web.root, { subject: { commonName: 'store' }, dnsNames: ['localhost'] });
+  const key = leaf.key.privateKey.export({ type: 'pkcs8', format: 'pem' });
+  const server = createTlsServer({ cert: encodePem('CERTIFICATE', leaf.der), key }, (_request, response) => {
+    response.end('{"allowed":true}');
+  });
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  resources.defer(() => void server.close());
+  // The cast is sound: it listens on TCP.
+  const url = `https://localhost:${(server.address() as AddressInfo).port}`;
+  writeFileSync(join(folder, 'roots.pem'), web.rootPem);
+  expect(await (await open(url, { caFile: './roots.pem' })).check([query('yes:1')])).toEqual([true]);
+  expect(await codeOf((await open(url)).check([query('yes:1')]))).toBe('unavailable');
+  await expect(open(url, { caFile: './none.pem' })).rejects.toThrow(/roots/);
 });
 
 test('answers are kept for a while, and not more than so many', async () => {
