@@ -3,13 +3,18 @@ import type { RawRequest } from '../../policy/normalize/request.ts';
 import type {
   AttributeContext,
   AttributeContext_HttpRequest,
+  AttributeContext_Peer,
 } from '../../proto/gen/envoy/service/auth/v3/attribute_context_pb.ts';
 import { parseSpiffeId, type SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { Check } from '../authz/check.ts';
 import type { SelectorSet } from '../cache/selectors.ts';
 import { ipOf, portOf } from './address.ts';
+import type { PeerCertificates } from './peer-certificate.ts';
 
-/** The key of `context_extensions` with which a proxy of several identities says which one is called. */
+/**
+ * The key with which a proxy of several identities says which one is called: in `context_extensions` of a route, or in the labels that
+ * its bootstrap gives it.
+ */
 export const DESTINATION_EXTENSION = 'countersign.dev/destination';
 
 /** Why Envoy's attributes make no call that could be decided. */
@@ -22,10 +27,10 @@ export type Asked = { readonly check: Check } | { readonly fault: AttributeFault
  * The call that Envoy's attributes describe. Of the caller, only what Envoy itself knows of the connection counts: its verified
  * certificate and its address, never a header such as `x-forwarded-client-cert` or `x-forwarded-for`.
  */
-export function askedBy(asking: SelectorSet, attributes: AttributeContext | undefined): Asked {
+export function askedBy(asking: SelectorSet, attributes: AttributeContext | undefined, certificates: PeerCertificates): Asked {
   if (attributes === undefined) return { fault: 'attributes_missing', check: { point: 'ext_authz', asking } };
   const { source, destination, request, contextExtensions } = attributes;
-  const named = contextExtensions[DESTINATION_EXTENSION];
+  const named = contextExtensions[DESTINATION_EXTENSION] ?? destination?.labels[DESTINATION_EXTENSION];
   const sourceId = idOf(source?.principal);
   const destinationId = idOf(named);
   const check: Check = {
@@ -37,9 +42,15 @@ export function askedBy(asking: SelectorSet, attributes: AttributeContext | unde
     sourceAddress: ipOf(source?.address),
     request: request?.http && rawRequest(request.http),
   };
-  if (sourceId === undefined && source !== undefined && source.principal !== '') return { fault: 'source_invalid', check };
+  if (!isProven(source, sourceId, certificates)) return { fault: 'source_invalid', check: { ...check, sourceId: undefined } };
   if (destinationId === undefined && named !== undefined) return { fault: 'destination_invalid', check };
   return { check };
+}
+
+/** Whether the peer has shown no name, or one that is a SPIFFE ID. */
+function isProven(peer: AttributeContext_Peer | undefined, id: SpiffeId | undefined, certificates: PeerCertificates): boolean {
+  if (peer === undefined || peer.principal === '') return true;
+  return id !== undefined && (peer.certificate === '' || certificates.isOf(peer.principal, peer.certificate));
 }
 
 function idOf(text: string | undefined): SpiffeId | undefined {

@@ -9,6 +9,7 @@ import type { SelectorSet } from '../cache/selectors.ts';
 import type { Workload } from '../workload-attest/attestation.ts';
 import { Answers } from './answers.ts';
 import { askedBy } from './attributes.ts';
+import { PeerCertificates } from './peer-certificate.ts';
 
 /** What {@link extAuthz} needs. */
 export interface ExtAuthzOptions {
@@ -24,13 +25,14 @@ export interface ExtAuthzOptions {
  */
 export function extAuthz({ authorizer, clock, onDecided }: ExtAuthzOptions): ServiceHandlers<typeof Authorization, Workload> {
   const answers = new Answers();
+  const certificates = new PeerCertificates();
   const refuse = (check: Check, reason: string): Outcome => {
     const outcome: Outcome = { verdict: 'deny', status: 403, headers: NO_HEADERS, reason };
     onDecided?.({ check, outcome, atMs: clock.nowMs(), durationMs: 0 });
     return outcome;
   };
   const answer = (asking: SelectorSet, { attributes }: CheckRequest): EncodedMessage | Promise<EncodedMessage> => {
-    const asked = askedBy(asking, attributes);
+    const asked = askedBy(asking, attributes, certificates);
     const { check } = asked;
     const outcome = 'fault' in asked ? refuse(check, asked.fault) : authorizer.authorize(check);
     return outcome instanceof Promise ? outcome.then((each) => answers.of(check, each)) : answers.of(check, outcome);

@@ -102,7 +102,7 @@ export function httpFilter(more: Readonly<Record<string, unknown>> = {}): unknow
 }
 
 /** The ext_authz network filter. */
-export function networkFilter(): unknown {
+export function networkFilter(more: Readonly<Record<string, unknown>> = {}): unknown {
   return {
     name: 'envoy.filters.network.ext_authz',
     typed_config: {
@@ -111,6 +111,7 @@ export function networkFilter(): unknown {
       stat_prefix: 'authz',
       grpc_service: { envoy_grpc: { cluster_name: 'agent' }, timeout: '1s' },
       failure_mode_allow: false,
+      ...more,
     },
   };
 }
