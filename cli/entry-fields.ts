@@ -82,8 +82,16 @@ export function entryOfOptions(invocation: Invocation): EntryInit {
     additionalAttributes: attributesOfOptions(invocation),
     expiresAt: mapped(invocation.text('expires-at'), parseTimeSeconds),
     countersignJwtClaims: mapped(invocation.text('jwt-claims'), parseClaims),
+    countersignWorkload: workloadOfOptions(invocation),
   };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+/** What policies know the workload by; replaced as a whole. */
+function workloadOfOptions(invocation: Invocation): EntryInit['countersignWorkload'] {
+  const [namespace, serviceAccount] = [invocation.text('namespace'), invocation.text('service-account')];
+  if (namespace === undefined && serviceAccount === undefined) return undefined;
+  return { namespace: namespace ?? '', serviceAccount: serviceAccount ?? '' };
 }
 
 /** What the API keeps in one message that is only replaced as a whole. */
@@ -155,6 +163,8 @@ export function recordOfEntry(entry: Entry): Row {
     disableX509SvidPrefetch: entry.additionalAttributes?.disableX509SvidPrefetch || undefined,
     jwtSvidIncludeJti: entry.additionalAttributes?.jwtSvidIncludeJti || undefined,
     jwtClaims: entry.countersignJwtClaims,
+    namespace: entry.countersignWorkload?.namespace || undefined,
+    serviceAccount: entry.countersignWorkload?.serviceAccount || undefined,
     expiresAt: entry.expiresAt === 0n ? undefined : formatSeconds(entry.expiresAt),
     createdAt: formatSeconds(entry.createdAt),
     revision: Number(entry.revisionNumber),

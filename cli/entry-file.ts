@@ -58,6 +58,8 @@ const FIELDS = {
   disableX509SvidPrefetch: optional(boolean),
   jwtSvidIncludeJti: optional(boolean),
   jwtClaims: optional(record(json)),
+  namespace: optional(string()),
+  serviceAccount: optional(string()),
   // What `entry show` prints besides; the CA sets these itself.
   createdAt: ignored,
   revision: ignored,
@@ -109,7 +111,18 @@ export async function entriesOfFile(text: string, file: string): Promise<readonl
       jwtSvidIncludeJti: each.jwtSvidIncludeJti ?? false,
     },
     ...(each.jwtClaims === undefined ? {} : { countersignJwtClaims: each.jwtClaims }),
+    ...workloadOf(each),
   }));
+}
+
+function workloadOf({
+  namespace = '',
+  serviceAccount = '',
+}: {
+  namespace?: string | undefined;
+  serviceAccount?: string | undefined;
+}) {
+  return namespace === '' && serviceAccount === '' ? {} : { countersignWorkload: { namespace, serviceAccount } };
 }
 
 async function parseDocument(text: string, file: string): Promise<unknown> {

@@ -20,6 +20,8 @@ const FIELDS: Readonly<Record<string, OptionSpec>> = {
   'disable-x509-svid-prefetch': { summary: 'its X.509-SVIDs are made when a workload asks, not before' },
   'jwt-svid-include-jti': { summary: 'its JWT-SVIDs carry a jti claim, unique for each token' },
   'jwt-claims': { value: 'JSON', summary: 'claims that its JWT-SVIDs carry besides the registered ones; {} removes them' },
+  namespace: { value: 'NAME', summary: 'the namespace that policies know the workload by; goes with --service-account' },
+  'service-account': { value: 'NAME', summary: 'the service account that policies know the workload by' },
   'expires-at': { value: 'TIME', summary: 'when the entry itself ends, as RFC 3339 or seconds since 1970' },
 };
 

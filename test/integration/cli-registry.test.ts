@@ -79,6 +79,8 @@ describe('entry', () => {
     expect(await failure(`entry update --entry-id ${id} --jwt-claims [1]`)).toContain('must be a JSON object');
     const [unclaimed] = await rows(`entry update --entry-id ${id} --jwt-claims {}`);
     expect(unclaimed).not.toHaveProperty('jwtClaims');
+    const [placed] = await rows(`entry update --entry-id ${id} --namespace shop --service-account web`);
+    expect(placed).toMatchObject({ namespace: 'shop', serviceAccount: 'web', hint: 'out' });
     expect(await output(`entry delete --entry-id ${id}`)).toBe(`deleted entry ${id}\n`);
     expect(await failure(`entry delete --entry-id ${id}`)).toContain('not found');
     expect(await failure(`entry show --entry-id ${id}`)).toMatch(/^not_found: /);
@@ -140,7 +142,7 @@ describe('entry', () => {
   });
 
   test.each(['json', 'yaml'])('what show prints as %s can be given to create --data', async (format) => {
-    const words = `--selector unix:uid:7 --dns ${format}.example --hint ${format} --jwt-svid-ttl 60 --expires-at 2033-05-18T03:33:19Z`;
+    const words = `--selector unix:uid:7 --dns ${format}.example --hint ${format} --namespace shop --service-account ${format} --jwt-svid-ttl 60 --expires-at 2033-05-18T03:33:19Z`;
     const [made] = await rows(`${CREATE} ${words} --admin --disable-x509-svid-prefetch`);
     const id = String(made?.['entryId']);
     const printed = await output(`entry show ${id} --output ${format}`);
