@@ -17,6 +17,7 @@ import { measureLargeStore } from './large-store.ts';
 import { measurePolicy } from './policy.ts';
 import { measurePopulation } from './population.ts';
 import { measureRates } from './rates.ts';
+import { measureRecording } from './recording.ts';
 import { formatFigures, meetsTarget, type Figure } from './report.ts';
 import { countersign, spire } from './stacks.ts';
 import { measureStorm } from './storm.ts';
@@ -43,6 +44,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<Figure[]>>> = {
   storm: () => measureStorm(folder),
   policy: () => Promise.resolve(measurePolicy()),
   authorization: () => measureAuthorization(folder),
+  recording: measureRecording,
   kubernetes: measureCluster,
 };
 
