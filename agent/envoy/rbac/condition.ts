@@ -75,7 +75,10 @@ export const HAS_PORT: Condition = { kind: 'port', first: 0, last: 65_535 };
 
 /** A field of a rule: what matches it, and where that cannot be told. */
 export interface Judgement {
+  /** Holds wherever the field could be said to match. */
   readonly matches: Condition;
+  /** Holds only where the field matches for certain; as `matches` unless given. */
+  readonly certainly?: Condition;
   /** Nowhere unless given. */
   readonly unknown?: Condition;
   readonly isNegated: boolean;
@@ -84,7 +87,7 @@ export interface Judgement {
 }
 
 /** The condition of a field: never wider than the rule says, wherever something cannot be told. */
-export function judged({ matches, unknown = NEVER, isNegated, bias }: Judgement): Condition {
-  const wanted = isNegated ? not(matches) : matches;
+export function judged({ matches, certainly = matches, unknown = NEVER, isNegated, bias }: Judgement): Condition {
+  const wanted = isNegated ? not(bias ? certainly : matches) : bias ? matches : certainly;
   return bias ? any(unknown, wanted) : all(not(unknown), wanted);
 }

@@ -1,40 +1,42 @@
 import type { HeaderClause } from '../../../policy/resources/operation-clause.ts';
-import { all, type Condition, header, not } from './condition.ts';
+import { all, type Condition, header, NEVER, not } from './condition.ts';
+import { otherThan } from './other-text.ts';
 import { type Matched, UNKNOWN } from './path-conditions.ts';
+import type { RuleContext } from './rule-context.ts';
 
 // Envoy sets, joins or removes these by itself before the filter sees them.
 const MANAGED =
   /^(?:host|connection|keep-alive|proxy-connection|te|transfer-encoding|upgrade|via|forwarded|x-forwarded-.*|x-envoy-.*|x-request-id)$/;
-/** Headers of which servers take the first, or the last, when they come twice: twice is once too often. */
-const SINGLE = new Set(['authorization', 'content-length', 'content-type', 'origin', 'referer', 'user-agent', 'from']);
 
 /**
- * One condition on a header. Envoy joins repeated ones with a comma, without the blank that we put after it: what depends on
- * that cannot be told, where a value may be one that was joined.
- *
- * @param regexes whether regular expressions of policies are handed on
+ * One condition on a header. We join repeated headers with a comma; Envoy looks at each of them by itself (since 1.38; earlier ones
+ * join them without a blank) and is content when one matches. So a header matches for certain only where no other value
+ * is there, and what spans several cannot be told.
  */
-export function headerCondition({ name, present, exact, prefix, suffix, regex }: HeaderClause, regexes: boolean): Matched {
+export function headerCondition(clause: HeaderClause, { limits, bias }: Pick<RuleContext, 'limits' | 'bias'>): Matched {
+  const { name, present, exact, prefix, suffix, regex } = clause;
   const key = name.toLowerCase();
   if (MANAGED.test(key)) return UNKNOWN;
   if (present !== undefined) return { matches: present ? header(key) : not(header(key)) };
-  if (regex !== undefined) return regexes ? { matches: header(key, { regex }), unknown: mayBeJoined(key) } : UNKNOWN;
+  // Where an ALLOW rule has `not`, several values together might match though none of them does.
+  if (regex !== undefined) return { matches: bias && limits.regexes ? header(key, { regex }) : header(key), certainly: NEVER };
   const text = exact !== undefined ? { exact } : prefix !== undefined ? { prefix } : { suffix: suffix ?? '' };
   const literal = exact ?? prefix ?? suffix ?? '';
-  if (isOfOneHeader(key, literal)) return { matches: header(key, text) };
-  return { matches: header(key, text), unknown: mayBeJoined(key) };
+  if (!isOfOneHeader(literal)) return { matches: header(key), certainly: NEVER };
+  const matches = header(key, text);
+  const other = otherThan(text);
+  return { matches, certainly: other.cost > limits.maxCost ? NEVER : all(matches, not(header(key, { regex: other.regex }))) };
 }
 
 /** Whether it makes no difference to this text how repeated headers are joined. */
-function isOfOneHeader(name: string, literal: string): boolean {
-  return !SINGLE.has(name) && /^[!-~][ -~]*$/.test(literal) && !/[,;]/.test(literal);
+function isOfOneHeader(literal: string): boolean {
+  return /^[!-~](?:[ -~]*[!-~])?$/.test(literal) && !/[,;]/.test(literal);
 }
 
 /**
- * Whether a header may have come more than once: a comma with no blank after it. A value with other characters than visible
- * ASCII counts as well.
+ * Whether a header may have come more than once, of those that Envoy joins itself: a comma with no blank after it. A value with
+ * other characters than visible ASCII counts as well.
  */
 export function mayBeJoined(name: string): Condition {
-  const once = name === 'cookie' ? '[\\t -+\\--:<-~]*' : '(?:[\\t -+\\--~]|, )*';
-  return all(header(name), not(header(name, { regex: once })));
+  return all(header(name), not(header(name, { regex: '(?:[\\t -+\\--~]|, )*' })));
 }

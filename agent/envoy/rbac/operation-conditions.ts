@@ -30,14 +30,14 @@ const NO_FIELDS: OperationFields = {
 };
 
 /** The fields of a clause, each with its values: any of them must hold. Headers are fields of their own. */
-function fieldsOf(fields: OperationFields, { sees, limits }: RuleContext): readonly (readonly Matched[])[] {
+function fieldsOf(fields: OperationFields, { sees, limits, bias }: RuleContext): readonly (readonly Matched[])[] {
   const { ports, hosts, methods, paths, headers = [], grpc } = fields;
   const visible = ports === undefined ? [] : [ports.map(portCondition)];
   const ofRequest = [
     ...given(hosts, hostCondition),
     ...given(methods, methodCondition),
     ...given(paths, (clause) => pathCondition(clause, limits)),
-    ...headers.map((clause) => [headerCondition(clause, limits.regexes)]),
+    ...headers.map((clause) => [headerCondition(clause, { limits, bias })]),
     ...given(grpc, (clause) => grpcCondition(clause, limits)),
   ];
   return [...visible, ...(sees === 'requests' ? ofRequest : ofRequest.map(() => [UNKNOWN]))];

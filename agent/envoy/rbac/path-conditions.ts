@@ -6,6 +6,7 @@ import { ANYTHING, encoded, exactPath, type PathMatching, prefixPath, SEGMENT, s
 /** What matches a value, and where that cannot be told. */
 export interface Matched {
   readonly matches: Condition;
+  readonly certainly?: Condition;
   readonly unknown?: Condition;
 }
 

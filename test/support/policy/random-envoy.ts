@@ -82,17 +82,26 @@ export function normalizedByEnvoy(target: string): string | undefined {
   return [`/${kept.join('/')}`.replaceAll(special, encode), ...query].join('?');
 }
 
-/** Headers as filters see them: one for each name, repeated ones joined with commas; with the pseudo-headers. */
-export function headersOf({ method, authority, headers }: Arriving, path: string): ReadonlyMap<string, string> {
+/** Those that Envoy keeps as one, whatever it does with others. */
+const JOINED = new Set(['authorization', 'content-type', 'origin', 'from']);
+
+/**
+ * Headers as filters see them, with the pseudo-headers: repeated ones one by one, or joined as earlier releases do.
+ */
+export function headersOf(
+  { method, authority, headers }: Arriving,
+  path: string,
+  areJoined: boolean,
+): ReadonlyMap<string, readonly string[]> {
   const seen = new Map([
-    [':method', method],
-    [':authority', authority],
-    [':path', path],
+    [':method', [method]],
+    [':authority', [authority]],
+    [':path', [path]],
   ]);
   for (const [rawName, value] of headers) {
     const name = rawName.toLowerCase();
-    const earlier = seen.get(name);
-    seen.set(name, earlier === undefined ? value : `${earlier},${value}`);
+    const values = [...(seen.get(name) ?? []), value];
+    seen.set(name, areJoined || JOINED.has(name) ? [values.join(',')] : values);
   }
   return seen;
 }

@@ -38,6 +38,8 @@ interface SampleCall {
   readonly address: string | undefined;
   readonly request: Arriving | undefined;
   readonly isNormalized: boolean;
+  /** Whether this Envoy joins repeated headers before it looks at them. */
+  readonly areJoined: boolean;
 }
 
 const CALLS_EACH = 50;
@@ -46,6 +48,7 @@ const calls: fc.Arbitrary<SampleCall> = fc.record({
   address: fc.constantFrom('10.1.2.3', '192.168.7.1', '2001:db8::1', undefined),
   request: fc.option(arriving, { nil: undefined, freq: 6 }),
   isNormalized: fc.boolean(),
+  areJoined: fc.boolean(),
 });
 const samples: fc.Arbitrary<Sample> = fc.record({
   given: policies,
@@ -56,8 +59,10 @@ const samples: fc.Arbitrary<Sample> = fc.record({
   isFrugal: fc.boolean(),
 });
 
+type Outcome = 'same' | 'narrower' | 'wider' | 'refused by Envoy';
+
 /** How often each comparison was made, by kind. */
-export type Tally = Map<'same' | 'narrower' | 'refused by Envoy', number>;
+export type Tally = Map<Outcome, number>;
 
 /** Compares over so many random calls. Throws, with an example, where Envoy would let in what the engine does not, or differ without a reason. */
 export function compareRbac(count: number): Tally {
@@ -80,11 +85,7 @@ interface Compiled {
   readonly compiled: Readonly<Record<RbacInput['sees'], RbacRules>>;
 }
 
-function compareCall(
-  sample: Sample,
-  call: SampleCall,
-  { snapshot, compiled }: Compiled,
-): 'same' | 'narrower' | 'refused by Envoy' {
+function compareCall(sample: Sample, call: SampleCall, { snapshot, compiled }: Compiled): Outcome {
   const path = call.request && (call.isNormalized ? normalizedByEnvoy(call.request.target) : call.request.target);
   if (call.request !== undefined && path === undefined) return 'refused by Envoy';
   const seen = seenBy(sample, call, path);
@@ -98,11 +99,34 @@ function compareCall(
   for (const [verdict, isAllowed] of pairs) {
     if (isAllowed === (verdict === 'allow')) continue;
     if (!isAllowed && isNarrower(sample, call, path)) return 'narrower';
+    if (isAllowed && isRepeatedOnly(sample, call)) return 'wider';
     throw new Error(
       `${isAllowed ? 'wider' : 'narrower'}: ${JSON.stringify([call, path, decision, sample.given, sample.destination])}`,
     );
   }
   return 'same';
+}
+
+/**
+ * What cannot be seen of repeated headers: that the same value came twice, and that several together match an expression of a
+ * DENY rule.
+ */
+function isRepeatedOnly({ given }: Sample, { request }: SampleCall): boolean {
+  const values = Map.groupBy(request?.headers ?? [], ([name]) => name.toLowerCase());
+  const repeated = [...values.values()].filter((each) => each.length > 1);
+  const isSame = repeated.every((each) => new Set(each.map(([, value]) => value)).size === 1);
+  return repeated.length > 0 && (isSame || hasHeaderRegex(given));
+}
+
+function hasHeaderText(given: readonly Policy[]): boolean {
+  return JSON.stringify(given).includes('"headers"');
+}
+
+function hasHeaderRegex(given: readonly Policy[]): boolean {
+  const clauses = given.flatMap(({ rules }) => rules).flatMap(({ to = [] }) => to);
+  return clauses
+    .flatMap((each) => [...(each.headers ?? []), ...(each.not?.headers ?? [])])
+    .some(({ regex }) => regex !== undefined);
 }
 
 /** Where Envoy cannot tell, or was not told to normalise. */
@@ -111,7 +135,14 @@ function isNarrower({ given, isFrugal }: Sample, { request, isNormalized }: Samp
   const isRepeated =
     new Set(names).size < names.length || request?.headers.some(([, value]) => /,\S|[^ -~]/.test(value)) === true;
   const hasRegex = JSON.stringify(given).includes('"regex"');
-  return isRepeated || (hasRegex && (isFrugal || path?.includes('%') === true)) || (request !== undefined && !isNormalized);
+  const hasHeader = request?.headers.length !== 0 && hasHeaderRegex(given);
+  return (
+    isRepeated ||
+    hasHeader ||
+    (isFrugal && hasHeaderText(given)) ||
+    (hasRegex && (isFrugal || path?.includes('%') === true)) ||
+    (request !== undefined && !isNormalized)
+  );
 }
 
 function rulesOf({ destination, unreadable, isFrugal }: Sample, snapshot: Snapshot, sees: RbacInput['sees']): RbacRules {
@@ -129,12 +160,16 @@ function knownWith({ spiffeId: unreadable }: Source): RbacInput['known'] {
   return { workloads, unreadableWorkloads: new Set(unreadable === undefined ? [] : [unreadable.toString()]) };
 }
 
-function seenBy({ destination }: Sample, { source, address, request }: SampleCall, path: string | undefined): EnvoyCall {
+function seenBy(
+  { destination }: Sample,
+  { source, address, request, areJoined }: SampleCall,
+  path: string | undefined,
+): EnvoyCall {
   return {
     peer: source.spiffeId?.toString(),
     address,
     port: destination.port,
-    ...(request === undefined || path === undefined ? {} : { headers: headersOf(request, path) }),
+    ...(request === undefined || path === undefined ? {} : { headers: headersOf(request, path, areJoined) }),
   };
 }
 

@@ -14,8 +14,8 @@ export interface EnvoyCall {
   /** Address of the peer; none on a unix socket. */
   readonly address: string | undefined;
   readonly port: number | undefined;
-  /** Headers by their names in lower case, pseudo-headers included; absent on a connection. */
-  readonly headers?: ReadonlyMap<string, string>;
+  /** Values of headers by their names in lower case, pseudo-headers included; absent on a connection. */
+  readonly headers?: ReadonlyMap<string, readonly string[]>;
 }
 
 /** What the filter answers, and the policy that it names. */
@@ -92,15 +92,15 @@ function addressMatches({ addressPrefix, prefixLen = 0 }: CidrRange, { address }
 }
 
 function headerMatches({ name, headerMatchSpecifier: specifier }: HeaderMatcher, { headers }: EnvoyCall): boolean {
-  const value = headers?.get(name);
-  if (value === undefined) return false;
+  const values = headers?.get(name);
+  if (values === undefined) return false;
   if (specifier.case === 'presentMatch') return specifier.value;
-  if (specifier.case === 'stringMatch') return textMatches(specifier.value, value);
+  if (specifier.case === 'stringMatch') return values.some((value) => textMatches(specifier.value, value));
   throw new Error('a header without a condition');
 }
 
 function pathMatches({ rule }: PathMatcher, { headers }: EnvoyCall): boolean {
-  const target = headers?.get(':path');
+  const [target] = headers?.get(':path') ?? [];
   if (target === undefined || rule.value === undefined) return false;
   return textMatches(rule.value, target.split(/[?#]/, 1)[0] ?? '');
 }

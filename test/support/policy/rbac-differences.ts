@@ -1,0 +1,111 @@
+// Where a call of the conformance table comes to another answer by Envoy's own filters than from the engine, given what these cannot
+// see, and why that is right.
+import type { Difference } from './envoy-differences.ts';
+import type { Row } from './table-types.ts';
+
+const REFUSED = 'not judged, 400';
+const METHODS = 'Methods';
+const HOSTS = 'Hosts';
+const AGREE = 'Host and :authority must agree';
+const REPEATED = 'Headers that must not be repeated';
+const PATHS = 'Paths are normalised once, before matching';
+const TRICKS = 'Tricks around a DENY';
+const AUDIT = 'Nothing declared, default audit';
+const ALLOW = 'Nothing declared, default allow';
+const DENY = 'Nothing declared, default deny';
+
+/** All of them. */
+export const RBAC_DIFFERENCES: readonly Difference[] = [
+  {
+    reason: 'what is no HTTP, or none that Envoy takes, is refused by Envoy itself: all of these are denied in the table too',
+    calls: [
+      [METHODS, 'get /orders', REFUSED],
+      [METHODS, 'Get /orders', REFUSED],
+      [METHODS, 'purge /orders', REFUSED],
+      [METHODS, 'GE\u0001T /orders', REFUSED],
+      [HOSTS, 'GET / | host=orders shop', REFUSED],
+      [HOSTS, 'GET / | host=b\u00fccher.example.org', REFUSED],
+      [REPEATED, 'GET / | content-length: 1 | content-length: 2', REFUSED],
+      [REPEATED, 'GET / | bad name: a', REFUSED],
+      [REPEATED, 'GET / | x: a\r\nb', REFUSED],
+      [REPEATED, 'GET / | x: a\u0000b', REFUSED],
+      [PATHS, 'GET /orders#a', REFUSED],
+      [PATHS, 'GET orders', REFUSED],
+      [PATHS, 'GET ', REFUSED],
+      [PATHS, 'GET *', REFUSED],
+      [PATHS, 'GET /orders/\u00e9', REFUSED],
+      [PATHS, 'GET /orders/\u0000', REFUSED],
+      [PATHS, 'GET /orders/a b', REFUSED],
+      [TRICKS, 'GET /admin#', REFUSED],
+      [TRICKS, 'GET \\admin', REFUSED],
+    ],
+  },
+  {
+    reason: 'Envoy refuses encoded slashes and zeros where it normalises paths, also where nothing is declared',
+    calls: [
+      [AUDIT, 'GET /a%2fb', REFUSED],
+      [ALLOW, 'GET /a%2fb', REFUSED],
+      [DENY, 'GET /a%2fb', REFUSED],
+      [PATHS, 'GET /%2e%2e%2forders', REFUSED],
+      [PATHS, 'GET /orders%2f7', REFUSED],
+      [PATHS, 'GET /orders%2F7', REFUSED],
+      [PATHS, 'GET /orders%5c7', REFUSED],
+      [PATHS, 'GET /orders%00', REFUSED],
+      [TRICKS, 'GET /admin%2fx', REFUSED],
+      [TRICKS, 'GET /admin%00', REFUSED],
+      [TRICKS, 'GET /..%2fadmin', REFUSED],
+      [TRICKS, 'GET /admin%5cx', REFUSED],
+    ],
+  },
+  {
+    reason: 'Envoy resolves the path before its filters see it, and the service gets what they see',
+    calls: [
+      [PATHS, 'GET /../orders', 'allow'],
+      [PATHS, 'GET /%2e%2e/orders', 'allow'],
+      [PATHS, 'GET /orders\\7', 'allow'],
+    ],
+  },
+  {
+    reason: 'Envoy leaves two slashes that are all of a path, which is no normalised path',
+    calls: [['Exact paths', 'GET //', 'deny no_rule_matches']],
+  },
+  {
+    reason: 'no route of Envoy matches a target that is no path, so the request goes nowhere',
+    calls: [[PATHS, 'OPTIONS *', 'not judged, 404']],
+  },
+  {
+    reason: 'the authority of an absolute target takes the place of Host (RFC 9112 section 3.2.2), for the service too',
+    calls: [[TRICKS, 'GET http://other/admin', 'deny shop/no-admin#0']],
+  },
+  {
+    reason: 'over HTTP/2 Envoy drops a host header beside :authority, and the service does not get it either',
+    calls: [[AGREE, 'GET / | host: other', 'allow']],
+  },
+  {
+    reason: 'Envoy joins repeated Host lines, which makes none that is valid',
+    calls: [[AGREE, 'GET / | host= | host: orders | Host: orders', 'deny host_invalid']],
+  },
+  {
+    reason: 'whether two texts are one IPv6 address cannot be told: only the shortest form lets in',
+    calls: [[HOSTS, 'GET / | host=[2001:DB8:0::1]:443', 'deny no_rule_matches']],
+  },
+  {
+    reason: 'that the same value came twice cannot be told; whoever reads the header reads that value',
+    calls: [['Headers', 'GET / | x-tenant: acme | x-tenant: acme', 'allow']],
+  },
+  {
+    reason:
+      'of repeated headers some other value might not match an expression, which cannot be told: such a rule lets nobody in',
+    calls: [['Parts of headers', 'GET / | accept: image/png', 'deny no_rule_matches']],
+  },
+];
+
+const BY_CALL = new Map<string, string>(
+  RBAC_DIFFERENCES.flatMap(({ calls }) => calls.map(([title, call, answer]) => [`${title} | ${call}`, answer] as const)),
+);
+
+/** The answer of Envoy where it differs from the engine's. */
+export function rbacDifferenceOf(title: string, [, line, , { host, headers = [] } = {}]: Row): string | undefined {
+  const named = host === undefined ? [] : [`host=${host}`];
+  return BY_CALL.get([title, line, ...named, ...headers.map(([name, value]) => `${name}: ${value}`)].join(' | '));
+}
