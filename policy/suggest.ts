@@ -59,13 +59,15 @@ function policyOf(calls: readonly Call[]): SuggestedPolicy[] {
   ];
 }
 
-/** One rule for all callers that do the same. */
+/** One rule for all callers that do the same, in an order that stays. */
 function rulesOf(calls: readonly Call[]): object[] {
   const byCaller = Map.groupBy(calls, ({ source }) => source.spiffeId?.toString() ?? '');
-  const operations = [...byCaller].map(([caller, own]) => ({ caller, to: operationsOf(own) }));
+  const operations = [...byCaller]
+    .sort(([one], [other]) => (one < other ? -1 : 1))
+    .map(([caller, own]) => ({ caller, to: operationsOf(own) }));
   const bySame = Map.groupBy(operations, ({ to }) => JSON.stringify(to));
   return [...bySame.values()].map((group) => ({
-    from: [{ spiffeIDs: group.map(({ caller }) => caller).sort() }],
+    from: [{ spiffeIDs: group.map(({ caller }) => caller) }],
     ...(group[0]?.to.length === 0 ? {} : { to: group[0]?.to }),
   }));
 }
