@@ -12,6 +12,7 @@ import { systemClock } from '../../core/clock.ts';
 import { kubernetesMissing } from '../support/kubernetes/binaries.ts';
 import { spireBinaries } from '../support/spire.ts';
 import { measureAuthorization } from './authorization.ts';
+import { measureEnforcement } from './enforcement.ts';
 import { measureKubernetes } from './kubernetes/measure.ts';
 import { measureLargeStore } from './large-store.ts';
 import { measurePolicy } from './policy.ts';
@@ -44,6 +45,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<Figure[]>>> = {
   storm: () => measureStorm(folder),
   policy: () => Promise.resolve(measurePolicy()),
   authorization: () => measureAuthorization(folder),
+  enforcement: measureEnforcement,
   recording: measureRecording,
   kubernetes: measureCluster,
 };
