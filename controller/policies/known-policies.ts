@@ -59,12 +59,9 @@ export class KnownPolicies {
    * Takes in everything that is there. What was written meanwhile is left alone.
    *
    * @param textOf the document that ought to be there: of two equal texts one is kept
-   * @returns the keys that are not as they were known, and those of them that were not known at all
+   * @returns what is not as it was known
    */
-  async read(
-    parts: AsyncIterable<readonly StoredPolicy[]>,
-    textOf: (key: string) => string | undefined,
-  ): Promise<{ readonly changed: readonly string[]; readonly unknown: readonly string[] }> {
+  async read(parts: AsyncIterable<readonly StoredPolicy[]>, textOf: (key: string) => string | undefined): Promise<PolicyDrift> {
     const written = new Set<string>();
     this.#written = written;
     const ours = new Map<string, KnownPolicy>();
@@ -80,12 +77,11 @@ export class KnownPolicies {
     return this.#take({ ours, foreign, written });
   }
 
-  #take({ ours, foreign, written }: Read): { readonly changed: readonly string[]; readonly unknown: readonly string[] } {
+  #take({ ours, foreign, written }: Read): PolicyDrift {
     const before = this.#ours;
-    const changed = [...new Set([...before.keys(), ...ours.keys(), ...this.#foreign, ...foreign])].filter((key) => {
-      const isSame = before.get(key)?.document === ours.get(key)?.document && this.#foreign.has(key) === foreign.has(key);
-      return !written.has(key) && !isSame;
-    });
+    const isChanged = (key: string): boolean => !written.has(key) && before.get(key)?.document !== ours.get(key)?.document;
+    const changed = [...new Set([...before.keys(), ...ours.keys()])].filter(isChanged);
+    const moved = this.#foreign.symmetricDifference(foreign);
     const unknown = changed.filter((key) => ours.has(key) && !before.has(key));
     for (const key of written) {
       foreign.delete(key);
@@ -99,8 +95,18 @@ export class KnownPolicies {
     }
     this.#ours = ours;
     this.#foreign = foreign;
-    return { changed, unknown };
+    return { changed, unknown, others: [...moved] };
   }
+}
+
+/** What is at the CA otherwise than it was known, by keys. */
+export interface PolicyDrift {
+  /** Of ours: changed, gone or come. */
+  readonly changed: readonly string[];
+  /** Of these, those that nobody knew of. */
+  readonly unknown: readonly string[];
+  /** Somebody else's, come or gone. */
+  readonly others: readonly string[];
 }
 
 interface Read {

@@ -10,7 +10,7 @@ import { Patience } from '../entries/patience.ts';
 import type { Precedence } from '../identity/precedence.ts';
 import { refText, type Problem } from '../ports.ts';
 import { runTogether } from '../run-together.ts';
-import { KnownPolicies } from './known-policies.ts';
+import { KnownPolicies, type PolicyDrift } from './known-policies.ts';
 import { batchesOf, policyChanges, type PolicyChanges, type PolicyWrite } from './policy-changes.ts';
 import type { PolicyClient, StoredName } from './policy-client.ts';
 import type { PolicyIndex } from './policy-index.ts';
@@ -184,11 +184,12 @@ export class PolicyReconciler {
 
   /** What was done all the same is not done again: the CA would answer with a revision that changed nothing. */
   async #reread(signal: AbortSignal): Promise<void> {
-    this.enqueue((await this.#read(signal)).changed);
+    const { changed, others } = await this.#read(signal);
+    this.enqueue([...changed, ...others]);
     this.#isUncertain = false;
   }
 
-  #read(signal: AbortSignal): ReturnType<KnownPolicies['read']> {
+  #read(signal: AbortSignal): Promise<PolicyDrift> {
     const { client, desired } = this.#options;
     return this.#known.read(client.list(signal), (key) => desired.desired(key)?.document);
   }
@@ -250,11 +251,11 @@ export class PolicyReconciler {
 
   /** Compares what is at the CA with what is known of it; what differs is looked at again. */
   async checkDrift(signal: AbortSignal): Promise<void> {
-    const { changed, unknown } = await this.#read(signal);
+    const { changed, unknown, others } = await this.#read(signal);
     this.held.appeared(unknown);
     if (changed.length > 0)
       this.#options.log.warn({ changed: changed.length }, 'somebody else wrote policies of this controller');
-    this.enqueue(changed);
+    this.enqueue([...changed, ...others]);
   }
 }
 

@@ -97,12 +97,17 @@ function standingVerdict({ nodesConcerned: all, nodesProgrammed: some_ }: Standi
   return some_ < all ? { status: 'False', reason: 'Programming', message } : { status: 'True', reason: 'Programmed', message };
 }
 
-/** Whether a status says more than figures that the one before did not say: the truth of a condition, or another generation. */
+/** Whether a status says more than figures that the one before did not say. */
 export function isNews(before: unknown, after: JsonObject): boolean {
   return digest(before) !== digest(after);
 }
 
 function digest(status: unknown): string {
   const truths = conditionsOf(status).map((each) => [each['type'], each['status'], each['reason'], each['observedGeneration']]);
-  return JSON.stringify(truths);
+  const { shadowedBy = [], conflictsWith = [] } = fieldsOf(status);
+  return JSON.stringify([truths, shadowedBy, conflictsWith]);
+}
+
+function fieldsOf(status: unknown): JsonObject {
+  return typeof status === 'object' && status !== null ? { ...status } : {};
 }

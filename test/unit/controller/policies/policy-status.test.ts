@@ -69,7 +69,7 @@ test('what connections do not show is said', async () => {
   expect(JSON.stringify(world.status(KEY))).toContain('to[0].paths cannot be judged');
 });
 
-test('what shadows a policy and what conflicts with it is named', async () => {
+test('what shadows a policy and what conflicts with it is named, and forgotten when it goes', async () => {
   await using world = await PolicyWorld.create();
   const allow = (name: string, spec: object): TestPolicy => ({
     name,
@@ -87,4 +87,6 @@ test('what shadows a policy and what conflicts with it is named', async () => {
   await expect.poll(() => field('yes', 'conflictsWith')).toEqual(['AuthorizationPolicy shop/no']);
   await expect.poll(() => field('no', 'conflictsWith')).toEqual(['AuthorizationPolicy shop/yes']);
   expect(field('wide', 'shadowedBy')).toEqual([]);
+  world.remove({ name: 'no' });
+  await expect.poll(() => field('yes', 'conflictsWith')).toEqual([]);
 });
