@@ -95,7 +95,8 @@ export class CallReporter {
     const timer = clock.setTimer(LAST_TIMEOUT_MS, () => limit.abort());
     const isDone = await this.#report({ signal: limit.signal, timeoutMs: LAST_TIMEOUT_MS });
     timer.cancel();
-    if (!isDone) log.warn({ kinds: this.status.waiting }, 'recorded calls are lost: the ca did not take them before the stop');
+    if (!isDone && this.#isSupported)
+      log.warn({ kinds: this.status.waiting }, 'recorded calls are lost: the ca did not take them before the stop');
   }
 
   /** Sends all there is. @returns whether nothing is left to be tried again soon */
@@ -172,7 +173,9 @@ function inParts(calls: readonly CountedCalls[]): readonly (readonly CountedCall
 }
 
 /** About as many bytes as it takes; three for each character at the most. */
-function sizeOf({ kind: { destination, request } }: CountedCalls): number {
-  const texts = [...destination.selectors, request?.path ?? '', request?.host ?? ''];
-  return texts.reduce((sum, text) => sum + 3 * text.length, 1_000);
+function sizeOf({ kind: { source, destination, request, decision } }: CountedCalls): number {
+  const rules = [decision?.policy, decision?.dryRun?.policy].map((policy) => `${policy?.namespace}${policy?.name}`);
+  const asked = request === undefined ? [] : Object.values(request);
+  const texts = [source, destination.spiffeId, destination.namespace, ...destination.selectors, ...asked, ...rules];
+  return texts.reduce((sum, text) => sum + 3 * text.length, 256);
 }

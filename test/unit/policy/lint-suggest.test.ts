@@ -102,6 +102,8 @@ describe('suggest', () => {
     ['/a/{name}/b', { template: '/a/{name}/b' }],
     ['/orders', { exact: '/orders' }],
     ['/v1/health', { exact: '/v1/health' }],
+    ['/users/alice.b@mail.example.org/orders', { template: '/users/{id}/orders' }],
+    ['/@scope/package@1.2.3', { exact: '/@scope/package@1.2.3' }],
   ])('%s', (path, expected) => {
     expect(inferTemplate(path)).toEqual(expected);
   });

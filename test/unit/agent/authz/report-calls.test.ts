@@ -161,6 +161,13 @@ test('a stop reports what is left', async () => {
   expect(got.length).toBe(1);
 });
 
+test('a stop says nothing of a CA without the service', async () => {
+  report(await startCa(false));
+  recorder.observe(decidedCall());
+  await reporter.close();
+  expect(logged.join('')).not.toContain('"level":40');
+});
+
 test('a stop does not wait for a CA that is away', async () => {
   report(await startCa());
   failure = new IdentityError('unavailable', 'away');
