@@ -10,10 +10,9 @@ import type { Workload } from '../registry/workloads.ts';
 
 type Resource = MessageInitShape<typeof ResourceSchema>;
 
-/** Writes what agents need for authorization as resources of the stream; each thing once, for all agents. */
+/** Writes what agents need for authorization as resources of the stream; each policy once, for all agents. */
 export class AuthorizationEncoder {
   readonly #policies = new WeakMap<PolicyResource, Uint8Array>();
-  readonly #metadata = new WeakMap<WorkloadMetadata, Uint8Array>();
 
   *policies(policies: Iterable<RevisedPolicy>): Generator<Resource, void, undefined> {
     for (const { key: name, policy, revision } of policies) {
@@ -23,7 +22,7 @@ export class AuthorizationEncoder {
 
   *workloads(workloads: Iterable<Workload>): Generator<Resource, void, undefined> {
     for (const { spiffeId, metadata, revision } of workloads) {
-      yield { kind: 'workload', name: spiffeId, revision: BigInt(revision), value: this.#encodeMetadata(metadata) };
+      yield { kind: 'workload', name: spiffeId, revision: BigInt(revision), value: encodeMetadata(metadata) };
     }
   }
 
@@ -40,15 +39,10 @@ export class AuthorizationEncoder {
     }
     return bytes;
   }
+}
 
-  #encodeMetadata(metadata: WorkloadMetadata): Uint8Array {
-    let bytes = this.#metadata.get(metadata);
-    if (bytes === undefined) {
-      bytes = toBinary(WorkloadMetadataSchema, create(WorkloadMetadataSchema, metadata));
-      this.#metadata.set(metadata, bytes);
-    }
-    return bytes;
-  }
+function encodeMetadata(metadata: WorkloadMetadata): Uint8Array {
+  return toBinary(WorkloadMetadataSchema, create(WorkloadMetadataSchema, metadata));
 }
 
 /** A policy resource as `countersign.policy.v1.Resource`. */

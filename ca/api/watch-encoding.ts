@@ -37,32 +37,31 @@ export class WatchEncoder {
   readonly #entries = new Map<Entry, Uint8Array>();
   readonly #bundles = new WeakMap<Bundle, Uint8Array>();
   readonly #authorization = new AuthorizationEncoder();
-  /** Parts with all workloads, by the list that all agents share, and by the feed's name for them. */
+  /** Parts with workloads, by the list that all agents share, and by the feed's name for them. */
   readonly #workloads = new WeakMap<readonly Workload[], Map<string, readonly EncodedMessage[]>>();
 
   /** The parts of one answer; there is always one, and the last is complete. No `kinds` means all. */
   *responses(delta: AgentDelta, recipient: Recipient): Generator<Response | EncodedMessage, void, undefined> {
-    const isShared =
-      delta.snapshot && (delta.authorization?.workloads.length ?? 0) > MAX_RESOURCES && wants(recipient, 'workload');
-    if (isShared) yield* this.#sharedWorkloads(delta, recipient);
-    yield* partsOf(this.#resources(delta, recipient, isShared), delta, recipient.feedId);
+    const shared = wants(recipient, 'workload') ? (delta.authorization?.sharedWorkloads ?? []) : [];
+    // What is said of one of them later in the answer counts.
+    if (shared.length > 0) yield* this.#sharedParts(shared, delta, recipient);
+    yield* partsOf(this.#resources(delta, recipient), delta, recipient.feedId);
   }
 
-  /** All workloads, encoded once for all agents that get a snapshot of them. */
-  #sharedWorkloads(delta: AgentDelta, { feedId }: Recipient): readonly EncodedMessage[] {
-    const workloads = delta.authorization?.workloads ?? [];
-    let byFeed = this.#workloads.get(workloads);
-    if (byFeed === undefined) this.#workloads.set(workloads, (byFeed = new Map()));
+  /** Workloads, encoded once for all agents that get a snapshot of them. */
+  #sharedParts(shared: readonly Workload[], delta: AgentDelta, { feedId }: Recipient): readonly EncodedMessage[] {
+    let byFeed = this.#workloads.get(shared);
+    if (byFeed === undefined) this.#workloads.set(shared, (byFeed = new Map()));
     let parts = byFeed.get(feedId);
     if (parts === undefined) {
-      const all = [...partsOf(this.#authorization.workloads(workloads), delta, feedId)];
+      const all = [...partsOf(this.#authorization.workloads(shared), delta, feedId)];
       parts = all.map((part) => encodeMessage(WatchResponseSchema, { ...part, complete: false }));
       byFeed.set(feedId, parts);
     }
     return parts;
   }
 
-  *#resources(delta: AgentDelta, recipient: Recipient, hasWorkloads: boolean): Generator<Resource, void, undefined> {
+  *#resources(delta: AgentDelta, recipient: Recipient): Generator<Resource, void, undefined> {
     if (wants(recipient, 'bundle')) {
       for (const { bundle, revision } of delta.bundles) {
         yield { kind: 'bundle', name: bundle.trustDomain.name, revision: BigInt(revision), value: this.#encodeBundle(bundle) };
@@ -75,14 +74,10 @@ export class WatchEncoder {
       }
       for (const id of delta.removed) yield gone('entry', id, delta.revision);
     }
-    yield* this.#authorizationResources(delta, recipient, hasWorkloads);
+    yield* this.#authorizationResources(delta, recipient);
   }
 
-  *#authorizationResources(
-    { authorization, revision }: AgentDelta,
-    recipient: Recipient,
-    hasWorkloads: boolean,
-  ): Generator<Resource, void, undefined> {
+  *#authorizationResources({ authorization, revision }: AgentDelta, recipient: Recipient): Generator<Resource, void, undefined> {
     const { settings } = recipient;
     if (settings !== undefined && wants(recipient, 'settings')) yield this.#authorization.settings(settings, revision);
     if (authorization === undefined) return;
@@ -91,7 +86,7 @@ export class WatchEncoder {
       for (const name of authorization.removedPolicies) yield gone('policy', name, revision);
     }
     if (!wants(recipient, 'workload')) return;
-    if (!hasWorkloads) yield* this.#authorization.workloads(authorization.workloads);
+    yield* this.#authorization.workloads(authorization.workloads);
     for (const name of authorization.removedWorkloads) yield gone('workload', name, revision);
   }
 

@@ -14,7 +14,8 @@ export interface AuthorizationDelta {
   readonly policies: readonly RevisedPolicy[];
   /** Keys; may name what the agent never had. */
   readonly removedPolicies: readonly string[];
-  /** In a snapshot one list that all agents share. */
+  /** In a snapshot: one list that all agents share, of which `workloads` and `removedWorkloads` say what changed since. */
+  readonly sharedWorkloads?: readonly Workload[];
   readonly workloads: readonly Workload[];
   /** SPIFFE IDs; may name what the agent never had. */
   readonly removedWorkloads: readonly string[];
@@ -31,7 +32,7 @@ export interface AuthorizationSources {
 export const ANY_NAMESPACE = '*';
 
 const NO_GAP: PolicyGap = { put: [], removed: [] };
-type WorkloadChanges = Pick<AuthorizationDelta, 'workloads' | 'removedWorkloads'>;
+type WorkloadChanges = Pick<AuthorizationDelta, 'sharedWorkloads' | 'workloads' | 'removedWorkloads'>;
 const NO_WORKLOADS: WorkloadChanges = { workloads: [], removedWorkloads: [] };
 
 /** One agent's policies, and the workloads of everybody, as deltas. It remembers which namespaces the agent has the policies of. */
@@ -64,8 +65,7 @@ export class AuthorizationWatch {
       policyRevision: newestOf(own),
       policies: own,
       removedPolicies: [],
-      workloads: this.wants('workload') ? workloads.all() : [],
-      removedWorkloads: [],
+      ...(this.wants('workload') ? allOf(workloads) : NO_WORKLOADS),
     };
   }
 
@@ -116,6 +116,11 @@ export class AuthorizationWatch {
     this.#madeOf = madeOf;
     this.#scope = mergedScope(parts.map(({ names }) => names));
   }
+}
+
+function allOf(workloads: Workloads): WorkloadChanges {
+  const { shared, changed, removed } = workloads.all();
+  return { sharedWorkloads: shared, workloads: changed, removedWorkloads: removed };
 }
 
 function mergedScope(parts: readonly ReadonlySet<string>[]): PolicyScope {

@@ -263,6 +263,7 @@ export class Registry implements BundleSource {
     this.#namespaces.enter(after, moved);
     note?.look(after);
     if (this.workloads.replace(before?.entry, value, revision)) this.#watches.noteWorkloads();
+    this.#history.raiseFloor(this.workloads.forgetGone());
     if (note !== undefined) this.#watches.note(note.roots, [name, ...note.below], mayEndFederation(before, after));
     if (isAlias(before) || isAlias(after)) {
       this.scopes.aliasesChanged();

@@ -13,25 +13,37 @@ export interface Workload {
   readonly revision: number;
 }
 
-/** How many entries of a SPIFFE ID say something. Each thing said is one object, whoever says it. */
+/** How many entries of a SPIFFE ID say something. */
 interface Tally {
   readonly metadata: WorkloadMetadata;
   readonly count: number;
 }
 
-/** Most IDs have one entry, and nearly all have entries that say the same: so this is a list of one. */
-type Tallies = readonly Tally[];
+/** What the entries of an ID say. Most IDs have one entry: then it is what that says, without a list around it. */
+type Said = WorkloadMetadata | readonly Tally[];
+
+const NOTHING: WorkloadMetadata = {};
+
+/** What {@link Workloads.all} gives. */
+export interface AllWorkloads {
+  readonly shared: readonly Workload[];
+  /** New or other than in `shared`. */
+  readonly changed: readonly Workload[];
+  /** IDs that may be in `shared` and are gone. */
+  readonly removed: readonly string[];
+}
 
 /** How many IDs that are gone are remembered for agents that resume. */
 const MAX_GONE = 50_000;
 
 /** What the registrations say of the workload behind each SPIFFE ID, kept up to date entry by entry. */
 export class Workloads {
-  readonly #tallies = new Map<string, Tallies>();
+  readonly #said = new Map<string, Said>();
   readonly #workloads = new Map<string, Workload>();
-  readonly #said = new Map<string, WorkloadMetadata>();
   readonly #log = new RevisionLog();
-  #all: readonly Workload[] | undefined;
+  #base: readonly Workload[] = [];
+  /** IDs whose workload changed or went since the base was made. */
+  readonly #sinceBase = new Set<string>();
 
   get size(): number {
     return this.#workloads.size;
@@ -41,9 +53,21 @@ export class Workloads {
     return this.#workloads.get(spiffeId);
   }
 
-  /** All of them: one list for all who ask, until something changes. */
-  all(): readonly Workload[] {
-    return (this.#all ??= [...this.#workloads.values()]);
+  /**
+   * All of them, as a list that all share who ask, and what changed since it was made: so that a thousand agents that come at once
+   * are sent the same bytes, also while something changes.
+   */
+  all(): AllWorkloads {
+    if (this.#base.length === 0 || this.#sinceBase.size * 4 > this.#base.length) {
+      this.#base = [...this.#workloads.values()];
+      this.#sinceBase.clear();
+    }
+    const changed = [...this.#sinceBase].map((spiffeId) => [spiffeId, this.#workloads.get(spiffeId)] as const);
+    return {
+      shared: this.#base,
+      changed: changed.map(([, workload]) => workload).filter((workload) => workload !== undefined),
+      removed: changed.filter(([, workload]) => workload === undefined).map(([spiffeId]) => spiffeId),
+    };
   }
 
   /** IDs whose workload changed or went after a revision; may name others. */
@@ -74,9 +98,11 @@ export class Workloads {
   #count(entry: Entry, by: 1 | -1, revision: number): boolean {
     if (isNodeAlias(entry)) return false;
     const spiffeId = entry.spiffeId.toString();
-    const tallies = counted(this.#tallies.get(spiffeId) ?? [], this.#sameAs(metadataOfEntry(entry)), by);
-    if (tallies.length === 0) this.#tallies.delete(spiffeId);
-    else this.#tallies.set(spiffeId, tallies);
+    const tallies = counted(talliesOf(this.#said.get(spiffeId)), metadataOfEntry(entry), by);
+    const [first] = tallies;
+    if (first === undefined) this.#said.delete(spiffeId);
+    else if (tallies.length > 1 || first.count > 1) this.#said.set(spiffeId, tallies);
+    else this.#said.set(spiffeId, isSame(first.metadata, NOTHING) ? NOTHING : first.metadata);
     return this.#put(spiffeId, agreed(tallies), revision);
   }
 
@@ -84,23 +110,25 @@ export class Workloads {
     const before = this.#workloads.get(spiffeId)?.metadata;
     if (before?.namespace === metadata?.namespace && before?.serviceAccount === metadata?.serviceAccount) return false;
     if (metadata === undefined) this.#workloads.delete(spiffeId);
-    else this.#workloads.set(spiffeId, { spiffeId, metadata: this.#sameAs(metadata), revision });
-    this.#all = undefined;
+    else this.#workloads.set(spiffeId, { spiffeId, metadata, revision });
+    // Without a base nobody has asked yet, as at a start.
+    if (this.#base.length > 0) this.#sinceBase.add(spiffeId);
     this.#log.touch(spiffeId, revision);
     return true;
   }
-
-  #sameAs(metadata: WorkloadMetadata): WorkloadMetadata {
-    const key = `${metadata.namespace ?? ''}/${metadata.serviceAccount ?? ''}`;
-    const known = this.#said.get(key);
-    if (known !== undefined) return known;
-    if (this.#said.size > MAX_GONE) this.#said.clear();
-    this.#said.set(key, metadata);
-    return metadata;
-  }
 }
 
-function counted(tallies: Tallies, metadata: WorkloadMetadata, by: 1 | -1): Tallies {
+function talliesOf(said: Said | undefined): readonly Tally[] {
+  if (said === undefined) return [];
+  return isList(said) ? said : [{ metadata: said, count: 1 }];
+}
+
+// Apart, because the compiler does not take a readonly array for an array.
+function isList(said: Said): said is readonly Tally[] {
+  return Array.isArray(said);
+}
+
+function counted(tallies: readonly Tally[], metadata: WorkloadMetadata, by: 1 | -1): readonly Tally[] {
   const before = tallies.find((tally) => isSame(tally.metadata, metadata));
   const count = (before?.count ?? 0) + by;
   const others = tallies.filter((tally) => tally !== before);
@@ -112,12 +140,13 @@ function isSame(one: WorkloadMetadata, other: WorkloadMetadata): boolean {
 }
 
 /** The parts on which all agree; undefined: there is none. */
-function agreed(tallies: Tallies): WorkloadMetadata | undefined {
+function agreed(tallies: readonly Tally[]): WorkloadMetadata | undefined {
   const [first, ...others] = tallies.map(({ metadata }) => metadata);
   if (first === undefined) return undefined;
   const { namespace, serviceAccount } = first;
   const hasNamespace = namespace !== undefined && others.every((other) => other.namespace === namespace);
   const hasAccount = serviceAccount !== undefined && others.every((other) => other.serviceAccount === serviceAccount);
   if (!hasNamespace && !hasAccount) return undefined;
+  if (others.length === 0) return first;
   return { ...(hasNamespace ? { namespace } : {}), ...(hasAccount ? { serviceAccount } : {}) };
 }

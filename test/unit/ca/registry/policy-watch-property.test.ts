@@ -142,6 +142,7 @@ class Reader {
     }
     for (const name of authorization?.removedPolicies ?? []) this.policies.delete(name);
     for (const { policy } of authorization?.policies ?? []) this.policies.set(policyResourceKey(policy), policy.generation);
+    for (const { spiffeId, metadata } of authorization?.sharedWorkloads ?? []) this.workloads.set(spiffeId, metadata);
     for (const name of authorization?.removedWorkloads ?? []) this.workloads.delete(name);
     for (const { spiffeId, metadata } of authorization?.workloads ?? []) this.workloads.set(spiffeId, metadata);
   }

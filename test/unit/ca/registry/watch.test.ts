@@ -3,6 +3,7 @@ import { Bundle } from '../../../../spiffe/bundle.ts';
 import { parseTrustDomain } from '../../../../spiffe/trust-domain.ts';
 import type { AgentDelta } from '../../../../ca/registry/registry.ts';
 import { idAt, newAgent, newEntry, selectorsOf } from '../../../support/entries.ts';
+import { policyResource } from '../../../support/policies.ts';
 import { RegistryRig } from '../../../support/registry-rig.ts';
 
 let rig: RegistryRig;
@@ -58,6 +59,35 @@ describe('when a delta comes', () => {
     await create('own');
     rig.clock.advance(5);
     expect(ids((await later).value)).toEqual(['own']);
+  });
+
+  test('none for policies and workloads, of which an agent that did not ask for them knows nothing', async () => {
+    const deltas = watch();
+    expect((await next(deltas)).authorization).toBeUndefined();
+    const later = deltas.next();
+    await rig.mutate((tx) => tx.putPolicies([policyResource('ClusterAuthorizationPolicy//all')]));
+    await create('foreign', { parentId: idAt('/spire/agent/other'), selectors: selectorsOf('k8s:ns:shop') });
+    rig.clock.advance(1000);
+    await create('own');
+    rig.clock.advance(5);
+    const { value } = await later;
+    expect([ids(value), value.authorization]).toEqual([['own'], undefined]);
+  });
+
+  test('one more when the rest of a revision was read, of which a policy was sent already', async () => {
+    const kinds = new Set(['policy'] as const);
+    const deltas = rig.registry.watchAgent(agent, { kinds, signal: stop.signal })[Symbol.asyncIterator]();
+    await next(deltas);
+    const policy = policyResource('ClusterAuthorizationPolicy//all');
+    const revision = rig.registry.revision + 1;
+    const change = { kind: 'policy', name: 'ClusterAuthorizationPolicy//all', revision, position: 99, value: policy } as const;
+    rig.registry.apply([{ ...change, former: undefined, superseded: false }], revision - 1);
+    rig.clock.advance(5);
+    expect(await next(deltas)).toMatchObject({ revision: revision - 1, authorization: { policyRevision: revision } });
+    const later = deltas.next();
+    rig.registry.apply([], revision);
+    rig.clock.advance(5);
+    expect((await later).value).toMatchObject({ revision });
   });
 
   test('now and then one with the revision alone, so that the agent can resume after days of nothing', async () => {
