@@ -43,7 +43,8 @@ function copyNode(folder: string): void {
   for (const name of NAME_SERVICE_LIBRARIES) copy(join(dirname(libc), name), join(folder, dirname(libc), name));
 }
 
-function sharedLibraries(program: string): readonly string[] {
+/** The files of the shared libraries that a program loads. */
+export function sharedLibraries(program: string): readonly string[] {
   const { stdout, status } = spawnSync('ldd', [program], { encoding: 'utf8' });
   if (status !== 0) throw new Error(`ldd ${program} failed; it is part of libc-bin`);
   return [...stdout.matchAll(/(?:=> )?(\/\S+) \(0x/g)].map(([, path]) => path ?? '');

@@ -1,12 +1,12 @@
 // The product's image and one for workloads, made without a container engine.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 
 import { buildSync } from 'esbuild';
 
-import { createBaseRoot } from '../../../scripts/image.ts';
+import { createBaseRoot, sharedLibraries } from '../../../scripts/image.ts';
 import { Checkout } from '../checkout.ts';
 import { envoyBinary } from '../envoy.ts';
 import { goProgram } from '../toolchain.ts';
@@ -23,7 +23,12 @@ export const PRODUCT_IMAGE = `countersign:${packageVersion()}`;
 export async function buildEnvoyImage(): Promise<ImageArchive> {
   using folder = new ScratchFolder();
   createBaseRoot(folder.path);
-  const program = { path: 'usr/bin/envoy', content: readFileSync(await envoyBinary()), mode: 0o755 };
+  const binary = await envoyBinary();
+  for (const library of sharedLibraries(binary)) {
+    mkdirSync(join(folder.path, dirname(library)), { recursive: true });
+    copyFileSync(library, join(folder.path, library));
+  }
+  const program = { path: 'usr/bin/envoy', content: readFileSync(binary), mode: 0o755 };
   const files = [...filesBelow(folder.path), program];
   return createDockerArchive({ repository: 'countersign.test/envoy', files, entrypoint: ['/usr/bin/envoy'] });
 }
