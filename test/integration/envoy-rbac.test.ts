@@ -1,7 +1,9 @@
+import { once } from 'node:events';
+import { connect, type TLSSocket } from 'node:tls';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { EnforcedPolicies, selectorSetOf } from '../support/enforced-policies.ts';
 import { clientOf } from '../support/envoy-authz-rig.ts';
-import { NORMAL_PATHS, RbacRig, rbacHttpFilter } from '../support/envoy-rbac-rig.ts';
+import { NORMAL_PATHS, RbacRig, rbacHttpFilter, rbacNetworkFilter } from '../support/envoy-rbac-rig.ts';
 import { Envoy, envoyBinary, type EnvoyOptions } from '../support/envoy.ts';
 import { DESTINATIONS } from '../support/policy/cast.ts';
 import { orders } from '../support/policy/policy-objects.ts';
@@ -9,6 +11,20 @@ import { sendRaw } from '../support/raw-http.ts';
 import { StandInIdentities, testIdentity } from '../support/stand-in-identities.ts';
 import { TestCa } from '../support/test-ca.ts';
 import { isInstalled } from '../support/toolchain.ts';
+
+const ACCESS_LOG = [
+  {
+    name: 'envoy.access_loggers.stderr',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StderrAccessLog',
+      log_format: {
+        text_format_source: { inline_string: '%RESPONSE_CODE_DETAILS% %DYNAMIC_METADATA(envoy.filters.http.rbac)%\n' },
+      },
+    },
+  },
+];
+const PROTOCOLS = ['GRPC', 'DELTA_GRPC'] as const;
+const { orders: ORDERS } = DESTINATIONS;
 
 let binary = '';
 
@@ -24,44 +40,176 @@ describe.skipIf(!isInstalled('python3'))('native access control of Envoy (needs 
     resources = new AsyncDisposableStack();
     policies = new EnforcedPolicies(ca);
     rig = resources.use(await RbacRig.start(policies, new StandInIdentities(ca, [testIdentity(ca, '/orders')])));
-    rig.asking = selectorSetOf(DESTINATIONS.orders.selectors);
+    rig.asking = selectorSetOf(ORDERS.selectors);
   });
   afterEach(() => resources.disposeAsync());
 
-  async function start(protocol: EnvoyOptions['protocol'], filters: EnvoyOptions['filters'] = {}): Promise<Envoy> {
-    const http = [rbacHttpFilter(protocol)];
-    const downstream = { certificate: 'default', validation: 'ROOTCA' };
-    const options = { binary, sdsSocket: rig.path, protocol, downstream };
-    return resources.use(
-      await Envoy.start({
-        ...options,
-        filters: { http, manager: { ...NORMAL_PATHS, delayed_close_timeout: '0.02s' }, ...filters },
-      }),
+  interface Given {
+    readonly filters?: EnvoyOptions['filters'];
+    readonly validation?: string;
+  }
+
+  async function start(protocol: EnvoyOptions['protocol'], { filters = {}, validation = 'ROOTCA' }: Given = {}): Promise<Envoy> {
+    const manager = { ...NORMAL_PATHS, delayed_close_timeout: '0.02s', access_log: ACCESS_LOG };
+    const all = { http: [rbacHttpFilter(protocol)], manager, ...filters };
+    const downstream = { certificate: 'default', validation };
+    return resources.use(await Envoy.start({ binary, sdsSocket: rig.path, protocol, downstream, filters: all }));
+  }
+
+  /** 0: the connection was closed, by a filter or in the handshake. */
+  async function statusOf({ port }: Envoy, caller: string, target = '/'): Promise<number> {
+    const tls = { certificate: clientOf(ca, caller) };
+    const answer = sendRaw({ port, tls }, [`GET ${target} HTTP/1.1`, 'Host: orders', 'Connection: close']);
+    return answer.then(
+      ({ status }) => status,
+      () => 0,
     );
   }
 
-  async function statusOf(envoy: Envoy, caller: string, line = 'GET /'): Promise<number> {
-    const tls = { certificate: clientOf(ca, caller) };
-    const { status } = await sendRaw({ port: envoy.port, tls }, [`${line} HTTP/1.1`, 'Host: orders', 'Connection: close']);
-    return status;
-  }
+  const enforce = (...all: readonly object[]): Promise<void> => policies.enforce([ORDERS], { policies: all });
+  const only = (caller: string): object => orders('p', { rules: [{ from: [{ spiffeIDs: [`spiffe://example.org${caller}`] }] }] });
 
-  describe.each(['GRPC', 'DELTA_GRPC'] as const)('%s', (protocol) => {
-    test('enforces policies, and each change of them', async () => {
-      await policies.enforce([DESTINATIONS.orders], {
-        policies: [
-          orders('p', { rules: [{ from: [{ spiffeIDs: ['spiffe://example.org/web'] }], to: [{ ports: ['1-65535'] }] }] }),
-        ],
-      });
+  describe.each(PROTOCOLS)('%s', (protocol) => {
+    test('enforces policies, each change of them, and that they are gone', async () => {
+      await enforce(only('/web'));
       const envoy = await start(protocol);
-      await expect.poll(() => statusOf(envoy, '/web')).toBe(200);
+      expect(await statusOf(envoy, '/web')).toBe(200);
       expect(await statusOf(envoy, '/other')).toBe(403);
-      await policies.enforce([DESTINATIONS.orders], {
-        policies: [orders('p', { rules: [{ from: [{ ipBlocks: ['127.0.0.0/8'] }] }] })],
-      });
+      await enforce(only('/other'));
       await expect.poll(() => statusOf(envoy, '/other')).toBe(200);
-      await policies.enforce([DESTINATIONS.orders], { policies: [] });
+      expect(await statusOf(envoy, '/web')).toBe(403);
+      await enforce();
       await expect.poll(() => statusOf(envoy, '/other')).toBe(403);
+      await expect.poll(() => envoy.log.join('')).toContain('rbac_access_denied_matched_policy[default_deny]');
+    });
+
+    test('with the agent gone Envoy keeps what it has, and follows when it is back', async () => {
+      await enforce(only('/web'));
+      const envoy = await start(protocol);
+      await rig.stop();
+      expect([await statusOf(envoy, '/web'), await statusOf(envoy, '/other')]).toEqual([200, 403]);
+      await enforce(only('/other'));
+      await rig.listen();
+      await expect.poll(() => statusOf(envoy, '/other'), { timeout: 60_000 }).toBe(200);
+      expect(await statusOf(envoy, '/web')).toBe(403);
+    });
+
+    test('without any policy, with one that is too old, and without an identity everything is denied', async () => {
+      const envoy = await start(protocol);
+      expect(await statusOf(envoy, '/web')).toBe(403);
+      await enforce(only('/web'));
+      await expect.poll(() => statusOf(envoy, '/web')).toBe(200);
+      rig.staleness.set(true);
+      await expect.poll(() => statusOf(envoy, '/web')).toBe(403);
+      rig.staleness.set(false);
+      await expect.poll(() => statusOf(envoy, '/web')).toBe(200);
+      await policies.enforce([], { policies: [only('/web')], defaultAction: 'allow' });
+      await expect.poll(() => statusOf(envoy, '/web')).toBe(403);
+      for (const reason of ['policy_missing', 'policy_stale', 'no_identity']) {
+        await expect.poll(() => envoy.log.join('')).toContain(`rbac_access_denied_matched_policy[${reason}]`);
+      }
+    });
+
+    test('connections are closed by the network filter', async () => {
+      await enforce(orders('p', { rules: [{ from: [{ spiffeIDs: ['spiffe://example.org/w*'] }] }] }));
+      const envoy = await start(protocol, { filters: { network: [rbacNetworkFilter(protocol)], http: [] } });
+      expect([await statusOf(envoy, '/web'), await statusOf(envoy, '/other')]).toEqual([200, 0]);
+      // A rule over paths lets no connection in whose requests are not seen.
+      await enforce(orders('p', { rules: [{ to: [{ paths: [{ prefix: '/' }] }] }] }));
+      await expect.poll(() => statusOf(envoy, '/web')).toBe(0);
+    });
+
+    test('who may not connect is refused in the handshake, and let in once a policy says so', async () => {
+      await enforce(only('/web'));
+      const envoy = await start(protocol, { filters: { http: [] }, validation: 'countersign.dev/inbound' });
+      expect([await statusOf(envoy, '/web'), await statusOf(envoy, '/other')]).toEqual([200, 0]);
+      expect(await envoy.admin('/stats?filter=fail_verify_san')).toMatch(/ssl.fail_verify_san: [1-9]/);
+      await enforce(orders('p', { rules: [{ from: [{ spiffeIDs: ['spiffe://example.org/o*'] }] }] }));
+      await expect.poll(() => statusOf(envoy, '/other')).toBe(200);
+      await expect.poll(() => statusOf(envoy, '/web')).toBe(0);
+      await enforce(orders('p', { rules: [] }));
+      await expect.poll(() => statusOf(envoy, '/other')).toBe(0);
+      await enforce(orders('p', { rules: [{}] }));
+      await expect.poll(() => statusOf(envoy, '/other')).toBe(200);
+    });
+
+    test('a session that is resumed is verified by the policy of now', async () => {
+      await enforce(only('/web'));
+      const envoy = await start(protocol, { filters: { http: [] }, validation: 'countersign.dev/inbound' });
+      const { session } = await handshake(envoy, '/web');
+      expect(await handshake(envoy, '/web', session)).toMatchObject({ isResumed: true, status: 200 });
+      await enforce(only('/other'));
+      await expect.poll(() => statusOf(envoy, '/other')).toBe(200);
+      const resumed = await handshake(envoy, '/web', session).catch(() => ({ status: 0 }));
+      expect(resumed.status).toBe(0);
+    });
+
+    test('policies of mode DryRun are noted and change nothing', async () => {
+      await enforce(only('/web'), orders('dry', { mode: 'DryRun', action: 'DENY', rules: [{ to: [{ methods: ['GET'] }] }] }));
+      const envoy = await start(protocol);
+      expect(await statusOf(envoy, '/web')).toBe(200);
+      await expect.poll(() => envoy.log.join('')).toContain('"dry_run_shadow_engine_result":"denied"');
+      expect(envoy.log.join('')).toContain('"dry_run_shadow_effective_policy_id":"AuthorizationPolicy/shop/dry#0"');
+    });
+
+    test('an Envoy that takes no large expression is given filters without, which let in less', async () => {
+      const rules = [{ to: [{ paths: [{ regex: '/[a-z]{1,200}' }] }] }, { to: [{ paths: [{ exact: '/plain' }] }] }];
+      await enforce(orders('p', { rules }));
+      const envoy = await start(protocol);
+      await expect.poll(() => statusOf(envoy, '/web', '/plain')).toBe(200);
+      expect(await statusOf(envoy, '/web', '/other')).toBe(403);
+      expect(rig.logged.join('')).toContain('envoy rejected filters');
+    });
+
+    test('nothing is sent where nothing changed', async () => {
+      await enforce(only('/web'));
+      const envoy = await start(protocol);
+      const updates = async (): Promise<string> => envoy.admin('/stats?filter=config_reload$');
+      const before = await updates();
+      await enforce(only('/web'));
+      await enforce(only('/web'), orders('other', { selector: { matchLabels: { app: 'elsewhere' } }, rules: [{}] }));
+      expect(await statusOf(envoy, '/web')).toBe(200);
+      expect(await updates()).toBe(before);
+      expect(before).toContain('config_reload');
     });
   });
+
+  test('before the first answer of an agent the default denies', async () => {
+    const filters = { http: [rbacHttpFilter('GRPC')], manager: { ...NORMAL_PATHS, delayed_close_timeout: '0.02s' } };
+    const envoy = resources.use(await Envoy.start({ binary, sdsSocket: `${rig.path}.none`, protocol: 'GRPC', filters }));
+    const { status } = await sendRaw({ port: envoy.port }, ['GET / HTTP/1.1', 'Host: orders', 'Connection: close']);
+    expect(status).toBe(403);
+  });
+
+  test('a filter about an identity that is not the workload’s denies, and so does one that names none of several', async () => {
+    const { catalog } = DESTINATIONS;
+    await policies.enforce([ORDERS, catalog], { policies: [], defaultAction: 'allow' });
+    const http = (name: string) => ({ filters: { http: [rbacHttpFilter('GRPC', `countersign.dev/rbac-http${name}`)] } });
+    const [named, foreign, unnamed] = [
+      await start('GRPC', http(`?id=${ORDERS.spiffeId.toString()}`)),
+      await start('GRPC', http('?id=spiffe://example.org/foreign')),
+      await start('GRPC', http('')),
+    ];
+    expect([await statusOf(named, '/web'), await statusOf(foreign, '/web'), await statusOf(unnamed, '/web')]).toEqual([
+      200, 403, 403,
+    ]);
+  });
+
+  async function handshake({ port }: Envoy, caller: string, session?: Buffer) {
+    const socket: TLSSocket = connect({
+      host: '127.0.0.1',
+      port,
+      rejectUnauthorized: false,
+      ...clientOf(ca, caller),
+      ...(session && { session }),
+    });
+    let kept: Buffer | undefined;
+    socket.on('session', (next: Buffer) => (kept = next));
+    await once(socket, 'secureConnect');
+    socket.write('GET / HTTP/1.1\r\nHost: orders\r\nConnection: close\r\n\r\n');
+    const [head] = (await once(socket, 'data')) as [Buffer];
+    const isResumed = socket.isSessionReused();
+    socket.destroy();
+    return { session: kept, isResumed, status: Number(head.toString().split(' ')[1]) };
+  }
 });
