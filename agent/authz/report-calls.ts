@@ -77,9 +77,8 @@ export class CallReporter {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, intervalMs } = this.#options;
     // Agents that came up together do not report together.
-    await sleep(clock, Math.random() * intervalMs, signal);
-    for (;;) {
-      await sleep(clock, intervalMs, signal);
+    for (let waitMs = Math.random() * intervalMs; ; waitMs = intervalMs) {
+      await sleep(clock, waitMs, signal);
       while (this.#isSupported && !(await this.#report({ signal, timeoutMs: TIMEOUT_MS }))) {
         await sleep(clock, this.#backoff.nextMs(), signal);
       }
@@ -99,10 +98,12 @@ export class CallReporter {
       log.warn({ kinds: this.status.waiting }, 'recorded calls are lost: the ca did not take them before the stop');
   }
 
-  /** Sends all there is. @returns whether nothing is left to be tried again soon */
+  /** Sends all there is, after whoever is at it. @returns whether nothing is left to be tried again soon */
   async #report(options: { readonly signal: AbortSignal; readonly timeoutMs: number }): Promise<boolean> {
+    const before = this.#underWay;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#underWay = promise;
+    await before;
     try {
       if (this.#batches.length === 0) this.#batches = this.#takeBatches();
       for (const batch of this.#batches) {
