@@ -11,18 +11,17 @@ export interface CallContext {
   readonly atMs: number;
 }
 
-const UNREADABLE_METADATA: ReadonlySet<CallField> = new Set(['source.workload']);
+const UNSEEN_METADATA: ReadonlySet<CallField> = new Set(['source.workload']);
 
 /** The call that a check is about, its request normalised. The user is told later. */
 export function createCall(check: Check, { destination, enforcement, atMs }: CallContext): Call {
-  const { sourceId, request } = check;
-  const isUnreadable = sourceId !== undefined && enforcement.unreadableWorkloads.has(sourceId.toString());
+  const { request } = check;
   return {
     source: sourceOf(check, enforcement),
     destination,
     atMs,
     ...(request === undefined ? undefined : normalizeRequest(request)),
-    ...(isUnreadable ? { unseen: UNREADABLE_METADATA } : undefined),
+    ...(isMetadataUnseen(check, destination, enforcement) ? { unseen: UNSEEN_METADATA } : undefined),
   };
 }
 
@@ -30,4 +29,17 @@ function sourceOf({ sourceId, sourceAddress }: Check, { metadataOf }: Enforcemen
   const address = sourceAddress === undefined ? undefined : readIpAddress(sourceAddress);
   const proven = sourceId === undefined ? undefined : { spiffeId: sourceId, ...metadataOf(sourceId) };
   return address === undefined ? { ...proven } : { ...proven, address };
+}
+
+/** Whether the caller may be registered as something that cannot be told: it is unreadable, or nobody tells of new ones any more. */
+function isMetadataUnseen(
+  { sourceId }: Check,
+  { spiffeId }: Destination,
+  { unreadableWorkloads, keptFor, workloads }: Enforcement,
+): boolean {
+  if (sourceId === undefined || (unreadableWorkloads.size === 0 && keptFor === undefined)) return false;
+  const text = sourceId.toString();
+  if (unreadableWorkloads.has(text)) return true;
+  const isOurs = spiffeId !== undefined && sourceId.isMemberOf(spiffeId.trustDomain);
+  return keptFor !== undefined && isOurs && !workloads.has(text);
 }

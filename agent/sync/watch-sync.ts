@@ -89,7 +89,7 @@ export class WatchSync {
     if (isSnapshot) this.#deliversPolicy = hasSettings;
     if (!hasSettings || this.#deliversPolicy) return;
     this.startOver();
-    throw new IdentityError('aborted', 'the CA has begun to deliver policy; watching from the start');
+    throw new IdentityError('unavailable', 'the CA has begun to deliver policy; watching from the start');
   }
 }
 

@@ -16,6 +16,8 @@ afterEach(() => rig[Symbol.asyncDispose]());
 
 const WEB = 'spiffe://example.org/web';
 const CALLER = 'spiffe://example.org/caller';
+const FRIEND = 'spiffe://example.org/friend';
+const STRANGER = 'spiffe://example.org/stranger';
 const denyAll = { action: 'DENY', rules: [{}] };
 const allowAll = { rules: [{}] };
 
@@ -340,14 +342,23 @@ describe('a CA that is away, or another one', () => {
   test('a server that delivers no policy: what there is stays in force where it is about, and ages', async () => {
     await start({
       ...config,
-      prepare: (ca) => (ca.putSettings({ defaultAction: 'allow' }), ca.putPolicy(authz('web', denyAll))),
+      prepare: (ca) => {
+        ca.putSettings({ defaultAction: 'allow' });
+        ca.putPolicy(authz('web', { action: 'DENY', rules: [{ from: [{ namespaces: ['front'] }] }] }));
+        ca.putWorkload(CALLER, { namespace: 'front' });
+        ca.putWorkload(FRIEND, { namespace: 'back' });
+      },
     });
     const ask = asker();
     expect(await ask()).toBe('deny denied_by_rule');
+    expect(await ask({ source: STRANGER })).toBe('allow default_allow');
     rig.ca.isWatchable = false;
     rig.ca.endWatches(new IdentityError('unavailable', 'another server'));
     await rig.until(() => rig.ca.calls.includes('SyncAuthorizedEntries'), 1_000);
     expect(await ask()).toBe('deny denied_by_rule');
+    expect(await ask({ source: FRIEND })).toBe('allow default_allow');
+    // Whoever is not known may have been registered since, as anything.
+    await rig.until(async () => (await ask({ source: STRANGER })) === 'deny denied_by_rule');
     rig.ca.put(inNamespace('new', { id: 'new', path: '/new' }));
     const toNew = { destination: 'spiffe://example.org/new' };
     await rig.until(async () => (await ask(toNew)) === 'deny policy_missing', 1_000);
