@@ -24,8 +24,10 @@ export interface SeenCall {
   readonly dryRun?: DeniedBy | 'allow' | undefined;
   readonly sourceId: SpiffeId | undefined;
   readonly sourceAddress: string | undefined;
-  /** The identity that the logger's configuration names, else the one that Envoy showed. */
+  /** The identity that the logger's configuration names. */
   readonly destinationId: SpiffeId | undefined;
+  /** The one whose certificate Envoy showed. */
+  readonly shownId: SpiffeId | undefined;
   readonly port: number | undefined;
   readonly request?: RawRequest;
 }
@@ -93,7 +95,7 @@ function dryRunIn({ metadata }: AccessLogCommon): SeenCall['dryRun'] {
   return result === 'denied' && typeof name === 'string' ? readDenial(name) : undefined;
 }
 
-type Parties = Pick<SeenCall, 'sourceId' | 'sourceAddress' | 'destinationId' | 'port'>;
+type Parties = Pick<SeenCall, 'sourceId' | 'sourceAddress' | 'destinationId' | 'shownId' | 'port'>;
 
 /**
  * Who called whom; undefined where the caller's certificate names no SPIFFE ID, or more than one name.
@@ -105,11 +107,12 @@ function partiesOf(common: AccessLogCommon, isVerified: boolean): Parties | unde
   const named = customTags[DESTINATION_EXTENSION];
   const sources = isVerified ? urisOf(tls?.peerCertificateProperties) : [];
   const sourceId = onlyId(sources);
-  const destinationId = onlyId(named === undefined ? urisOf(tls?.localCertificateProperties) : [named]);
+  const destinationId = onlyId(named === undefined ? [] : [named]);
   if ((sourceId === undefined && sources.length > 0) || (destinationId === undefined && named !== undefined)) return undefined;
   return {
     sourceId,
     destinationId,
+    shownId: onlyId(urisOf(tls?.localCertificateProperties)),
     sourceAddress: ipOf(common.downstreamDirectRemoteAddress),
     port: portOf(common.downstreamLocalAddress),
   };

@@ -8,6 +8,7 @@ import { whenAttested } from '../api/workload-call.ts';
 import { createCall } from '../authz/call.ts';
 import type { Check, Outcome } from '../authz/check.ts';
 import type { DecidedCallObserver } from '../authz/decided-call.ts';
+import type { Destinations } from '../authz/destinations.ts';
 import type { SelectorSet } from '../cache/selectors.ts';
 import type { Workload } from '../workload-attest/attestation.ts';
 import { readHttpEntry, readTcpEntry, type SeenCall } from './access-log-entry.ts';
@@ -54,11 +55,11 @@ function* seenIn({ logEntries }: StreamAccessLogsMessage): Generator<SeenCall | 
 }
 
 function record(seen: SeenCall, asking: SelectorSet, { inForce, clock, onDecided }: AccessLogOptions): void {
-  const { sourceId, sourceAddress, destinationId: named, port, request } = seen;
-  const check: Check = { point: 'access_log', asking, sourceId, sourceAddress, destinationId: named, port, request };
+  const { sourceId, sourceAddress, destinationId, port, request } = seen;
+  const check: Check = { point: 'access_log', asking, sourceId, sourceAddress, destinationId, port, request };
   const atMs = clock.nowMs();
   const enforcement = inForce.policy.value;
-  const destination = inForce.destinations.of(asking, named, port);
+  const destination = destinationOf(seen, asking, inForce.destinations);
   if (enforcement === undefined || typeof destination === 'string') {
     const reason = typeof destination === 'string' ? destination : seen.reason;
     return onDecided({ check, outcome: { ...outcomeOf(seen), reason }, atMs, durationMs: 0 });
@@ -67,6 +68,12 @@ function record(seen: SeenCall, asking: SelectorSet, { inForce, clock, onDecided
   const decision = decisionOf(seen, decide(enforcement.snapshot, { ...call, unseen: unseenOf(call) }));
   const outcome = { ...outcomeOf(seen), destinationId: destination.spiffeId, ...(decision && { decision }) };
   onDecided({ check, call, outcome, atMs, durationMs: 0 });
+}
+
+/** The identity that is named, or the only one, or of several the one whose certificate was shown. */
+function destinationOf({ destinationId, shownId, port }: SeenCall, asking: SelectorSet, destinations: Destinations) {
+  const found = destinations.of(asking, destinationId, port);
+  return found === 'ambiguous_identity' && shownId !== undefined ? destinations.of(asking, shownId, port) : found;
 }
 
 function unseenOf({ unseen }: Call): ReadonlySet<CallField> {

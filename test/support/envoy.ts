@@ -42,6 +42,8 @@ export interface EnvoyOptions {
   readonly upstream?: EnvoyTls & { readonly port: number };
   /** Filters of its listener. */
   readonly filters?: EnvoyFilters;
+  /** Its whole configuration but for the admin interface, in place of all but `binary`. */
+  readonly configuration?: Readonly<Record<string, unknown>>;
 }
 
 /** What an Envoy's listener does besides passing requests on. */
@@ -105,6 +107,10 @@ export class Envoy implements AsyncDisposable {
     return envoy;
   }
 
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
   /** The answer to one request through the listener. */
   async request(): Promise<{ readonly status: number; readonly body: string }> {
     return httpGet(this.port, '/', this.#agent);
@@ -166,6 +172,7 @@ function httpGet(port: number, path: string, agent: Agent): Promise<{ status: nu
 
 function bootstrap(options: EnvoyOptions): unknown {
   const anyPort = { socket_address: { address: '127.0.0.1', port_value: 0 } };
+  if (options.configuration !== undefined) return { admin: { address: anyPort }, ...options.configuration };
   return {
     node: { id: 'test', cluster: 'test', metadata: options.metadata ?? {} },
     admin: { address: anyPort },

@@ -153,11 +153,17 @@ describe('the service', () => {
   const told: DecidedCall[] = [];
   beforeEach(() => void (told.length = 0));
 
-  async function send(policies: EnforcedPolicies, ...messages: readonly StreamAccessLogsMessage[]): Promise<void> {
+  const pod = DESTINATIONS.orders.selectors;
+
+  async function send(
+    policies: EnforcedPolicies,
+    asking: Iterable<string>,
+    ...messages: readonly StreamAccessLogsMessage[]
+  ): Promise<void> {
     const { identities, policy } = policies;
     const inForce = { policy, destinations: new Destinations(identities) };
     const handlers = accessLog({ inForce, clock: new ManualClock(), onDecided: (decided) => told.push(decided) });
-    await handlers.streamAccessLogs?.(streamOf(messages), attestedCall(selectorSetOf(DESTINATIONS.orders.selectors)));
+    await handlers.streamAccessLogs?.(streamOf(messages), attestedCall(selectorSetOf(asking)));
   }
 
   const http = (...logEntry: HTTPAccessLogEntry[]): StreamAccessLogsMessage =>
@@ -167,7 +173,7 @@ describe('the service', () => {
     const policies = new EnforcedPolicies(ca);
     await policies.enforce([DESTINATIONS.orders], { policies: [orders('p', { rules: [{}] })] });
     const foreign = { 'countersign.dev/destination': 'spiffe://example.org/ns/shop/sa/catalog' };
-    await send(policies, http(httpEntry('via_upstream'), httpEntry('via_upstream', { ...peer(WEB), customTags: foreign })));
+    await send(policies, pod, http(httpEntry('via_upstream'), httpEntry('via_upstream', { ...peer(WEB), customTags: foreign })));
     expect(told.map(({ call, outcome }) => [call?.destination.spiffeId?.path, outcome.reason])).toEqual([
       ['/ns/shop/sa/orders', 'allowed_by_proxy'],
       [undefined, 'no_identity'],
@@ -175,16 +181,34 @@ describe('the service', () => {
     expect(told[0]?.outcome.decision).toMatchObject({ verdict: 'allow', policy: { name: 'p' }, rule: 0 });
   });
 
+  test('takes the identity whose certificate was shown, of several, unless the configuration names one', async () => {
+    const policies = new EnforcedPolicies(ca);
+    const { orders: one, catalog: two } = DESTINATIONS;
+    await policies.enforce([one, two], { policies: [] });
+    const shown = { tlsProperties: { localCertificateProperties: certificate(two.spiffeId.toString()) } };
+    const customTags = { 'countersign.dev/destination': one.spiffeId.toString() };
+    await send(
+      policies,
+      ['k8s:ns:shop'],
+      http(httpEntry(DENIED, shown), httpEntry(DENIED, { ...shown, customTags }), httpEntry(DENIED, {})),
+    );
+    expect(told.map(({ call, outcome }) => call?.destination.spiffeId?.path ?? outcome.reason)).toEqual([
+      '/ns/shop/sa/catalog',
+      '/ns/shop/sa/orders',
+      'ambiguous_identity',
+    ]);
+  });
+
   test('names no rule where the engine would not have come to the same answer', async () => {
     const policies = new EnforcedPolicies(ca);
     await policies.enforce([DESTINATIONS.orders], { policies: [orders('p', { rules: [] })] });
-    await send(policies, http(httpEntry('via_upstream')));
+    await send(policies, pod, http(httpEntry('via_upstream')));
     expect(told[0]?.outcome).toMatchObject({ verdict: 'allow', reason: 'allowed_by_proxy' });
     expect(told[0]?.outcome.decision).toBeUndefined();
   });
 
   test('has nothing to say of calls while there is no policy', async () => {
-    await send(new EnforcedPolicies(ca), http(httpEntry('via_upstream')));
+    await send(new EnforcedPolicies(ca), pod, http(httpEntry('via_upstream')));
     expect(told.map(({ call }) => call)).toEqual([undefined]);
   });
 
@@ -192,7 +216,7 @@ describe('the service', () => {
     const policies = new EnforcedPolicies(ca);
     await policies.enforce([DESTINATIONS.orders], { policies: [] });
     const many = http(...Array.from({ length: 3_000 }, () => httpEntry(DENIED)));
-    await send(policies, create(StreamAccessLogsMessageSchema, {}), http(), many);
+    await send(policies, pod, create(StreamAccessLogsMessageSchema, {}), http(), many);
     expect(told.length).toBe(3_000);
   });
 });
