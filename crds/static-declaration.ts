@@ -32,4 +32,6 @@ export interface StaticDeclaration {
   readonly className: string | undefined;
   /** As they stand: no templates. */
   readonly jwtClaims: JwtClaims;
+  /** What policies take the workload for; SPIRE's kind has no such field. */
+  readonly workload?: { readonly namespace: string; readonly serviceAccount: string | undefined } | undefined;
 }

@@ -28,6 +28,21 @@ const dnsName = text({
   meaning: 'a DNS name, such as db.example.org',
 });
 
+const workload = object({
+  namespace: required(
+    'The namespace that it is to count among.',
+    text({ maxLength: 63, pattern: /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, meaning: 'a name of a namespace' }),
+  ),
+  serviceAccount: optional(
+    'The service account that it is to be taken for.',
+    text({
+      maxLength: 253,
+      pattern: /^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/,
+      meaning: 'a name of a service account',
+    }),
+  ),
+});
+
 const workloadId = ruled(spiffeIdWithPath, {
   cel: '!self.matches(r"^spiffe://[^/]+/spire(/|$)")',
   message: 'must not be below /spire, which is reserved for the CA and its agents',
@@ -65,6 +80,10 @@ const fields = object({
     "Further claims of JWT-SVIDs, any JSON of up to 16 levels, as they stand. The CA's own claims (`iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `cnf`, `act`) are refused.",
     jwtClaims,
     {},
+  ),
+  workload: optional(
+    'What policies are to take the workload for that go by namespaces and service accounts. Pods have their own; what runs without Kubernetes has none unless it is said here.',
+    workload,
   ),
 });
 

@@ -1,5 +1,6 @@
 import { IdentityError } from '../../core/errors.ts';
 import type { StaticDeclaration } from '../../crds/static-declaration.ts';
+import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
 import { checkDnsName } from '../../spiffe/dns-name.ts';
 import { isReservedPath } from '../../spiffe/spiffe-id.ts';
 import type { DesiredEntry } from '../ports.ts';
@@ -14,10 +15,10 @@ import type { IdentitySettings } from './settings.ts';
  */
 export function staticEntry(
   declaration: StaticDeclaration,
-  settings: Pick<IdentitySettings, 'trustDomain' | 'allowAdminIdentities'>,
+  settings: Pick<IdentitySettings, 'trustDomain' | 'allowAdminIdentities' | 'declaresWorkloads'>,
 ): DesiredEntry {
   checkDeclaration(declaration, settings);
-  const { spiffeId, parentId, dnsNames, jwtClaims } = declaration;
+  const { spiffeId, parentId, dnsNames, jwtClaims, workload } = declaration;
   const { trustDomain } = settings;
   for (const [id, field] of [
     [spiffeId, 'spec.spiffeID'],
@@ -47,5 +48,10 @@ export function staticEntry(
     hint: declaration.hint,
     storeSvid: declaration.storeSvid,
     jwtClaims: Object.keys(jwtClaims).length === 0 ? undefined : jwtClaims,
+    ...(settings.declaresWorkloads && workload !== undefined ? { workload: metadataOf(workload) } : {}),
   };
+}
+
+function metadataOf({ namespace, serviceAccount }: NonNullable<StaticDeclaration['workload']>): WorkloadMetadata {
+  return { namespace, ...(serviceAccount === undefined ? {} : { serviceAccount }) };
 }

@@ -1,5 +1,6 @@
 // The controller with a folder of files instead of an API server.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -274,4 +275,34 @@ test('a plan says which policies it would set and delete', async () => {
   });
   expect(planText(plan)).toContain('policies: 1 to set, 1 to delete');
   expect(Object.keys(await policiesAtCa())).toHaveLength(2);
+});
+
+test('what runs without Kubernetes is said to be of a namespace, for policies', async () => {
+  write(
+    'database.yaml',
+    `
+apiVersion: countersign.dev/v1alpha1
+kind: StaticIdentity
+metadata: { name: database }
+spec:
+  spiffeID: spiffe://example.org/database
+  parentID: spiffe://example.org/host
+  selectors: ["unix:uid:70"]
+  workload: { namespace: billing, serviceAccount: database }
+`,
+  );
+  await using rig = await ControllerRig.start({ socket: ca.socket, resourcesDir: folder });
+  await expect.poll(() => rig.lines).toContainEqual(expect.stringContaining('StaticIdentity database: ready'));
+  const [entry] = await entriesAt(ca.socket);
+  expect(entry?.countersignWorkload).toMatchObject({ namespace: 'billing', serviceAccount: 'database' });
+  const before = entry?.revisionNumber;
+  write(
+    'database.yaml',
+    (await readFile(join(folder, 'database.yaml'), 'utf8')).replace(
+      '  workload: { namespace: billing, serviceAccount: database }\n',
+      '',
+    ),
+  );
+  await expect.poll(async () => (await entriesAt(ca.socket))[0]?.revisionNumber).not.toBe(before);
+  expect((await entriesAt(ca.socket))[0]?.countersignWorkload).toBeUndefined();
 });

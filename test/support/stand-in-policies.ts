@@ -34,6 +34,8 @@ export class StandInPolicies implements AsyncDisposable {
   readonly simulations: SimulateRequest[] = [];
   /** Documents that hold this text are refused. */
   refuses: string | undefined;
+  /** Whether the next write is done and its answer lost. */
+  losesAnswer = false;
   /** What every call fails with. */
   failure: IdentityError | undefined;
   /** What a simulation comes to, or fails with. */
@@ -112,6 +114,9 @@ export class StandInPolicies implements AsyncDisposable {
       this.#revisions.set(keyOf(name), this.#revision);
     }
     this.#changes.set(this.#changes.value + 1);
+    const isLost = this.losesAnswer;
+    this.losesAnswer = false;
+    if (isLost) throw new IdentityError('unavailable', 'connection lost');
     return { revision: this.#revision };
   }
 

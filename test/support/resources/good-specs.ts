@@ -49,6 +49,7 @@ export const FULL_SPECS: Readonly<Record<string, Readonly<Record<string, unknown
     storeSVID: true,
     className: 'main',
     jwtClaims: { team: 'payments' },
+    workload: { namespace: 'billing', serviceAccount: 'database' },
   },
   FederatedTrustDomain: {
     trustDomain: 'partner.example',

@@ -179,3 +179,23 @@ test('what somebody else changed or took away at the CA is put right', async () 
   await expect.poll(() => world.ca.keys).toHaveLength(2);
   expect(world.ca.writes).toHaveLength(2);
 });
+
+test('a write of which no answer came is looked at before it is done again', async () => {
+  await using world = await PolicyWorld.create();
+  world.put(ORDERS);
+  world.ca.losesAnswer = true;
+  world.lead();
+  await expect.poll(() => world.condition(KEY, 'Programmed'), { timeout: 5_000 }).toBe('True NoNodes');
+  expect(world.ca.writes).toEqual([`set ${KEY}`]);
+});
+
+test('a policy of somebody else that goes makes room', async () => {
+  await using world = await PolicyWorld.create({ driftCheckMs: 100 });
+  const elsewhere = JSON.stringify({ resource: { kind: 'AuthorizationPolicy', metadata: { generation: 0 } } });
+  world.ca.meddle(KEY, elsewhere);
+  world.put(ORDERS);
+  world.lead();
+  await expect.poll(() => world.condition(KEY, 'Ready')).toBe('False PolicyExists');
+  world.ca.meddle(KEY, undefined);
+  await expect.poll(() => world.condition(KEY, 'Ready'), { timeout: 5_000 }).toBe('True NoNodes');
+});
