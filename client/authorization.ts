@@ -134,7 +134,7 @@ class UnixClient implements AuthorizationClient {
     );
     asked.once('close', () => clearTimeout(timer));
     asked.once('error', (error: NodeJS.ErrnoException) => {
-      reject(asked.reusedSocket && error.code === 'ECONNRESET' ? new ClosedWhileIdle() : error);
+      reject(asked.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE') ? new ClosedWhileIdle() : error);
     });
     asked.end(question);
     return promise;

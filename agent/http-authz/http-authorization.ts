@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
+import type { Clock } from '../../core/clock.ts';
 import type { Authorizer, Check, Outcome } from '../authz/check.ts';
+import type { DecidedCallObserver } from '../authz/decided-call.ts';
 import type { UserCheck } from '../authz/user-check.ts';
 import type { SelectorSet } from '../cache/selectors.ts';
 import { type Answer, proxyAnswer, refusal } from './answer.ts';
@@ -13,6 +15,9 @@ export interface HttpAuthorizationOptions {
   readonly authorizer: Authorizer;
   readonly users: Pick<UserCheck, 'authenticate'>;
   readonly readCertificate: CertificateReader;
+  readonly clock: Clock;
+  /** Told of calls that are denied before anybody is asked. */
+  readonly onDecided?: DecidedCallObserver | undefined;
   /** Told when the configuration of a proxy is at fault, or something failed that should not. */
   readonly onFault: (error: unknown) => void;
 }
@@ -52,7 +57,7 @@ export class HttpAuthorization {
         return await this.#forProxy({ request, query, asking }, (check) => this.#options.users.authenticate(check));
       return refusal(404, 'not_found');
     } catch (error) {
-      return this.#failed(error);
+      return this.#failed(error, asking);
     }
   }
 
@@ -60,8 +65,9 @@ export class HttpAuthorization {
     // What a client calls the body of its request would be read as the next request of the proxy.
     if (hasBody(request)) throw new IdentityError('failed_precondition', UNEXPECTED_BODY, { field: 'content-length' });
     const { rawHeaders } = request;
-    const check = proxyCall({ asking, query: new URLSearchParams(query), rawHeaders }, this.#options.readCertificate);
-    return proxyAnswer(await decide(check), check);
+    const question = { asking, query: new URLSearchParams(query), rawHeaders };
+    const { check, refused } = proxyCall(question, this.#options.readCertificate);
+    return proxyAnswer(refused === undefined ? await decide(check) : this.#refuse(check, refused), check);
   }
 
   async #forWorkload(request: IncomingMessage, asking: SelectorSet): Promise<Answer> {
@@ -71,11 +77,19 @@ export class HttpAuthorization {
     return { status: 200, headers: { 'content-type': 'application/json' }, body };
   }
 
-  #failed(error: unknown): Answer {
-    if (isIdentityError(error, 'unauthenticated')) return refusal(403, 'source_refused');
+  #refuse(check: Check, reason: string): Outcome {
+    const outcome: Outcome = { verdict: 'deny', status: 403, headers: new Map(), reason };
+    const { onDecided, clock } = this.#options;
+    onDecided?.({ check, outcome, atMs: clock.nowMs(), durationMs: 0 });
+    return outcome;
+  }
+
+  #failed(error: unknown, asking: SelectorSet): Answer {
     if (isIdentityError(error, 'invalid_argument')) return { ...refusal(400, 'malformed'), body: error.message };
     if (isIdentityError(error, 'resource_exhausted')) return refusal(413, 'too_large');
     this.#options.onFault(error);
-    return isIdentityError(error, 'failed_precondition') ? refusal(403, 'proxy_misconfigured') : refusal(503, 'internal');
+    if (!isIdentityError(error, 'failed_precondition')) return refusal(503, 'internal');
+    const check: Check = { point: 'http', asking };
+    return proxyAnswer(this.#refuse(check, 'proxy_misconfigured'), check);
   }
 }

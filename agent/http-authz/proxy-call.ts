@@ -1,4 +1,4 @@
-import { IdentityError } from '../../core/errors.ts';
+import { IdentityError, isIdentityError } from '../../core/errors.ts';
 import { readIpAddress } from '../../policy/match/ip.ts';
 import { parseSpiffeId, type SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { Check } from '../authz/check.ts';
@@ -18,25 +18,37 @@ export interface ProxyRequest {
 
 const PARAMETERS = new Set(['call', 'identity']);
 
+/** What a proxy asks about. */
+export interface ProxyCall {
+  readonly check: Check;
+  /** Why it is denied without asking the policies: the certificate that the proxy verified is not to be trusted. */
+  readonly refused?: 'source_refused';
+}
+
 /**
  * What a proxy asks with `auth_request`: the call as it came to the proxy, from its own variables.
  *
- * @throws IdentityError `failed_precondition` when the proxy's configuration is at fault, `unauthenticated` when the certificate
- *   that it verified is not to be trusted
+ * @throws IdentityError `failed_precondition` when the proxy's configuration is at fault
  */
-export function proxyCall({ asking, query, rawHeaders }: ProxyRequest, readCertificate: CertificateReader): Check {
+export function proxyCall({ asking, query, rawHeaders }: ProxyRequest, readCertificate: CertificateReader): ProxyCall {
   checkQuery(query);
   const { sealed, client } = openSealed(query.get('call'), rawHeaders);
   const identity = query.get('identity');
-  return {
+  const check: Check = {
     point: 'http',
     asking,
     destinationId: identity === null ? undefined : read('identity', () => parseSpiffeId(identity)),
     port: portOf(sealed.port),
-    sourceId: sealed.verify === 'SUCCESS' ? readCertificate(sealed.certificate, asking) : undefined,
     sourceAddress: addressOf(sealed.address),
     request: { ...requestLine(sealed.request), authority: sealed.host, headers: client },
   };
+  if (sealed.verify !== 'SUCCESS') return { check };
+  try {
+    return { check: { ...check, sourceId: readCertificate(sealed.certificate, asking) } };
+  } catch (error) {
+    if (isIdentityError(error, 'unauthenticated')) return { check, refused: 'source_refused' };
+    throw error;
+  }
 }
 
 function checkQuery(query: URLSearchParams): void {

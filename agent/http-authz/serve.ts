@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Authorizer } from '../authz/check.ts';
+import type { DecidedCallObserver } from '../authz/decided-call.ts';
 import type { EntitlementSource } from '../authz/destinations.ts';
 import type { UserCheck } from '../authz/user-check.ts';
 import { FailureLog } from '../workload-attest/failure-log.ts';
@@ -19,6 +20,7 @@ export interface HttpAuthorizationParts {
   readonly identities: EntitlementSource;
   readonly authorizer: Authorizer;
   readonly users: Pick<UserCheck, 'authenticate'>;
+  readonly onDecided?: DecidedCallObserver | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -29,12 +31,14 @@ export interface HttpAuthorizationParts {
  * @throws IdentityError as `listenOnPath` does
  */
 export async function serveHttpAuthorization(parts: HttpAuthorizationParts): Promise<AsyncDisposable> {
-  const { path, mode, accept, identities, authorizer, users, clock, log } = parts;
+  const { path, mode, accept, identities, authorizer, users, onDecided, clock, log } = parts;
   const certificates = new ClientCertificates({ identities, clock });
   const failures = new FailureLog(log, clock);
   const http = new HttpAuthorization({
     authorizer,
     users,
+    clock,
+    onDecided,
     readCertificate: (escapedPem, asking) => certificates.idOf(escapedPem, asking),
     // A proxy that is not configured well fails at each request.
     onFault: (error) => failures.failed('proxy', error, 'a call was denied: the proxy that asks is at fault, or the agent'),

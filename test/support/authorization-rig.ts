@@ -123,13 +123,13 @@ export class AuthorizationRig implements AsyncDisposable {
     const identities: EntitlementSource = { entitlementsOf: (selectors) => this.#view(selectors) };
     const certificates = new ClientCertificates({ identities, clock: systemClock });
     const parts = { identities, policy: this.policy, staleness: { value: false }, keys, clock, log };
-    const authorizer = createAuthorizer({
-      ...parts,
-      onDecided: (decided) => this.decided.push(decided),
-    });
+    const onDecided = (decided: DecidedCall): void => void this.decided.push(decided);
+    const authorizer = createAuthorizer({ ...parts, onDecided });
     const http = new HttpAuthorization({
       authorizer,
       users: new UserCheck(parts),
+      clock,
+      onDecided,
       readCertificate: (escapedPem, asking) => certificates.idOf(escapedPem, asking),
       onFault: (fault) => this.faults.push(fault),
     });

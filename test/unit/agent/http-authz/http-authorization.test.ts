@@ -93,6 +93,10 @@ describe('/authorize', () => {
     expect(answer?.status).toBe(403);
     expect(answer?.headers.get('x-countersign-reason')).toBe('source_refused');
     expect(agent.faults).toEqual([]);
+    expect(agent.decided.at(-1)).toMatchObject({
+      check: { request: { method: 'GET' } },
+      outcome: { verdict: 'deny', reason: 'source_refused' },
+    });
   });
 
   test('finds the authority between in the SVID of nginx itself', async () => {
@@ -128,6 +132,7 @@ describe('/authorize', () => {
     expect(answer?.status).toBe(403);
     expect(answer?.headers.get('x-countersign-reason')).toBe('proxy_misconfigured');
     expect(agent.faults).toMatchObject([{ code: 'failed_precondition' }]);
+    expect(agent.decided.at(-1)?.outcome).toMatchObject({ verdict: 'deny', reason: 'proxy_misconfigured' });
   });
 
   test('takes no body for the next question', async () => {
