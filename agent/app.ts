@@ -136,6 +136,7 @@ interface Parts {
 interface Authorization {
   readonly policy: EnforcedPolicy;
   readonly staleness: Staleness;
+  readonly issuerKeys: LazyIssuerKeys;
   readonly authorizer: Authorizer;
   readonly users: UserCheck;
   /** Told of each call that is decided, which it tells each of `observers`. */
@@ -156,7 +157,7 @@ function createParts(options: Assembly, resources: AsyncDisposableStack): Parts 
   resources.defer(withdrawTainted(cache.bundles, jwtSvids, witSvids));
   const serving = new Current(false);
   const authorization = createAuthorization(options, cache, resources);
-  const { policy, staleness } = authorization;
+  const { policy, staleness, issuerKeys } = authorization;
   const books = resources.use(createBooks(options, node));
   for (const observer of books.observers) authorization.observers.add(observer);
   const apply = async (update: SyncUpdate): Promise<void> => {
@@ -176,7 +177,7 @@ function createParts(options: Assembly, resources: AsyncDisposableStack): Parts 
     },
     onPolicyFollowed: (isFollowed) => (isFollowed ? staleness.followed() : staleness.lost()),
   });
-  const observability = new Observability({ node, cache, jwtSvids, synchronizer, policy, staleness, books, clock });
+  const observability = new Observability({ node, cache, jwtSvids, synchronizer, policy, staleness, books, issuerKeys, clock });
   const attestation = resources.use(createAttestation(options, observability));
   return { node, cache, jwtSvids, witSvids, synchronizer, authorization, books, attestation, observability, serving, log };
 }
@@ -197,7 +198,7 @@ function createAuthorization(
   };
   const authorizer = createAuthorizer({ identities: cache, policy, staleness, keys, relations, clock, log, onDecided });
   const users = new UserCheck({ identities: cache, policy, staleness, keys, clock, log });
-  return { policy, staleness, authorizer, users, onDecided, observers };
+  return { policy, staleness, issuerKeys: keys, authorizer, users, onDecided, observers };
 }
 
 function createBooks({ config, clock, log, levels, hashKey }: Assembly, { connection }: NodeIdentity): Bookkeeping {

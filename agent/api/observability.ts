@@ -7,6 +7,7 @@ import type { Histogram, RpcMetrics } from '../../runtime/metrics.ts';
 import type { NodeIdentity } from '../attest/node-identity.ts';
 import type { Bookkeeping } from '../authz/bookkeeping.ts';
 import type { Enforcement } from '../authz/enforcement.ts';
+import type { LazyIssuerKeys } from '../authz/lazy-issuer-keys.ts';
 import type { Staleness } from '../authz/staleness.ts';
 import type { IdentityCache } from '../cache/identity-cache.ts';
 import type { JwtSvidCache } from '../cache/jwt-svid-cache.ts';
@@ -22,6 +23,7 @@ export interface ObservabilityOptions {
   readonly staleness: Pick<Staleness, 'value' | 'ageMs'>;
   /** What is kept of decided calls. */
   readonly books: Pick<Bookkeeping, 'registerMetrics'>;
+  readonly issuerKeys: Pick<LazyIssuerKeys, 'registerMetrics'>;
   readonly clock: Clock;
 }
 
@@ -72,6 +74,7 @@ export class Observability {
       registers: [metrics],
     });
     await this.#options.books.registerMetrics(metrics);
+    this.#options.issuerKeys.registerMetrics(metrics);
     this.#describe((name, help, read) => gaugeOf(metrics, name, help, read));
     return listenHttp({ address, ready: this.checks, metrics });
   }
