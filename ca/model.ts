@@ -125,8 +125,10 @@ export interface PolicyResource {
 /** How far an agent is with enforcing policy. */
 export interface AgentProgress {
   readonly agentId: SpiffeId;
-  /** What the agent acknowledged: all up to this revision of the store is in force there. */
+  /** What the agent acknowledged: all up to this revision of the store is in force there, but what it refused. */
   readonly revision: number;
+  /** Policies that it could not put in force: their keys with the revision that it refused. */
+  readonly refused: Readonly<Record<string, number>>;
 }
 
 /** What each kind of resource is in the store. `bundle` is a federated one: the own bundle is composed from authorities. */

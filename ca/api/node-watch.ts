@@ -135,7 +135,7 @@ class Stream<P> {
       await this.#check();
       this.#progress.sent(delta.revision);
       // To resume is to say what is in force.
-      this.#policyProgress.sent(delta.authorization?.policyRevision ?? 0);
+      this.#policyProgress.sent(delta.authorization?.policyRevision ?? 0, delta.snapshot);
       if (!delta.snapshot && settings !== undefined) this.#policyProgress.acknowledged(resumedAt);
       yield* encoder.responses(delta, { feedId, kinds, settings });
       // They stay as long as the CA runs, and no agent's stream lasts longer.
@@ -155,6 +155,7 @@ class Stream<P> {
       if (message.case === 'ack') this.#acknowledged(Number(message.value.revision));
       if (message.case !== 'nack') continue;
       const { kind, name, revision, error } = message.value;
+      if (kind === 'policy') this.#policyProgress.refused(name, Number(revision));
       const reason = error.slice(0, MAX_LOGGED_ERROR);
       const refusal = { agentId: this.agentId, kind, resource: name, revision: Number(revision), reason };
       this.#options.log.warn(refusal, 'agent refused a resource');

@@ -9,6 +9,7 @@ import type {
 } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
+import { Turns } from '../calls/turns.ts';
 import { policyResourceKey } from '../model.ts';
 import type { PolicyResource } from '../model.ts';
 import type { PolicyStatuses } from '../policies/statuses.ts';
@@ -20,8 +21,6 @@ import { kindOf, policyFromProto, policyKeyFromProto } from './policy-documents.
 
 /** Most resources of one request. */
 const MAX_RESOURCES = 10_000;
-/** So many resources are read in one turn of the event loop. */
-const READ_AT_ONCE = 50;
 /** About so many characters are in one part of a list. */
 const PART_CHARACTERS = 512 * 1024;
 
@@ -43,8 +42,9 @@ export function policiesService(context: PoliciesOptions): ServiceHandlers<typeo
 async function setResources(context: ApiContext, { resources }: SetResourcesRequest): Promise<{ revision: bigint }> {
   checkCount(resources.length, 'resources');
   const read: PolicyResource[] = [];
+  const turns = new Turns(context.clock);
   for (const [index, resource] of resources.entries()) {
-    if (index % READ_AT_ONCE === READ_AT_ONCE - 1) await nextTurn();
+    if (turns.isOver) await turns.next();
     read.push(policyFromProto(resource, `resources[${index}]`));
   }
   checkDistinct(read);
@@ -95,10 +95,4 @@ function checkDistinct(policies: readonly PolicyResource[]): void {
       throw new IdentityError('invalid_argument', `${key} is there twice`, { field: `resources[${index}].name` });
     seen.add(key);
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }

@@ -13,6 +13,11 @@ export interface PolicyProgressOptions {
   readonly log: Logger;
 }
 
+/** What an agent has in force. */
+export type KnownProgress = Pick<AgentProgress, 'revision' | 'refused'>;
+
+const NONE: KnownProgress = { revision: 0, refused: {} };
+
 /** What one policy change has many agents acknowledge goes out together. */
 const FIRST_MS = 150;
 /** So far apart are writes at least: they are for people who look at a status. */
@@ -36,19 +41,32 @@ export class PolicyProgress implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** The revision up to which all is in force at an agent, as far as is known; 0: nothing is. */
-  of(agentId: string): number {
-    const stored = this.#options.registry.progress.get(agentId)?.revision ?? 0;
-    return Math.max(stored, this.#noted.get(agentId)?.revision ?? 0);
+  /** What is in force at an agent, as far as is known. */
+  of(agentId: string): KnownProgress {
+    return this.#noted.get(agentId) ?? this.#options.registry.progress.get(agentId) ?? NONE;
   }
 
-  /** Notes that an agent has in force all up to a revision. */
-  note(agentId: SpiffeId, revision: number): void {
+  /**
+   * Notes that an agent has in force all up to a revision but what it refused.
+   *
+   * @param refused what it refused since the last note
+   * @param isFresh it was sent everything anew: what it refused before counts no more
+   */
+  note(agentId: SpiffeId, news: KnownProgress & { readonly isFresh: boolean }): void {
     const name = agentId.toString();
-    if (this.#stopped || this.of(name) >= revision) return;
-    this.#noted.set(name, { agentId, revision });
+    const before = this.of(name);
+    const revision = Math.max(before.revision, news.revision);
+    const refused = this.#current({ ...(news.isFresh ? {} : before.refused), ...news.refused });
+    if (this.#stopped || (revision === before.revision && isSame(refused, before.refused))) return;
+    this.#noted.set(name, { agentId, revision, refused });
     for (const listener of this.#listeners) listener();
     this.#plan();
+  }
+
+  /** Leaves out what has changed or gone since it was refused. */
+  #current(refused: KnownProgress['refused']): KnownProgress['refused'] {
+    const { policies } = this.#options.registry;
+    return Object.fromEntries(Object.entries(refused).filter(([key, revision]) => policies.record(key)?.revision === revision));
   }
 
   /** Tells that an agent of this replica got on. Returns what ends it. */
@@ -90,4 +108,9 @@ export class PolicyProgress implements AsyncDisposable {
     }
     for (const [name, progress] of noted) if (this.#noted.get(name) === progress) this.#noted.delete(name);
   }
+}
+
+function isSame(one: KnownProgress['refused'], other: KnownProgress['refused']): boolean {
+  const keys = Object.keys(one);
+  return keys.length === Object.keys(other).length && keys.every((key) => one[key] === other[key]);
 }

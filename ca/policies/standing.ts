@@ -6,7 +6,7 @@ import type { RevisedPolicy } from '../registry/policies.ts';
 import type { Registry } from '../registry/registry.ts';
 import { concernOf } from './concern.ts';
 import type { Concern } from './concern.ts';
-import type { PolicyProgress } from './progress.ts';
+import type { KnownProgress, PolicyProgress } from './progress.ts';
 
 /** How far a policy resource has come. */
 export interface PolicyStanding {
@@ -28,7 +28,7 @@ export interface StandingsOptions {
 interface Node {
   readonly scope: AgentScope;
   /** What it has in force. */
-  readonly revision: number;
+  readonly progress: KnownProgress;
 }
 
 /** Finds which nodes each policy resource concerns, and which of them enforce it. */
@@ -57,7 +57,7 @@ export class Standings {
       await breathe();
       const { key, policy, revision } = record;
       const reached = nodes.concernedBy(this.#concernOf(policy), roots.get(policy));
-      standings.set(key, { policy, revision, nodesConcerned: reached.length, nodesProgrammed: countFrom(reached, revision) });
+      standings.set(key, { policy, revision, nodesConcerned: reached.length, nodesProgrammed: countEnforcing(reached, record) });
     }
     return standings;
   }
@@ -68,7 +68,7 @@ export class Standings {
 
   #nodeOf(agent: Agent): Node {
     const { registry, progress } = this.#options;
-    return { scope: registry.scopes.of(agent), revision: progress.of(agent.id.toString()) };
+    return { scope: registry.scopes.of(agent), progress: progress.of(agent.id.toString()) };
   }
 
   #concernOf(policy: PolicyResource): Concern {
@@ -93,41 +93,34 @@ export class Standings {
   }
 }
 
-/** What nodes have in force, by what concerns them. */
+/** Nodes with entries, by what concerns them. */
 class Nodes {
   readonly #all: Node[] = [];
-  readonly #byNamespace = new Map<string, number[]>();
-  readonly #everyone: number[] = [];
+  readonly #byNamespace = new Map<string, Node[]>();
 
   add(node: Node): void {
     if (node.scope.namespaces.size === 0) return;
     this.#all.push(node);
-    this.#everyone.push(node.revision);
     for (const namespace of node.scope.namespaces) {
       const group = this.#byNamespace.get(namespace);
-      if (group === undefined) this.#byNamespace.set(namespace, [node.revision]);
-      else group.push(node.revision);
+      if (group === undefined) this.#byNamespace.set(namespace, [node]);
+      else group.push(node);
     }
   }
 
-  /** What the concerned nodes have in force. */
-  concernedBy(concern: Concern, roots: ReadonlySet<string> | undefined): readonly number[] {
-    if (concern.kind === 'everyone') return this.#everyone;
-    if (concern.kind === 'entries') {
-      return this.#revisionsOf(({ scope }) => scope.roots.some((root) => roots?.has(root) === true));
-    }
+  concernedBy(concern: Concern, roots: ReadonlySet<string> | undefined): readonly Node[] {
+    if (concern.kind === 'everyone') return this.#all;
+    if (concern.kind === 'entries') return this.#all.filter(({ scope }) => scope.roots.some((root) => roots?.has(root) === true));
     const [only] = concern.names;
     if (concern.names.length === 1 && only !== undefined) return this.#byNamespace.get(only) ?? [];
-    return this.#revisionsOf(({ scope }) => concern.names.some((name) => scope.namespaces.has(name)));
-  }
-
-  #revisionsOf(isConcerned: (node: Node) => boolean): readonly number[] {
-    return this.#all.filter(isConcerned).map(({ revision }) => revision);
+    return this.#all.filter(({ scope }) => concern.names.some((name) => scope.namespaces.has(name)));
   }
 }
 
-function countFrom(revisions: readonly number[], least: number): number {
+function countEnforcing(nodes: readonly Node[], { key, revision }: RevisedPolicy): number {
   let count = 0;
-  for (const revision of revisions) if (revision >= least) count += 1;
+  for (const { progress } of nodes) {
+    if (progress.revision >= revision && progress.refused[key] !== revision) count += 1;
+  }
   return count;
 }

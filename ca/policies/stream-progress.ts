@@ -1,12 +1,20 @@
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { PolicyProgress } from './progress.ts';
 
-/** What one agent acknowledges, as far as it is of interest for policy: most acknowledgements are of other things. */
+/** Of an agent that does not acknowledge; with the newest, all before are. */
+const MAX_PENDING = 100;
+/** An agent that refuses more than this is in a state in which the number does not matter. */
+const MAX_REFUSED = 1000;
+
+/** What one agent acknowledges and refuses, as far as it is of interest for policy: most acknowledgements are of other things. */
 export class StreamPolicyProgress {
   readonly #agentId: SpiffeId;
   readonly #progress: Pick<PolicyProgress, 'of' | 'note'>;
   /** Revisions that changed the agent's policies, and are not acknowledged; in order. */
   #pending: readonly number[] = [];
+  #refused: Readonly<Record<string, number>> = {};
+  /** It was sent everything, and nothing of that was noted. */
+  #isFresh = false;
 
   constructor(agentId: SpiffeId, progress: Pick<PolicyProgress, 'of' | 'note'>) {
     this.#agentId = agentId;
@@ -14,19 +22,32 @@ export class StreamPolicyProgress {
   }
 
   /** Notes that an answer is on its way. @param policyRevision up to which it has to be in force for its policies to be; 0: it has none */
-  sent(policyRevision: number): void {
+  sent(policyRevision: number, isSnapshot: boolean): void {
+    if (isSnapshot) this.#isFresh = true;
     if (policyRevision > 0) this.#pending = [...this.#pending, policyRevision].slice(-MAX_PENDING);
   }
 
   /** Notes what the agent has in force. */
   acknowledged(revision: number): void {
-    const isKnown = this.#progress.of(this.#agentId.toString());
     const passed = this.#pending.filter((each) => each <= revision);
     if (passed.length === 0) return;
     this.#pending = this.#pending.filter((each) => each > revision);
-    if (passed.some((each) => each > isKnown)) this.#progress.note(this.#agentId, revision);
+    const known = this.#progress.of(this.#agentId.toString());
+    const isNew = passed.some((each) => each > known.revision);
+    const refusals = Object.keys(this.#refused).length + Object.keys(known.refused).length;
+    if (isNew || refusals > 0) this.#note(revision);
+  }
+
+  /** Notes that the agent could not put a policy in force. */
+  refused(key: string, revision: number): void {
+    if (Object.keys(this.#refused).length < MAX_REFUSED) this.#refused = { ...this.#refused, [key]: revision };
+    // What it acknowledged already is not in force after all.
+    if (this.#progress.of(this.#agentId.toString()).revision >= revision) this.#note(0);
+  }
+
+  #note(revision: number): void {
+    this.#progress.note(this.#agentId, { revision, refused: this.#refused, isFresh: this.#isFresh });
+    this.#refused = {};
+    this.#isFresh = false;
   }
 }
-
-/** Of an agent that does not acknowledge; with the newest, all before are. */
-const MAX_PENDING = 100;

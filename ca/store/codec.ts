@@ -22,7 +22,7 @@ export const CODECS: { readonly [K in ResourceKind]: Codec<Resources[K]> } = {
   bundle: { name: (bundle) => bundle.trustDomain.name, encode: encodeBundle, decode: decodeBundle },
   relationship: { name: ({ trustDomain }) => trustDomain.name, encode: encodeRelationship, decode: decodeRelationship },
   policy: { name: policyResourceKey, encode: (policy) => policy, decode: decodePolicyResource },
-  progress: { name: ({ agentId }) => agentId.toString(), encode: ({ revision }) => ({ revision }), decode: decodeProgress },
+  progress: { name: ({ agentId }) => agentId.toString(), encode: encodeProgress, decode: decodeProgress },
 };
 
 /** The name of an authority within its kind of resource. */
@@ -129,10 +129,19 @@ function decodePolicyResource(_name: string, json: string): PolicyResource {
   return JSON.parse(json) as PolicyResource;
 }
 
+interface StoredProgress {
+  readonly revision: number;
+  readonly refused?: Readonly<Record<string, number>>;
+}
+
+function encodeProgress({ revision, refused }: AgentProgress): StoredProgress {
+  return { revision, ...(Object.keys(refused).length === 0 ? {} : { refused }) };
+}
+
 function decodeProgress(name: string, json: string): AgentProgress {
-  // The cast is sound: the codec of progress wrote it.
-  const { revision } = JSON.parse(json) as { revision: number };
-  return { agentId: parseSpiffeId(name, 'agent'), revision };
+  // The cast is sound: encodeProgress wrote it.
+  const { revision, refused = {} } = JSON.parse(json) as StoredProgress;
+  return { agentId: parseSpiffeId(name, 'agent'), revision, refused };
 }
 
 function toBase64(bytes: Uint8Array): string {

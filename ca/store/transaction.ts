@@ -155,8 +155,10 @@ export class Transaction implements Mutation {
     await this.#rows.load('progress', names);
     for (const each of progress) {
       const name = each.agentId.toString();
-      const isBehind = ((await this.#rows.get('progress', name))?.revision ?? 0) < each.revision;
-      if (isBehind && (await this.getAgent(each.agentId)) !== undefined) this.#rows.put('progress', each);
+      const before = await this.#rows.get('progress', name);
+      const isNew = before === undefined || before.revision < each.revision;
+      const isOther = isNew || (before.revision === each.revision && !sameRefusals(before, each));
+      if (isOther && (await this.getAgent(each.agentId)) !== undefined) this.#rows.put('progress', each);
     }
   }
 
@@ -176,6 +178,11 @@ export class Transaction implements Mutation {
     if (value === undefined) throw new IdentityError('not_found', `${kind} not found`);
     return value;
   }
+}
+
+function sameRefusals(a: AgentProgress, b: AgentProgress): boolean {
+  const names = Object.keys(a.refused);
+  return names.length === Object.keys(b.refused).length && names.every((name) => a.refused[name] === b.refused[name]);
 }
 
 function sameSelectors(a: Agent, b: Agent): boolean {

@@ -45,6 +45,14 @@ export class EnforcingAgent implements Disposable {
     this.#wake();
   }
 
+  /** Says that a policy of an answer cannot be put in force. */
+  refuse(answer: readonly WatchResponse[], name: string): void {
+    const found = answer.flatMap(({ resources }) => resources).find((resource) => resource.name === name);
+    const nack = { kind: 'policy', name, revision: found?.revision ?? 0n, error: 'cannot be read' };
+    this.#outgoing.push({ message: { case: 'nack', value: nack } });
+    this.#wake();
+  }
+
   [Symbol.dispose](): void {
     this.#stop.abort();
     this.#wake();

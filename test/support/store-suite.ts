@@ -251,11 +251,15 @@ export function storeSuite(name: string, setUp: () => Promise<StoreUnderTest>): 
     test('progress of agents only goes on, is nobody else’s, and goes with the agent', async () => {
       const [here, gone] = [idAt('/spire/agent/progress'), idAt('/spire/agent/nobody')];
       await store.mutate((tx) => tx.putAgent(newAgent({ id: here })));
-      const at = (revision: number) => [here, gone].map((agentId) => ({ agentId, revision }));
+      const at = (revision: number, refused = {}) => [here, gone].map((agentId) => ({ agentId, revision, refused }));
       const { revision } = await store.mutate((tx) => tx.putProgress(at(7)));
       expect((await store.mutate((tx) => tx.putProgress(at(6)))).revision).toBe(revision);
       const [progress, ...others] = await changesSince(store, revision - 1);
       expect([progress, others]).toMatchObject([{ kind: 'progress', value: { agentId: here, revision: 7 } }, []]);
+      const refused = { 'AuthorizationPolicy/shop/one': 7 };
+      const second = await store.mutate((tx) => tx.putProgress(at(7, refused)));
+      expect((await store.mutate((tx) => tx.putProgress(at(7, refused)))).revision).toBe(second.revision);
+      expect(await changesSince(store, revision)).toMatchObject([{ value: { agentId: here, revision: 7, refused } }]);
       const end = await store.mutate((tx) => tx.deleteAgent(here));
       const ended = (await changesSince(store, end.revision - 1)).filter(({ kind }) => kind === 'progress');
       expect(ended).toMatchObject([{ value: undefined, former: { revision: 7 } }]);

@@ -48,7 +48,7 @@ export async function serveWatches(options: WatchServerOptions): Promise<WatchSe
     log,
     streams: new AgentStreams(clock),
     settings: { defaultAction: 'audit' },
-    policyProgress: options.policyProgress ?? { of: () => 0, note: () => {} },
+    policyProgress: options.policyProgress ?? { of: () => ({ revision: 0, refused: {} }), note: () => {} },
     agentOf: (call) => ({ id: parseSpiffeId(call.metadata.get('agent') ?? ''), expiresAtMs }),
     assertStillAuthorized: (call) => {
       const agent = registry.agents.get(parseSpiffeId(call.metadata.get('agent') ?? ''));

@@ -164,6 +164,24 @@ describe('WatchStatus', () => {
     expect(await statuses.until('AuthorizationPolicy/nodes/one')).toMatchObject({ revision: 0n, nodesConcerned: 0 });
   });
 
+  test('a node that refuses a policy does not enforce it, until it has another that it takes', async () => {
+    const test = await attestTestAgent(ca);
+    await register(test, 'refused', '/refused-web');
+    using agent = new EnforcingAgent(test.connection);
+    await agent.next();
+    await using statuses = new StatusWatch();
+    const key = 'AuthorizationPolicy/refused/one';
+    await set(policyOnWire(key), policyOnWire('AuthorizationPolicy/refused/two'));
+    const answer = await agent.until(key);
+    agent.refuse(answer, key);
+    agent.acknowledge(answer);
+    await statuses.until('AuthorizationPolicy/refused/two', { nodesProgrammed: 1 });
+    expect(statuses.last(key)).toMatchObject({ nodesConcerned: 1, nodesProgrammed: 0 });
+    await set(policyOnWire(key, { generation: 2 }));
+    agent.acknowledge(await agent.until(key));
+    expect(await statuses.until(key, { nodesProgrammed: 1 })).toMatchObject({ generation: 2n, nodesConcerned: 1 });
+  });
+
   test('an agent that resumes says by that what it enforces', async () => {
     const test = await attestTestAgent(ca);
     await register(test, 'resumed', '/resumed-web');
@@ -225,6 +243,7 @@ async function register({ id }: TestAgent, namespace: string, path: string): Pro
 class StatusWatch implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #responses: AsyncIterator<WatchStatusResponse>;
+  readonly #last = new Map<string, ResourceStatus>();
 
   constructor() {
     this.#responses = ca.local(Policies).watchStatus({}, { signal: this.#stop.signal })[Symbol.asyncIterator]();
@@ -233,23 +252,23 @@ class StatusWatch implements AsyncDisposable {
   async all(): Promise<readonly ResourceStatus[]> {
     const found: ResourceStatus[] = [];
     for (;;) {
-      const { value, done } = await this.#responses.next();
-      if (done === true) throw new Error('the stream has ended');
-      found.push(...value.statuses);
-      if (value.complete) return found;
+      const { statuses, complete } = await this.#next();
+      found.push(...statuses);
+      if (complete) return found;
     }
   }
 
-  /** The next status of a resource. */
-  async until(key: string): Promise<ResourceStatus> {
-    const { kind, namespace, name } = nameOf(key);
+  /** The last that was told of a resource. */
+  last(key: string): ResourceStatus | undefined {
+    return this.#last.get(key);
+  }
+
+  /** The next status of a resource, or the next of which something is so. */
+  async until(key: string, wanted: { readonly nodesProgrammed?: number } = {}): Promise<ResourceStatus> {
     for (;;) {
-      const { value, done } = await this.#responses.next();
-      if (done === true) throw new Error('the stream has ended');
-      const found = value.statuses.find(
-        (status) => status.name?.kind === kind && status.name.namespace === namespace && status.name.name === name,
-      );
-      if (found !== undefined) return found;
+      const { statuses } = await this.#next();
+      const found = statuses.find((status) => keyOf(status) === key);
+      if (found !== undefined && (wanted.nodesProgrammed ?? found.nodesProgrammed) === found.nodesProgrammed) return found;
     }
   }
 
@@ -257,6 +276,17 @@ class StatusWatch implements AsyncDisposable {
     this.#stop.abort();
     await this.#responses.next().catch(() => undefined);
   }
+
+  async #next(): Promise<WatchStatusResponse> {
+    const { value, done } = await this.#responses.next();
+    if (done === true) throw new Error('the stream has ended');
+    for (const status of value.statuses) this.#last.set(keyOf(status), status);
+    return value;
+  }
+}
+
+function keyOf({ name }: ResourceStatus): string {
+  return `${name?.kind}/${name?.namespace}/${name?.name}`;
 }
 
 async function first<T>(stream: AsyncIterable<T>): Promise<T | undefined> {
