@@ -105,8 +105,8 @@ describe.skipIf(!canHaveNginx)('nginx auth_request (needs nginx, or apt-get)', (
       cert: web.chainPem,
       key: web.keyPem,
     });
-    const ask = async (path: string) => {
-      const stream = session.request({ ':path': path, ':authority': 'orders' });
+    const ask = async (path: string, more: Record<string, string> = {}) => {
+      const stream = session.request({ ':path': path, ':authority': 'orders', ...more });
       const status = new Promise((resolve) => stream.once('response', (headers) => resolve(headers[':status'])));
       await text(stream);
       return status;
@@ -114,6 +114,7 @@ describe.skipIf(!canHaveNginx)('nginx auth_request (needs nginx, or apt-get)', (
     expect(await ask('/orders/7')).toBe(200);
     expect(agent.decided.at(-1)?.call?.request?.host).toBe('orders');
     expect(await ask('/orders/%61dmin')).toBe(403);
+    expect(await ask('/orders/7', { host: 'other' })).toBe(400);
     session.close();
   });
 
@@ -183,6 +184,33 @@ describe.skipIf(!canHaveNginx)('nginx auth_request (needs nginx, or apt-get)', (
     ] as const;
     expect(await outcomeOf({ target: '/orders/7', headers: types })).toMatchObject({ status: 403, reached: false });
     expect(agent.decided.at(-1)?.outcome.reason).toBe('header_repeated');
+  });
+
+  test('the agent sees the headers of the client that nginx would keep for itself', async () => {
+    const headers = [
+      ['Upgrade', 'websocket'],
+      ['TE', 'trailers'],
+      ['Expect', '100-continue'],
+      ['X-Tenant', 'a'],
+      ['x-tenant', 'b'],
+      ['Content-Length', '5'],
+    ] as const;
+    await outcomeOf({ target: '/orders/7', method: 'POST', headers, body: 'abcde' });
+    const seen = agent.decided.at(-1)?.call?.request?.headers;
+    expect(Object.fromEntries(seen ?? [])).toEqual({
+      upgrade: 'websocket',
+      te: 'trailers',
+      expect: '100-continue',
+      'x-tenant': 'a, b',
+    });
+  });
+
+  test('a request without Host, and one of old HTTP, is decided as it is', async () => {
+    const old = await nginx.connect(web);
+    old.write('GET /orders/7 HTTP/1.0\r\n\r\n');
+    const answer = await text(old);
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    expect(agent.decided.at(-1)?.call?.request).toMatchObject({ host: '', path: '/orders/7' });
   });
 
   test('a certificate counts for its own trust domain only', async () => {
