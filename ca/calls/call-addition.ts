@@ -14,13 +14,21 @@ export interface WrittenKind {
   readonly id: string;
 }
 
-interface Counted extends WrittenKind {
+interface NamedKind extends WrittenKind {
   readonly hour: number;
   readonly text: string;
   readonly kind: CallKind;
   readonly source: SeenCalls['source'];
+}
+
+interface Counted extends NamedKind {
   calls: number;
   lastSeenMs: number;
+}
+
+function named(parts: Omit<NamedKind, 'id' | 'text'>): NamedKind {
+  const text = kindText(parts.kind);
+  return { ...parts, text, id: kindId(text) };
 }
 
 /** Where kinds are limited: one destination in one hour. */
@@ -95,30 +103,30 @@ export class CallAddition {
 
   #placeFor(kind: CallKind, source: SeenCalls['source'], hour: number): Counted {
     const place = placeOf(hour, kind.destination.spiffeId);
-    const counted = this.#known({ kind, source, hour, place });
-    if (counted !== undefined) return counted;
-    const room = this.#limit.room(place) - (this.#added.get(place) ?? 0);
-    if (room > 0) return this.#start({ kind, source, hour, place });
-    this.#folded += 1;
-    const other = folded(kind, room > -this.#limit.most ? 1 : 2);
-    return this.#known({ kind: other, source, hour, place }) ?? this.#start({ kind: other, source, hour, place });
-  }
-
-  #known(parts: Pick<Counted, 'kind' | 'source' | 'hour' | 'place'>): Counted | undefined {
-    const text = kindText(parts.kind);
-    const known = this.#counted.get(`${parts.hour} ${text}`);
+    const own = named({ kind, source, hour, place });
+    const known = this.#known(own);
     if (known !== undefined) return known;
-    return this.#limit.has(parts.place, kindId(text)) ? this.#note({ ...parts, text }) : undefined;
+    const room = this.#limit.room(place) - (this.#added.get(place) ?? 0);
+    if (room > 0) return this.#start(own);
+    this.#folded += 1;
+    const other = named({ ...own, kind: folded(kind, room > -this.#limit.most ? 1 : 2) });
+    return this.#known(other) ?? this.#start(other);
   }
 
-  #start(parts: Pick<Counted, 'kind' | 'source' | 'hour' | 'place'>): Counted {
+  #known(parts: NamedKind): Counted | undefined {
+    const counted = this.#counted.get(`${parts.hour} ${parts.id}`);
+    if (counted !== undefined) return counted;
+    return this.#limit.has(parts.place, parts.id) ? this.#note(parts) : undefined;
+  }
+
+  #start(parts: NamedKind): Counted {
     this.#added.set(parts.place, (this.#added.get(parts.place) ?? 0) + 1);
-    return this.#note({ ...parts, text: kindText(parts.kind) });
+    return this.#note(parts);
   }
 
-  #note(parts: Pick<Counted, 'kind' | 'source' | 'hour' | 'place' | 'text'>): Counted {
-    const counted = { ...parts, id: kindId(parts.text), calls: 0, lastSeenMs: 0 };
-    this.#counted.set(`${parts.hour} ${parts.text}`, counted);
+  #note(parts: NamedKind): Counted {
+    const counted = { ...parts, calls: 0, lastSeenMs: 0 };
+    this.#counted.set(`${parts.hour} ${parts.id}`, counted);
     return counted;
   }
 

@@ -15,7 +15,7 @@ export interface CallRecorderOptions {
 
 // Reports of many agents go into one transaction: agents come every ten seconds and are in no hurry.
 const GATHER_MS = 100;
-const CALLS_AT_ONCE = 2000;
+const CALLS_AT_ONCE = 500;
 const MOST_WAITING = 100_000;
 const PRUNE_MS = 10 * 60_000;
 /** Agents give a batch up long before. */

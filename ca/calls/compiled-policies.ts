@@ -32,6 +32,9 @@ export interface CompiledPoliciesOptions {
   readonly log: Logger;
 }
 
+// Each next snapshot copies the index of all policies: few at a time take long in all, many hold the event loop.
+const COMPILED_AT_ONCE = 250;
+
 interface Known {
   readonly name: PolicyName;
   readonly document: string;
@@ -82,7 +85,8 @@ export class CompiledPolicies {
       if (this.#known.get(key)?.document === known.document) continue;
       read.push(this.#read(known));
       this.#known.set(key, known);
-      if (!turns.isOver) continue;
+      if (turns.isOver) await turns.next();
+      if (read.length < COMPILED_AT_ONCE) continue;
       await this.#take(read);
       read = [];
       await turns.next();

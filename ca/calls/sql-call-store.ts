@@ -43,6 +43,8 @@ export class SqlCallStore implements CallStore {
       if (kinds.length > 0) yield kinds;
       if (rows.length < KINDS_PER_PART) return;
       after = textIn(rows.at(-1), 'kind_id');
+      // SQLite answers at once: without this, all parts were read in one turn of the event loop.
+      await new Promise((resolve) => void setImmediate(resolve));
     }
   }
 
