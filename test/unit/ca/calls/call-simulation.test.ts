@@ -1,0 +1,126 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { SeenCalls } from '../../../../ca/calls/call-kind.ts';
+import { CallRecording } from '../../../../ca/calls/recording.ts';
+import { openStore } from '../../../../ca/store/open.ts';
+import type { Store } from '../../../../ca/store/store.ts';
+import { systemClock } from '../../../../core/clock.ts';
+import { parsePolicy } from '../../../../policy/parse-policy.ts';
+import { encodePolicy } from '../../../../policy/wire-policy.ts';
+import { createLogger } from '../../../../runtime/log.ts';
+import { authz, cluster } from '../../../support/policy/policy-objects.ts';
+import { callKind, seen } from '../../../support/recorded-kinds.ts';
+
+const KINDS = 1500;
+const POLICIES = 1000;
+
+let store: Store;
+let recording: CallRecording;
+beforeEach(async () => {
+  store = await openStore({ kind: 'sqlite', path: ':memory:' }, { clock: systemClock });
+  const rules = [{ from: [{ serviceAccounts: ['web'] }] }];
+  const documents = Array.from({ length: POLICIES }, (_, index) => {
+    const targetRefs = [{ kind: 'ServiceAccount', name: `app-${index % 50}` }];
+    const policy = parsePolicy(authz(`shop/p-${index}`, { targetRefs, rules }));
+    return { ...policy.name, document: encodePolicy(policy) };
+  });
+  recording = new CallRecording({
+    store: store.calls,
+    documents: { lastRevision: 1, list: () => documents },
+    metadataOf: () => undefined,
+    defaultAction: 'audit',
+    keepMs: 86_400_000,
+    clock: systemClock,
+    log: createLogger({ level: 'fatal', name: 'test' }),
+  });
+});
+afterEach(async () => {
+  await recording[Symbol.asyncDispose]();
+  await store[Symbol.asyncDispose]();
+});
+
+/** Milliseconds of this thread's own time that the longest turn of the event loop took while something ran. */
+async function longestTurnMs(work: () => Promise<unknown>): Promise<number> {
+  const spentMs = (): number => {
+    const { user, system } = process.threadCpuUsage();
+    return (user + system) / 1000;
+  };
+  let [last, longest] = [spentMs(), 0];
+  const note = (): void => {
+    const now = spentMs();
+    longest = Math.max(longest, now - last);
+    last = now;
+  };
+  let next = setImmediate(function count() {
+    note();
+    next = setImmediate(count);
+  });
+  await work();
+  note();
+  clearImmediate(next);
+  return longest;
+}
+
+describe('many recorded calls and policies', () => {
+  const calls: readonly SeenCalls[] = Array.from({ length: KINDS }, (_, index) =>
+    seen(callKind({ to: `app-${index % 50}`, path: `/${index}` }), 1, Date.now()),
+  );
+  const shut = parsePolicy(cluster('shut', { action: 'DENY', rules: [{ from: [{ serviceAccounts: ['shop/web'] }] }] }));
+  const simulate = () => recording.simulation.simulate({ set: [shut], deleted: [], countsDryRun: false, sinceMs: 0, limit: 10 });
+
+  test('are judged in short turns of the event loop', async () => {
+    await store.calls.add([{ agentId: 'a', batchId: 'b', calls }], Date.now());
+    const result = await simulate();
+    expect(result).toMatchObject({ kinds: KINDS, denied: KINDS, isHarmless: false });
+    expect(result.changes).toHaveLength(10);
+    // The second time nothing is compiled for the first time: by the machine, not by the engine.
+    expect(await longestTurnMs(simulate)).toBeLessThan(80);
+  });
+
+  test('are written in short turns, and registrations go on between', async () => {
+    const perReport = calls.length / 10;
+    const reports = Array.from({ length: 10 }, (_, index) => calls.slice(index * perReport, (index + 1) * perReport));
+    let registrations = 0;
+    const stop = new AbortController();
+    const register = async (): Promise<void> => {
+      while (!stop.signal.aborted) {
+        await store.mutate((tx) => tx.createJoinToken(String((registrations += 1)), 4e9));
+        await new Promise((resolve) => void setImmediate(resolve));
+      }
+    };
+    const registering = register();
+    const longest = await longestTurnMs(() =>
+      Promise.all(reports.map((own, index) => recording.record({ agentId: 'a', batchId: String(index), calls: own }))),
+    );
+    stop.abort();
+    await registering;
+    expect(longest).toBeLessThan(80);
+    expect(registrations).toBeGreaterThan(5);
+    expect((await Array.fromAsync(store.calls.list({ sinceMs: 0 }))).flat()).toHaveLength(KINDS);
+  });
+});
+
+test('a store that is away is said so, and the same batch counts once afterwards', async () => {
+  const once = { agentId: 'a', batchId: 'b', calls: [seen(callKind(), 1, Date.now())] };
+  const add = store.calls.add.bind(store.calls);
+  let isAway = true;
+  store.calls.add = async (...args) => {
+    const added = await add(...args);
+    // The worst moment: it was stored, and nobody learned of it.
+    if (isAway) throw new Error('store away');
+    return added;
+  };
+  await expect(recording.record(once)).rejects.toThrow('store away');
+  isAway = false;
+  await recording.record(once);
+  expect((await Array.fromAsync(store.calls.list({ sinceMs: 0 }))).flat()).toMatchObject([{ count: 1 }]);
+});
+
+test('what waits when the CA stops is stored', async () => {
+  const waiting = recording.record({ agentId: 'a', batchId: 'b', calls: [seen(callKind(), 2, Date.now())] });
+  // Its calls are being placed.
+  await new Promise((resolve) => void setImmediate(resolve));
+  await recording[Symbol.asyncDispose]();
+  await waiting;
+  expect((await Array.fromAsync(store.calls.list({ sinceMs: 0 }))).flat()).toMatchObject([{ count: 2 }]);
+  await expect(recording.record({ agentId: 'a', batchId: 'c', calls: [] })).rejects.toMatchObject({ code: 'unavailable' });
+});
