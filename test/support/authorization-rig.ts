@@ -54,6 +54,8 @@ export class AuthorizationRig implements AsyncDisposable {
   readonly socket: string;
   readonly decided: DecidedCall[] = [];
   readonly faults: unknown[] = [];
+  /** Whether policy is too old. */
+  readonly staleness = { value: false };
   readonly policy = new EnforcedPolicy(systemClock, () => []);
   readonly #resources: AsyncDisposableStack;
   readonly #views = new Map<string, Current<WorkloadIdentities>>();
@@ -122,7 +124,7 @@ export class AuthorizationRig implements AsyncDisposable {
     const attestation = this.#resources.use(new WorkloadAttestation({ attestors, clock: systemClock, log }));
     const identities: EntitlementSource = { entitlementsOf: (selectors) => this.#view(selectors) };
     const certificates = new ClientCertificates({ identities, clock: systemClock });
-    const parts = { identities, policy: this.policy, staleness: { value: false }, keys, clock, log };
+    const parts = { identities, policy: this.policy, staleness: this.staleness, keys, clock, log };
     const onDecided = (decided: DecidedCall): void => void this.decided.push(decided);
     const authorizer = createAuthorizer({ ...parts, onDecided });
     const http = new HttpAuthorization({
