@@ -47,7 +47,11 @@ const spec = object({
 
 const status = object({
   observedGeneration: optional('The generation of the resource that this status is about.', wholeNumber({ min: 0 })),
-  conditions: optional('Observations: `Accepted`, `Programmed`, `Ready`.', list(condition, { maxItems: 16, keyedBy: 'type' }), []),
+  conditions: optional(
+    'Observations: `Accepted`, `Programmed`, `Ready`.',
+    list(condition, { maxItems: 16, keyedBy: 'type' }),
+    [],
+  ),
 });
 
 const type = {
