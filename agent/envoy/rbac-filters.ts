@@ -6,10 +6,12 @@ import { RBACSchema as HttpFilterSchema } from '../../proto/gen/envoy/extensions
 import { RBACSchema as NetworkFilterSchema } from '../../proto/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts';
 import type { Enforcement } from '../authz/enforcement.ts';
 import type { KnownDestination } from '../authz/destinations.ts';
+import type { WorkloadIdentities } from '../cache/identities.ts';
 import type { DiscoveryClient, DiscoveryResource, DiscoveryResources } from '../xds/resources.ts';
 import { policyOf, type PolicyInForce, type ProxyPolicy, type ProxyState } from './proxy-policy.ts';
 import { type AcceptedTokens, compileRbac, type RbacInput, type RbacRules, rulesFor } from './rbac/compile.ts';
 import type { ExpressionLimits } from './rbac/path-conditions.ts';
+import type { TrustDomains } from './rbac/two-names.ts';
 import { parseResourceName } from './resource-name.ts';
 
 /** Names of the filters that are served. */
@@ -42,10 +44,14 @@ export class RbacFilters implements DiscoveryResources<ProxyState> {
     return [RBAC_HTTP, RBAC_NETWORK].flatMap((name) => this.find(name, state, client) ?? []);
   }
 
-  find(name: string, { asking }: ProxyState, { hasRejected }: DiscoveryClient): DiscoveryResource | undefined {
+  find(name: string, { asking, identities }: ProxyState, { hasRejected }: DiscoveryClient): DiscoveryResource | undefined {
     const { base, id } = parseResourceName(name);
     if (base !== RBAC_HTTP && base !== RBAC_NETWORK) return undefined;
-    const { version, config } = this.#filter(base, policyOf(asking, id, this.#inForce), hasRejected);
+    const { version, config } = this.#filter(policyOf(asking, id, this.#inForce), {
+      kind: base,
+      isFrugal: hasRejected,
+      trustDomains: trustDomainsOf(identities),
+    });
     const resource = create(TypedExtensionConfigSchema, { name, typedConfig: config });
     return { name, version, body: anyPack(TypedExtensionConfigSchema, resource) };
   }
@@ -54,17 +60,18 @@ export class RbacFilters implements DiscoveryResources<ProxyState> {
     return false;
   }
 
-  #filter(kind: FilterKind, policy: ProxyPolicy, isFrugal: boolean): Filter {
+  #filter(policy: ProxyPolicy, wanted: Wanted): Filter {
+    const { kind, isFrugal, trustDomains } = wanted;
     if (policy.kind === 'fixed') return filterOf(kind, rulesFor(policy.verdict, policy.reason));
     const { destination, enforcement } = policy;
     const byDestination = this.#compiled.get(enforcement) ?? new WeakMap<KnownDestination, Map<string, Filter>>();
     this.#compiled.set(enforcement, byDestination);
     const filters = byDestination.get(destination) ?? new Map<string, Filter>();
     byDestination.set(destination, filters);
-    const key = `${kind} ${isFrugal}`;
+    const key = JSON.stringify([kind, isFrugal, trustDomains]);
     const known = filters.get(key);
     if (known !== undefined) return known;
-    const made = filterOf(kind, compileRbac(inputOf(kind, destination, enforcement, isFrugal)));
+    const made = filterOf(kind, compileRbac(inputOf(destination, enforcement, wanted)));
     filters.set(key, made);
     return made;
   }
@@ -72,18 +79,30 @@ export class RbacFilters implements DiscoveryResources<ProxyState> {
 
 type FilterKind = typeof RBAC_HTTP | typeof RBAC_NETWORK;
 
+/** Which filter, and for whom. */
+interface Wanted {
+  readonly kind: FilterKind;
+  readonly isFrugal: boolean;
+  readonly trustDomains: TrustDomains;
+}
+
+function trustDomainsOf({ bundle, federatedBundles }: WorkloadIdentities): TrustDomains {
+  return { own: bundle.trustDomain.name, federated: [...federatedBundles.keys()].sort() };
+}
+
 interface Filter {
   readonly version: string;
   readonly config: Any;
 }
 
-function inputOf(kind: FilterKind, destination: KnownDestination, enforcement: Enforcement, isFrugal: boolean): RbacInput {
+function inputOf(destination: KnownDestination, enforcement: Enforcement, { kind, isFrugal, trustDomains }: Wanted): RbacInput {
   return {
     view: enforcement.snapshot.viewFor(destination),
     defaultAction: enforcement.snapshot.defaultAction,
     known: enforcement,
     sees: kind === RBAC_HTTP ? 'requests' : 'connections',
     limits: isFrugal ? FRUGAL : UNLIMITED,
+    trustDomains,
     tokens: tokensOf(destination, enforcement),
   };
 }

