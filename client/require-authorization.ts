@@ -45,8 +45,8 @@ export function requireAuthorization(
 ): AuthorizationHandler {
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<boolean> => {
     const peer = verifiedPeerOf(request.socket);
-    if (peer !== undefined && clock.nowMs() > peer.expiresAtMs) {
-      deny(response, EXPIRED);
+    if (peer?.isTrusted(clock.nowMs()) === false) {
+      deny(response, OUTLIVED);
       return false;
     }
     const answer = await client.authorize({ ...callOf(request), destinationId });
@@ -85,12 +85,12 @@ function pairsOf(rawHeaders: readonly string[]): readonly (readonly [string, str
 
 type Denial = Pick<AuthorizationAnswer, 'status' | 'headers' | 'body'>;
 
-const EXPIRED: Denial = {
+const OUTLIVED: Denial = {
   status: 401,
   headers: { connection: 'close' },
   body: JSON.stringify({
     code: 'unauthenticated',
-    message: "The certificate of the caller's connection has expired.",
+    message: "The certificate of the caller's connection has expired, or is not trusted any more.",
     action: 'Connect again with a new one.',
   }),
 };

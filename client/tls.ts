@@ -15,9 +15,9 @@ import type { Source } from '../core/current.ts';
 import { IdentityError } from '../core/errors.ts';
 import { encodePem } from '../spiffe/certificate.ts';
 import type { SpiffeId } from '../spiffe/spiffe-id.ts';
-import { verifyX509Svid } from '../spiffe/x509-svid.ts';
+import { verifyX509Svid, type VerifiedX509Svid } from '../spiffe/x509-svid.ts';
 import type { Authorizer } from './authorize.ts';
-import type { X509Context } from './x509-context.ts';
+import type { X509BundleSet, X509Context } from './x509-context.ts';
 
 /** Whom to accept, and with which identity. */
 export interface TlsIdentityOptions {
@@ -93,8 +93,35 @@ export function createSpiffeHttpsServer(
 /** Whom a connection was accepted from. */
 export interface VerifiedPeer {
   readonly id: SpiffeId;
-  /** When the first certificate of its chain ends. A connection may be kept longer than that. */
-  readonly expiresAtMs: number;
+  /** Whether its certificate would be accepted again: a connection may be kept longer than that, or than its authority is trusted. */
+  isTrusted(nowMs: number): boolean;
+}
+
+class AcceptedPeer implements VerifiedPeer {
+  readonly id: SpiffeId;
+  readonly #chain: readonly Uint8Array[];
+  readonly #source: Source<X509Context>;
+  readonly #expiresAtMs: number;
+  #verifiedWith: X509BundleSet;
+
+  /** @throws IdentityError `unauthenticated`, or what `authorize` throws */
+  constructor(chain: readonly Uint8Array[], source: Source<X509Context>, options: TlsIdentityOptions) {
+    const { id, expiresAtMs } = verifyPeer(chain, source.value, options);
+    this.id = id;
+    this.#chain = chain;
+    this.#source = source;
+    this.#expiresAtMs = expiresAtMs;
+    this.#verifiedWith = source.value.bundles;
+  }
+
+  isTrusted(nowMs: number): boolean {
+    if (nowMs > this.#expiresAtMs) return false;
+    const { bundles } = this.#source.value;
+    if (bundles === this.#verifiedWith) return true;
+    if (refusalOf(() => verifyX509Svid(this.#chain, bundles, nowMs)) !== undefined) return false;
+    this.#verifiedWith = bundles;
+    return true;
+  }
 }
 
 const verifiedPeers = new WeakMap<object, VerifiedPeer>();
@@ -104,7 +131,7 @@ export function peerIdOf(socket: object): SpiffeId | undefined {
   return verifiedPeers.get(socket)?.id;
 }
 
-/** The same, with until when it was proven. */
+/** The same, with whether it is still trusted. */
 export function verifiedPeerOf(socket: object): VerifiedPeer | undefined {
   return verifiedPeers.get(socket);
 }
@@ -123,7 +150,7 @@ function guard(server: TlsServer, source: Source<X509Context>, options: TlsIdent
   server.once('close', unsubscribe);
   server.prependListener('secureConnection', (socket: TLSSocket) => {
     try {
-      verifiedPeers.set(socket, verifyPeer(chainOf(socket.getPeerCertificate(true)), source.value, options));
+      verifiedPeers.set(socket, new AcceptedPeer(chainOf(socket.getPeerCertificate(true)), source, options));
     } catch (error) {
       server.emit('tlsClientError', error, socket);
       socket.destroy();
@@ -144,13 +171,13 @@ function contextOptions({ svids: [svid], bundles }: X509Context): ContextOptions
   };
 }
 
-function verifyPeer(chain: readonly Uint8Array[], { bundles }: X509Context, options: TlsIdentityOptions): VerifiedPeer {
-  const { id, expiresAtMs } = verifyX509Svid(chain, bundles, (options.clock ?? systemClock).nowMs());
-  options.authorize(id);
-  return { id, expiresAtMs };
+function verifyPeer(chain: readonly Uint8Array[], { bundles }: X509Context, options: TlsIdentityOptions): VerifiedX509Svid {
+  const verified = verifyX509Svid(chain, bundles, (options.clock ?? systemClock).nowMs());
+  options.authorize(verified.id);
+  return verified;
 }
 
-function refusalOf(check: () => void): Error | undefined {
+function refusalOf(check: () => unknown): Error | undefined {
   try {
     check();
     return undefined;

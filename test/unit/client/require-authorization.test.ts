@@ -6,6 +6,7 @@ import {
   createAuthorizationClient,
   createSpiffeHttpsServer,
   requireAuthorization,
+  X509BundleSet,
   type AuthorizationClient,
 } from '../../../client/index.ts';
 import { systemClock } from '../../../core/clock.ts';
@@ -91,6 +92,26 @@ describe('requireAuthorization', () => {
     expect(await web.ask(service.port, { path: '/orders/7' })).toMatchObject({ status: 200 });
     laterMs = 2 * 3_600_000;
     expect(await web.ask(service.port, { path: '/orders/7' })).toMatchObject({ status: 401, headers: { connection: 'close' } });
+  });
+
+  it('does not accept a certificate whose authority is gone on a kept connection', async () => {
+    const identity = identityOf(ca, '/orders');
+    const [svid] = identity.value.svids;
+    const handler = requireAuthorization(client);
+    await using service = await served(
+      createSpiffeHttpsServer(identity, { authorize: authorizeAny() }, (request, response) =>
+        handler(request, response, () => response.end('reached')),
+      ),
+    );
+    using caller = new ServiceCaller(identityOf(ca, '/ns/shop/sa/web'));
+    expect(await caller.ask(service.port, { path: '/orders/7' })).toMatchObject({ status: 200 });
+    identity.set({ svids: [svid], bundles: new X509BundleSet([ca.bundle()]) });
+    expect(await caller.ask(service.port, { path: '/orders/7' })).toMatchObject({ status: 200 });
+    identity.set({ svids: [svid], bundles: new X509BundleSet([TestCa.create().bundle()]) });
+    expect(await caller.ask(service.port, { path: '/orders/7' })).toMatchObject({
+      status: 401,
+      headers: { connection: 'close' },
+    });
   });
 
   it('denies everything while there is no agent', async () => {
