@@ -8,11 +8,15 @@ import {
 import type { CheckResponseSchema } from '../../proto/gen/envoy/service/auth/v3/external_auth_pb.ts';
 import type { Outcome } from '../authz/check.ts';
 import { denialBody, denialMessage } from '../authz/denial.ts';
+import { visible } from '../http-authz/answer.ts';
 
 /** Headers that begin so are ours alone: a request that has one loses it before it goes on. */
 export const OWN_HEADERS = 'x-countersign-';
 /** The caller's SPIFFE ID, as the connection proved it; absent for one that has shown none. */
 export const SOURCE_HEADER = 'x-countersign-source';
+/** `sub` of the user whose token was verified, and its issuer; absent without one. */
+const USER_HEADER = 'x-countersign-user';
+const USER_ISSUER_HEADER = 'x-countersign-user-issuer';
 
 type Response = MessageInitShape<typeof CheckResponseSchema>;
 type HeaderOption = MessageInitShape<typeof HeaderValueOptionSchema>;
@@ -20,10 +24,18 @@ type HeaderOption = MessageInitShape<typeof HeaderValueOptionSchema>;
 // gRPC status codes: OK, UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, INVALID_ARGUMENT.
 const CODES = { 200: 0, 400: 3, 401: 16, 403: 7, 503: 14 } as const;
 
-/** Lets a call through: with who calls, and without headers that only we may set. */
+/** Lets a call through: with who calls, for which user, and without headers that only we may set. */
 export function allowing(outcome: Outcome, source: string | undefined, forged: readonly string[]): Response {
-  const headers = source === undefined ? [] : [replacing(SOURCE_HEADER, source)];
-  const headersToRemove = source === undefined ? [SOURCE_HEADER, ...forged] : forged.filter((name) => name !== SOURCE_HEADER);
+  const { user } = outcome;
+  const headers = [
+    ...(source === undefined ? [] : [replacing(SOURCE_HEADER, source)]),
+    ...(user === undefined
+      ? []
+      : [replacing(USER_HEADER, visible(user.subject)), replacing(USER_ISSUER_HEADER, visible(user.issuer))]),
+  ];
+  // Envoy removes after it has set, so what is set replaces and must not be named here.
+  const set = new Set(headers.map(({ header }) => header?.key));
+  const headersToRemove = [...new Set([SOURCE_HEADER, ...forged])].filter((name) => !set.has(name));
   return {
     status: { code: CODES[200] },
     httpResponse: { case: 'okResponse', value: { headers, headersToRemove } },

@@ -16,7 +16,8 @@ export class Answers {
   of({ sourceId, request }: Check, outcome: Outcome): EncodedMessage {
     const { forged, isGrpc } = request === undefined ? NO_REQUEST : lookAt(request);
     const source = sourceId?.toString();
-    if (forged.length > 0 || outcome.headers.size > 0) return encoded(outcome, { source, forged, isGrpc });
+    if (forged.length > 0 || outcome.headers.size > 0 || outcome.user !== undefined)
+      return encoded(outcome, { source, forged, isGrpc });
     const key = keyOf(outcome, source, isGrpc);
     const kept = this.#kept.get(key);
     if (kept !== undefined) return kept;

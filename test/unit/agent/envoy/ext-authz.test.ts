@@ -136,6 +136,23 @@ describe('what is answered', () => {
     });
   });
 
+  test('an allowed request gets the name of its user, which replaces one that was forged', async () => {
+    const user = { issuer: 'https://login.example.org', subject: 'J\u00fcrgen, 1', claims: {}, actors: [] };
+    outcome = { ...ALLOWED, user };
+    const { httpResponse } = await ask(http({ headers: { 'x-countersign-user': 'root', 'x-countersign-policy': 'a' } }));
+    const { headers = [], headersToRemove } = httpResponse.case === 'okResponse' ? httpResponse.value : {};
+    expect(headers.map(({ header, appendAction }) => [header?.key, header?.value, appendAction])).toEqual([
+      ['x-countersign-source', 'spiffe://example.org/web', 2],
+      ['x-countersign-user', 'J%C3%BCrgen%2C%201', 2],
+      ['x-countersign-user-issuer', 'https://login.example.org', 2],
+    ]);
+    expect(headersToRemove).toEqual(['x-countersign-policy']);
+    outcome = { ...ALLOWED, user: { ...user, subject: 'bob' } };
+    const other = await ask(http());
+    const second = other.httpResponse.case === 'okResponse' ? other.httpResponse.value.headers[1]?.header?.value : undefined;
+    expect(second).toBe('bob');
+  });
+
   test('one of a caller without a name loses the header in any case', async () => {
     const { request } = http();
     const { httpResponse } = await ask({ ...(request && { request }) });
