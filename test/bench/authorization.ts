@@ -17,7 +17,7 @@ import { startOpa, type ComparedRule } from './opa.ts';
 import type { Figure } from './report.ts';
 import { adminOf, enrolment, startCa, type Server } from './stacks.ts';
 
-const DESTINATIONS = 100;
+export const DESTINATIONS = 100;
 const RULES_EACH = 100;
 const SECONDS = 3;
 const ROUNDS = 3;
@@ -76,7 +76,7 @@ export async function measureAuthorization(folder: string): Promise<Figure[]> {
 }
 
 /** Nine rules of ten allow; a caller is named by a pattern, so that nobody finds a rule by its name. */
-function rulesOf(destination: number): ComparedRule[] {
+export function rulesOf(destination: number): ComparedRule[] {
   return Array.from({ length: RULES_EACH }, (_, index) => ({
     destination: `service-${destination}`,
     action: index % 10 === 0 ? 'DENY' : 'ALLOW',
@@ -93,7 +93,7 @@ interface ComparedCall {
   readonly isAllowed: boolean;
 }
 
-const client = (index: number): string => `spiffe://example.org/ns/shop/sa/client-${index}`;
+export const client = (index: number): string => `spiffe://example.org/ns/shop/sa/client-${index}`;
 
 const CALLS: readonly ComparedCall[] = [
   { name: 'allowed by the first rule', source: client(1), path: '/v1/orders/4711', isAllowed: true },
@@ -109,11 +109,11 @@ function opaQuestion({ source, path }: ComparedCall): object {
   return { input: { destination: 'service-0', source, method: 'GET', path } };
 }
 
-async function startOurs(
+export async function startOurs(
   folder: string,
   rules: readonly ComparedRule[],
   resources: AsyncDisposableStack,
-): Promise<{ readonly pid: number; readonly socket: string }> {
+): Promise<{ readonly pid: number; readonly socket: string; readonly ca: Server }> {
   const ca = resources.use(await startCa(join(folder, 'ca'), { settings: ['authorization: { default: deny }'] }));
   const agent = join(folder, 'agent');
   mkdirSync(agent, { recursive: true });
@@ -137,7 +137,7 @@ async function startOurs(
   await declare(ca, token, rules);
   const socket = join(agent, 'authz.sock');
   await untilDecided(socket);
-  return { pid: daemon.pid, socket };
+  return { pid: daemon.pid, socket, ca };
 }
 
 /** The workload that asks is this process's user; the rules of `service-0` are about it. */
@@ -219,7 +219,7 @@ async function load(socket: string, path: string, question: object, expected: st
   return told;
 }
 
-function pin(pid: number, core: string): void {
+export function pin(pid: number, core: string): void {
   const { status, stderr } = spawnSync('taskset', ['-a', '-p', '-c', core, String(pid)], { encoding: 'utf8' });
   if (status !== 0) throw new Error(`taskset: ${stderr}`);
 }
