@@ -143,7 +143,7 @@ describe('what is answered', () => {
     const { headers = [], headersToRemove } = httpResponse.case === 'okResponse' ? httpResponse.value : {};
     expect(headers.map(({ header, appendAction }) => [header?.key, header?.value, appendAction])).toEqual([
       ['x-countersign-source', 'spiffe://example.org/web', 2],
-      ['x-countersign-user', 'J%C3%BCrgen%2C%201', 2],
+      ['x-countersign-user', 'J%C3%BCrgen,%201', 2],
       ['x-countersign-user-issuer', 'https://login.example.org', 2],
     ]);
     expect(headersToRemove).toEqual(['x-countersign-policy']);
