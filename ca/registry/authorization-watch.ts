@@ -40,6 +40,9 @@ export class AuthorizationWatch {
   readonly #sources: AuthorizationSources;
   readonly #kinds: ReadonlySet<AuthorizationKind>;
   #scope = EMPTY_SCOPE;
+  /** Up to where in the order of changes the agent was told. */
+  #policyMark = 0;
+  #workloadMark = 0;
   /** Versions of the namespaces that the scope is made of. */
   #madeOf = '';
 
@@ -59,6 +62,7 @@ export class AuthorizationWatch {
 
   snapshot(roots: ReadonlySet<string>): AuthorizationDelta {
     this.#updateScope(roots);
+    this.#mark();
     const { policies, workloads } = this.#sources;
     const own = this.wants('policy') ? policiesIn(policies, this.#scope) : [];
     return {
@@ -69,38 +73,48 @@ export class AuthorizationWatch {
     };
   }
 
-  /** What an agent lacks that comes back. */
-  resume(roots: ReadonlySet<string>, former: FormerScope): AuthorizationDelta {
+  /** What an agent lacks that comes back, and was complete at a revision. */
+  resume(roots: ReadonlySet<string>, since: number, former: Omit<FormerScope, 'changed'>): AuthorizationDelta {
     this.#updateScope(roots);
-    const workloads = this.#workloadsSince(former.since, () => true);
-    const delta = this.#delta(former, workloads);
+    const { policies, workloads } = this.#sources;
+    const changes = this.#workloadChanges(workloads.changedSince(since), () => true);
+    const delta = this.#delta(since, { ...former, changed: policies.changedSince(since) }, changes);
     // Whether anybody was told of what the agent had before it came back is not known.
-    const own = this.wants('policy') ? policiesIn(this.#sources.policies, this.#scope) : [];
+    const own = this.wants('policy') ? policiesIn(policies, this.#scope) : [];
     return { ...delta, policyRevision: Math.max(delta.policyRevision, newestOf(own)) };
   }
 
-  /** What changed since the last delta. */
+  /** What changed since the last delta, which was of a revision. */
   next(roots: ReadonlySet<string>, since: number): AuthorizationDelta {
+    const { policies, workloads } = this.#sources;
+    // By place, not by revision: of one revision some may have been read only after the last delta.
+    const changed = policies.changedSinceMark(this.#policyMark);
+    const touched = workloads.changedSinceMark(this.#workloadMark);
     const before = this.#scope;
     this.#updateScope(roots);
     // Who was here all the time was told of what did not change since.
-    const workloads = this.#workloadsSince(since, ({ revision }) => revision > since);
-    return this.#delta({ since, surely: before, possibly: before }, workloads);
+    const changes = this.#workloadChanges(touched, ({ revision }) => revision >= since);
+    return this.#delta(since, { changed, surely: before, possibly: before }, changes);
   }
 
-  #delta(former: FormerScope, workloads: WorkloadChanges): AuthorizationDelta {
+  #delta(since: number, former: FormerScope, workloads: WorkloadChanges): AuthorizationDelta {
     const { policies } = this.#sources;
-    const isSame = this.#scope === former.surely && policies.lastRevision <= former.since;
-    const { put, removed } = !this.wants('policy') || isSame ? NO_GAP : findPolicyGap(policies, this.#scope, former);
-    const policyRevision = put.length === 0 ? 0 : Math.max(former.since + 1, newestOf(put));
+    const { put, removed } = this.wants('policy') ? findPolicyGap(policies, this.#scope, former) : NO_GAP;
+    const policyRevision = put.length === 0 ? 0 : Math.max(since + 1, newestOf(put));
+    this.#mark();
     return { policyRevision, policies: put, removedPolicies: removed, ...workloads };
   }
 
-  #workloadsSince(since: number, isNew: (workload: Workload) => boolean): WorkloadChanges {
+  #mark(): void {
+    this.#policyMark = this.#sources.policies.mark;
+    this.#workloadMark = this.#sources.workloads.mark;
+  }
+
+  #workloadChanges(touched: Iterable<string>, isNew: (workload: Workload) => boolean): WorkloadChanges {
     if (!this.wants('workload')) return NO_WORKLOADS;
     const workloads: Workload[] = [];
     const removedWorkloads: string[] = [];
-    for (const spiffeId of this.#sources.workloads.changedSince(since)) {
+    for (const spiffeId of touched) {
       const workload = this.#sources.workloads.get(spiffeId);
       if (workload === undefined) removedWorkloads.push(spiffeId);
       else if (isNew(workload)) workloads.push(workload);

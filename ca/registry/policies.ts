@@ -54,6 +54,16 @@ export class Policies {
     return this.#log.since(revision);
   }
 
+  /** A place in the order of changes; see {@link changedSinceMark}. */
+  get mark(): number {
+    return this.#log.mark;
+  }
+
+  /** The same after a place in the order of changes: for who was told of all up to there. */
+  changedSinceMark(mark: number): Iterable<string> {
+    return this.#log.sinceMark(mark);
+  }
+
   /** @param policy undefined: it is gone */
   put(key: string, policy: PolicyResource | undefined, revision: number): void {
     const before = this.#records.get(key);

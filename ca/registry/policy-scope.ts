@@ -34,23 +34,25 @@ export function policiesIn(policies: Policies, scope: PolicyScope): readonly Rev
   return ['', ...scope.namespaces].flatMap((namespace) => [...policies.inNamespace(namespace)]);
 }
 
-/** Where an agent comes from: what it surely had at a revision, and what it can have had. The same where both are known. */
+/** Where an agent comes from: what it surely had, and what it can have had. The same where that is known. */
 export interface FormerScope {
-  readonly since: number;
+  /** Keys of the policies that changed or went since. */
+  readonly changed: Iterable<string>;
   readonly surely: PolicyScope;
   readonly possibly: PolicyScope;
 }
 
 /** What an agent lacks that had the policies of another scope, as they were then. Looks at what changed, came and went only. */
-export function findPolicyGap(policies: Policies, scope: PolicyScope, { since, surely, possibly }: FormerScope): PolicyGap {
+export function findPolicyGap(policies: Policies, scope: PolicyScope, { changed, surely, possibly }: FormerScope): PolicyGap {
   const put = new Set<RevisedPolicy>();
   const removed = new Set<string>();
-  for (const key of policies.changedSince(since)) {
+  for (const key of changed) {
     const record = policies.record(key);
     const namespace = namespaceOfKey(key);
     if (record !== undefined && isInScope(scope, namespace)) put.add(record);
     else if (isInScope(possibly, namespace)) removed.add(key);
   }
+  if (scope === surely && scope === possibly) return { put: [...put], removed: [...removed] };
   for (const namespace of namespacesOf(policies, scope)) {
     if (isInScope(surely, namespace)) continue;
     for (const record of policies.inNamespace(namespace)) put.add(record);

@@ -145,7 +145,7 @@ export class Watcher {
     }
     this.#ownSent = bundles.ownRevision <= since ? bundles.own.value : undefined;
     const changes = this.#delta({ snapshot: false, put: gap.put, removed: gap.removed });
-    const delta = this.#with(changes, (watch) => watch.resume(this.roots, { since, ...formerScopes(gap) }));
+    const delta = this.#with(changes, (watch) => watch.resume(this.roots, since, formerScopes(gap)));
     if (gap.put.length === 0 && gap.removed.length === 0 && bundles.lastRevision <= since) return delta;
     return { ...delta, removedBundles: [...bundles.everKnown()].filter((name) => !this.#sent.has(name)) };
   }
@@ -216,7 +216,7 @@ export function isBelow(graph: EntryGraph, { entry }: EntryRecord, roots: Readon
 }
 
 /** Of which namespaces an agent that comes back had policies. */
-function formerScopes({ kept, possible }: Gap): Omit<FormerScope, 'since'> {
+function formerScopes({ kept, possible }: Gap): Omit<FormerScope, 'changed'> {
   const scopeOfAll = (entries: readonly Entry[]): FormerScope['surely'] => scopeOf(new Set(entries.map(namespaceOfEntry)));
   return { surely: scopeOfAll([...kept].map(({ entry }) => entry)), possibly: scopeOfAll(possible) };
 }

@@ -75,6 +75,16 @@ export class Workloads {
     return this.#log.since(revision);
   }
 
+  /** A place in the order of changes; see {@link changedSinceMark}. */
+  get mark(): number {
+    return this.#log.mark;
+  }
+
+  /** The same after a place in the order of changes: for who was told of all up to there. */
+  changedSinceMark(mark: number): Iterable<string> {
+    return this.#log.sinceMark(mark);
+  }
+
   /** Counts an entry out and its next state in. @returns whether that changes what is known of an ID */
   replace(before: Entry | undefined, after: Entry | undefined, revision: number): boolean {
     const isLeft = before !== undefined && this.#count(before, -1, revision);

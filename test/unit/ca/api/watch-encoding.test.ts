@@ -43,3 +43,38 @@ test('parts stay far below what clients take, however large the entries are', ()
   for (const part of found) expect(toBinary(WatchResponseSchema, part).length).toBeLessThan(1.5 * 1024 * 1024);
   expect(found.map(({ complete }) => complete)).toEqual(found.map((part) => part === found.at(-1)));
 });
+
+test('the workloads of a snapshot are encoded once for all agents, and what changed since comes after them', () => {
+  const workload = (index: number) => ({
+    spiffeId: `spiffe://example.org/w/${index}`,
+    metadata: { namespace: 'shop' },
+    revision: 5,
+  });
+  const shared = Array.from({ length: 2500 }, (_, index) => workload(index));
+  const authorization = {
+    policyRevision: 0,
+    policies: [],
+    removedPolicies: [],
+    sharedWorkloads: shared,
+    workloads: [workload(2500)],
+    removedWorkloads: ['spiffe://example.org/w/7'],
+  };
+  const answer = (kinds: string[] = []) => [
+    ...encoder.responses(delta({ snapshot: true, authorization }), { feedId: 'feed', kinds: new Set(kinds) }),
+  ];
+  const [one, two] = [answer(), answer()];
+  expect(one.slice(0, -1)).toHaveLength(3);
+  for (const [index, part] of one.slice(0, -1).entries()) expect(two[index]).toBe(part);
+  const answers = parts(delta({ snapshot: true, authorization }));
+  expect(answers.map(({ complete, snapshot }) => [complete, snapshot])).toEqual([
+    [false, true],
+    [false, true],
+    [false, true],
+    [true, true],
+  ]);
+  expect(answers.at(-1)?.resources).toMatchObject([
+    { kind: 'workload', name: 'spiffe://example.org/w/2500', removed: false },
+    { kind: 'workload', name: 'spiffe://example.org/w/7', removed: true },
+  ]);
+  expect(answer(['entry'])).toHaveLength(1);
+});

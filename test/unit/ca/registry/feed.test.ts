@@ -4,8 +4,9 @@ import type { RegistryFeed } from '../../../../ca/registry/feed.ts';
 import { openStore } from '../../../../ca/store/open.ts';
 import type { Store } from '../../../../ca/store/store.ts';
 import { IdentityError } from '../../../../core/errors.ts';
-import { exampleOrg, idAt, newEntry } from '../../../support/entries.ts';
+import { exampleOrg, idAt, newEntry, selectorsOf } from '../../../support/entries.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
+import { policyResource } from '../../../support/policies.ts';
 
 /** A store that can be taken away, and that forgets deletions when told to. */
 class FailingStore implements Store {
@@ -96,6 +97,37 @@ describe('an outage of the store', () => {
     store.isDown = false;
     await expect.poll(() => (clock.advance(5000), feed.registry.revision)).toBe(revision);
     await expect.poll(() => feed.registry.entries.list().items.map(({ id }) => id)).toEqual(['kept', 'new']);
+  });
+
+  test('of policies too, and an agent that watches all the time learns what it has to forget', async () => {
+    const keys = ['ClusterAuthorizationPolicy//deleted', 'ClusterAuthorizationPolicy//kept'];
+    await create('former', { spiffeId: idAt('/former'), selectors: selectorsOf('k8s:ns:shop') });
+    const { revision: before } = await inner.mutate((tx) => tx.putPolicies(keys.map((key) => policyResource(key))));
+    await feed.registry.waitFor(before);
+    const stop = new AbortController();
+    const kinds = new Set(['policy', 'workload'] as const);
+    const known = new Set<string>();
+    const watching = (async () => {
+      for await (const { authorization } of feed.registry.watchAgent(idAt('/spire/agent/one'), { kinds, signal: stop.signal })) {
+        for (const { key } of authorization?.policies ?? []) known.add(key);
+        for (const { spiffeId } of authorization?.sharedWorkloads ?? []) known.add(spiffeId);
+        for (const name of [...(authorization?.removedPolicies ?? []), ...(authorization?.removedWorkloads ?? [])])
+          known.delete(name);
+      }
+    })();
+    await expect.poll(() => [...known].toSorted()).toEqual([...keys, 'spiffe://example.org/former']);
+    store.isDown = true;
+    await inner.mutate((tx) => tx.deletePolicies([{ kind: 'ClusterAuthorizationPolicy', namespace: '', name: 'deleted' }]));
+    await inner.mutate((tx) => tx.deleteEntry('former'));
+    await expect.poll(() => feed.outage).toBeDefined();
+    clock.step(3_600_000);
+    await inner.prune({ keepMs: 0, keepRevisions: 0 });
+    const { revision } = await create('new');
+    store.isDown = false;
+    await expect.poll(() => (clock.advance(5000), feed.registry.revision)).toBe(revision);
+    await expect.poll(() => (clock.advance(60), [...known])).toEqual(keys.slice(1));
+    stop.abort();
+    await watching;
   });
 });
 

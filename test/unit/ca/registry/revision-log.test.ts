@@ -9,11 +9,13 @@ test('what changed since a revision is found, each name once, also after many ch
     fc.property(fc.array(touch, { maxLength: 400 }), fc.nat(400), fc.nat(4), (touches, since, forgotten) => {
       const log = new RevisionLog();
       const revisions = new Map<string, number>();
+      const marks = new Map<string, number>();
       let revision = 1;
       for (const { name, later } of touches) {
         revision += later;
         log.touch(name, revision);
         revisions.set(name, revision);
+        marks.set(name, log.mark);
       }
       const floor = log.forget((name) => Number(name) < forgotten);
       const gone = [...revisions].filter(([name]) => Number(name) < forgotten);
@@ -22,6 +24,9 @@ test('what changed since a revision is found, each name once, also after many ch
       const found = [...log.since(since)];
       expect(found.toSorted()).toEqual([...revisions.keys()].filter((name) => (revisions.get(name) ?? 0) > since).sort());
       expect(log.size).toBe(revisions.size);
+      const sinceMark = [...log.sinceMark(since)].toSorted();
+      expect(sinceMark).toEqual([...revisions.keys()].filter((name) => (marks.get(name) ?? 0) > since).sort());
+      expect(log.mark).toBe(touches.length);
     }),
   );
 });
