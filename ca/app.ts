@@ -46,7 +46,7 @@ import { PolicyStatuses } from './policies/statuses.ts';
 import { readinessChecks } from './readiness.ts';
 import { startRegistry, type RegistryFeed } from './registry/feed.ts';
 import { ServerIdentity } from './server-svid.ts';
-import { registerStateMetrics } from './state-metrics.ts';
+import { registerCallMetrics, registerStateMetrics } from './state-metrics.ts';
 import { openStore } from './store/open.ts';
 import type { Store } from './store/store.ts';
 
@@ -292,6 +292,7 @@ async function listen(resources: AsyncDisposableStack, listening: Listening): Pr
   const { config, api, metrics } = listening;
   const rpcMetrics = createRpcMetrics(metrics);
   registerStateMetrics(metrics, api.registry);
+  registerCallMetrics(metrics, api.recording);
   const remote = createApiServer({ ...api, rpcMetrics, maxAgeMs: MAX_CONNECTION_AGE_MS });
   const local = createApiServer({ ...api, rpcMetrics, maxAgeMs: 0 });
   resources.defer(async () => {

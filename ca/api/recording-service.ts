@@ -32,9 +32,13 @@ async function reportCalls(
   const agentId = callerId(call);
   const read = calls.map((each, index) => callFromProto(each, `calls[${index}]`));
   const own = new Set(registry.authorizedEntries(agentId).map(({ spiffeId }) => spiffeId.toString()));
-  const accepted = read.filter(({ kind }) => own.has(kind.destination.spiffeId)).map((each) => placed(each, registry));
+  const isOwn = ({ kind }: ReportedCalls): boolean => own.has(kind.destination.spiffeId);
+  const accepted = read.filter(isOwn).map((each) => placed(each, registry));
   const refused = read.length - accepted.length;
-  if (refused > 0) log.info({ agentId: agentId.toString(), refused }, 'reported calls of other workloads refused');
+  if (refused > 0) {
+    recording.noteRefused(read.filter((each) => !isOwn(each)).reduce((sum, { count }) => sum + count, 0));
+    log.info({ agentId: agentId.toString(), refused }, 'reported calls of other workloads refused');
+  }
   if (accepted.length > 0) await recording.record({ agentId: agentId.toString(), batchId, calls: accepted });
   return { refused };
 }

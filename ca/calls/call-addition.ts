@@ -64,7 +64,8 @@ export class CallAddition {
     await this.#writeKinds(nowMs);
     await this.#writeCounts();
     await this.#writeHits();
-    return { repeated: batches.length - fresh.length, folded: this.#folded };
+    const counted = calls.reduce((sum, { count }) => sum + count, 0);
+    return { repeated: batches.length - fresh.length, calls: counted, folded: this.#folded };
   }
 
   async #fresh(batches: readonly CallBatch[], nowMs: number): Promise<readonly CallBatch[]> {
@@ -93,7 +94,7 @@ export class CallAddition {
 
   #count({ kind, count, lastSeenAtMs, source, wouldDenyPolicies }: SeenCalls): void {
     const hour = hourOf(lastSeenAtMs);
-    const counted = this.#placeFor(kind, source, hour);
+    const counted = this.#placeFor({ kind, source, count }, hour);
     counted.calls += count;
     counted.lastSeenMs = Math.max(counted.lastSeenMs, lastSeenAtMs);
     const slot = Math.floor(lastSeenAtMs / HIT_SLOT_MS);
@@ -101,14 +102,14 @@ export class CallAddition {
     for (const policy of wouldDenyPolicies) this.#hit(slot, policy).wouldDeny += count;
   }
 
-  #placeFor(kind: CallKind, source: SeenCalls['source'], hour: number): Counted {
+  #placeFor({ kind, source, count }: Pick<SeenCalls, 'kind' | 'source' | 'count'>, hour: number): Counted {
     const place = placeOf(hour, kind.destination.spiffeId);
     const own = named({ kind, source, hour, place });
     const known = this.#known(own);
     if (known !== undefined) return known;
     const room = this.#limit.room(place) - (this.#added.get(place) ?? 0);
     if (room > 0) return this.#start(own);
-    this.#folded += 1;
+    this.#folded += count;
     const other = named({ ...own, kind: folded(kind, room > -this.#limit.most ? 1 : 2) });
     return this.#known(other) ?? this.#start(other);
   }

@@ -37,10 +37,16 @@ export class CallRecorder implements AsyncDisposable {
   #writing: Promise<void> | undefined;
   #pruning: Promise<void> = Promise.resolve();
   #stopped = false;
+  #totals = { stored: 0, folded: 0 };
 
   constructor(options: CallRecorderOptions) {
     this.#options = options;
     this.#sleepUntilPruning();
+  }
+
+  /** Calls that were stored since the start, and those of which host and path were left out. */
+  get totals(): { readonly stored: number; readonly folded: number } {
+    return this.#totals;
   }
 
   /**
@@ -87,8 +93,8 @@ export class CallRecorder implements AsyncDisposable {
     const taken = this.#take();
     try {
       const batches = taken.map(({ batch }) => batch);
-      const { repeated, folded } = await this.#options.store.add(batches, this.#options.clock.nowMs());
-      if (repeated + folded > 0) this.#options.log.debug({ repeated, folded }, 'recorded calls stored');
+      const { calls, folded } = await this.#options.store.add(batches, this.#options.clock.nowMs());
+      this.#totals = { stored: this.#totals.stored + calls - folded, folded: this.#totals.folded + folded };
       for (const { stored } of taken) stored.resolve();
     } catch (error) {
       for (const { stored } of taken) stored.reject(error);

@@ -25,7 +25,9 @@ export interface CallFilter {
 export interface AddedCalls {
   /** Batches that were there already: they count once. */
   readonly repeated: number;
-  /** Calls that were counted without what tells them apart, because their destination had too many kinds of calls in that hour. */
+  /** Calls of the others. */
+  readonly calls: number;
+  /** Those of them that were counted without what tells them apart, because their destination had too many kinds of calls in that hour. */
   readonly folded: number;
 }
 

@@ -38,6 +38,7 @@ export class CallRecording implements AsyncDisposable {
   readonly #options: CallRecordingOptions;
   readonly #recorder: CallRecorder;
   readonly #destinations = new Destinations();
+  #refused = 0;
 
   constructor(options: CallRecordingOptions) {
     const { store, clock, log, metadataOf } = options;
@@ -46,6 +47,16 @@ export class CallRecording implements AsyncDisposable {
     this.policies = new CompiledPolicies(options);
     this.counts = new HitCounts({ store, clock, log });
     this.simulation = new CallSimulation({ calls: store, policies: this.policies, clock, metadataOf });
+  }
+
+  /** Calls since the start, by what became of them. */
+  get totals(): Readonly<Record<'stored' | 'folded' | 'refused', number>> {
+    return { ...this.#recorder.totals, refused: this.#refused };
+  }
+
+  /** Counts calls that were not taken, because their destination is no workload of the agent. */
+  noteRefused(calls: number): void {
+    this.#refused += calls;
   }
 
   /**

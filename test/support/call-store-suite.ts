@@ -58,9 +58,9 @@ export function callStoreSuite(name: string, setUp: () => Promise<StoreUnderTest
 
     test('a batch counts once, also within one transaction; of another agent it is another', async () => {
       const one = batch(seen(callKind(), 5, NOON_MS));
-      expect(await calls.add([one, one], NOON_MS)).toEqual({ repeated: 1, folded: 0 });
-      expect(await calls.add([one], NOON_MS)).toEqual({ repeated: 1, folded: 0 });
-      expect(await calls.add([{ ...one, agentId: 'b' }], NOON_MS)).toEqual({ repeated: 0, folded: 0 });
+      expect(await calls.add([one, one], NOON_MS)).toMatchObject({ repeated: 1, folded: 0 });
+      expect(await calls.add([one], NOON_MS)).toMatchObject({ repeated: 1, folded: 0 });
+      expect(await calls.add([{ ...one, agentId: 'b' }], NOON_MS)).toMatchObject({ repeated: 0, folded: 0 });
       expect(pathsAndCounts(await listed())).toEqual([['/orders/{id}', 10]]);
     });
 
@@ -140,10 +140,10 @@ export function callStoreSuite(name: string, setUp: () => Promise<StoreUnderTest
             NOON_MS,
           );
         });
-      expect(await add(...flood(0, 990))).toEqual({ repeated: 0, folded: 0 });
-      expect(await add(...flood(990, 20), ...flood(0, 5), ...flood(2000, 3, 'POST'))).toEqual({ repeated: 0, folded: 13 });
+      expect(await add(...flood(0, 990))).toMatchObject({ repeated: 0, folded: 0 });
+      expect(await add(...flood(990, 20), ...flood(0, 5), ...flood(2000, 3, 'POST'))).toMatchObject({ repeated: 0, folded: 13 });
       // Another destination has room.
-      expect(await add(seen(callKind(), 1, NOON_MS))).toEqual({ repeated: 0, folded: 0 });
+      expect(await add(seen(callKind(), 1, NOON_MS))).toMatchObject({ repeated: 0, folded: 0 });
       const kinds = (await listed()).filter(({ kind }) => kind.destination.serviceAccount === 'flooded');
       expect(kinds).toHaveLength(1002);
       expect(kinds.reduce((sum, { count }) => sum + count, 0)).toBe(1018);

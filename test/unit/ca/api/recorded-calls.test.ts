@@ -9,6 +9,12 @@ import { attestTestAgent } from '../../../support/test-agent.ts';
 
 const WEEK_MS = 7 * 86_400_000;
 
+async function reportedCalls(rig: CallsRig): Promise<ReadonlyMap<string, number>> {
+  const text = await (await fetch(`http://127.0.0.1:${rig.ca.ca.httpPort}/metrics`)).text();
+  const lines = text.matchAll(/^countersign_ca_reported_calls_total\{outcome="(\w+)"\} (\d+)$/gm);
+  return new Map([...lines].map(([, outcome = '', count]) => [outcome, Number(count)]));
+}
+
 describe('ReportCalls and ListCalls', () => {
   let rig: CallsRig;
   beforeAll(async () => {
@@ -102,6 +108,14 @@ describe('ReportCalls and ListCalls', () => {
     expect(await failureOf(asAdmin)).toMatchObject({ code: 'permission_denied' });
     const nobody = rig.ca.remote().client(Recording).reportCalls({ batchId: 'x', calls: [] });
     expect(await failureOf(nobody)).toMatchObject({ code: 'permission_denied' });
+  });
+
+  test('metrics say what became of reported calls', async () => {
+    const before = await reportedCalls(rig);
+    await rig.report(wireCall({ count: 7n }), wireCall({ count: 5n, destination: { spiffeId: account('billing', 'batch') } }));
+    const after = await reportedCalls(rig);
+    const grown = (outcome: string): number => (after.get(outcome) ?? 0) - (before.get(outcome) ?? 0);
+    expect(['stored', 'refused', 'folded'].map(grown)).toEqual([7, 5, 0]);
   });
 
   test('another agent reports calls to its own workloads only', async () => {

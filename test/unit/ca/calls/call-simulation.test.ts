@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { SeenCalls } from '../../../../ca/calls/call-kind.ts';
 import { CallRecording } from '../../../../ca/calls/recording.ts';
 import { openStore } from '../../../../ca/store/open.ts';
@@ -7,8 +7,9 @@ import { systemClock } from '../../../../core/clock.ts';
 import { parsePolicy } from '../../../../policy/parse-policy.ts';
 import { encodePolicy } from '../../../../policy/wire-policy.ts';
 import { createLogger } from '../../../../runtime/log.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
 import { authz, cluster } from '../../../support/policy/policy-objects.ts';
-import { callKind, seen } from '../../../support/recorded-kinds.ts';
+import { callKind, pathsAndCounts, seen } from '../../../support/recorded-kinds.ts';
 
 const KINDS = 1500;
 const POLICIES = 1000;
@@ -123,4 +124,38 @@ test('what waits when the CA stops is stored', async () => {
   await waiting;
   expect((await Array.fromAsync(store.calls.list({ sinceMs: 0 }))).flat()).toMatchObject([{ count: 2 }]);
   await expect(recording.record({ agentId: 'a', batchId: 'c', calls: [] })).rejects.toMatchObject({ code: 'unavailable' });
+});
+
+test('what is older than is kept goes by itself, and an agent that comes late tells of the oldest hour that is kept', async () => {
+  const clock = new ManualClock();
+  const keepMs = 3 * 3_600_000;
+  await using own = new CallRecording({
+    store: store.calls,
+    documents: { lastRevision: 1, list: () => [] },
+    metadataOf: () => undefined,
+    defaultAction: 'audit',
+    keepMs,
+    clock,
+    log: createLogger({ level: 'fatal', name: 'test' }),
+  });
+  const report = async (batchId: string, lastSeenAtMs: number): Promise<void> => {
+    const recorded = own.record({ agentId: 'a', batchId, calls: [seen(callKind({ path: `/${batchId}` }), 1, lastSeenAtMs)] });
+    await vi.waitFor(() => expect(clock.timers).toBe(2));
+    clock.advance(100);
+    await recorded;
+  };
+  const paths = async () => pathsAndCounts((await Array.fromAsync(store.calls.list({ sinceMs: 0 }))).flat());
+  await report('late', 0);
+  await report('now', clock.nowMs());
+  expect(await paths()).toEqual([
+    ['/late', 1],
+    ['/now', 1],
+  ]);
+  const eventually = (expected: Awaited<ReturnType<typeof paths>>): Promise<void> =>
+    vi.waitFor(async () => {
+      clock.advance(600_000);
+      expect(await paths()).toEqual(expected);
+    });
+  await eventually([['/now', 1]]);
+  await eventually([]);
 });
