@@ -39,8 +39,12 @@ export async function measureEnvoyRbac(folder: string): Promise<Figure[]> {
   await policies.enforce([ORDERS], { policies: rulesOf(10) });
   const base = { binary: await envoyBinary(), sdsSocket: rig.path, protocol: 'DELTA_GRPC' } as const;
   const downstream = { certificate: 'default', validation: 'ROOTCA' };
+  // The service behind, which answers at once.
+  const service = resources.use(await Envoy.start(base));
+  await runToEnd('taskset', ['-a', '-cp', CLIENT_CORES, String(service.pid)]);
+  const plainUpstream = { port: service.port };
   const start = async (http: readonly unknown[]): Promise<Envoy> =>
-    resources.use(await Envoy.start({ ...base, downstream, filters: { http, manager: NORMAL_PATHS } }));
+    resources.use(await Envoy.start({ ...base, downstream, filters: { http, manager: NORMAL_PATHS, plainUpstream } }));
   const plain = await start([]);
   const guarded = await start([rbacHttpFilter('DELTA_GRPC')]);
   for (const { pid } of [plain, guarded]) await runToEnd('taskset', ['-a', '-cp', ENVOY_CORE, String(pid)]);

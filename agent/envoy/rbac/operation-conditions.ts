@@ -34,9 +34,10 @@ function fieldsOf(fields: OperationFields, { sees, limits, bias }: RuleContext):
   const { ports, hosts, methods, paths, headers = [], grpc } = fields;
   const visible = ports === undefined ? [] : [ports.map(portCondition)];
   const ofRequest = [
-    ...given(hosts, hostCondition),
-    ...given(methods, methodCondition),
+    // What tells most rules apart comes first.
     ...given(paths, (clause) => pathCondition(clause, limits)),
+    ...given(methods, methodCondition),
+    ...given(hosts, hostCondition),
     ...headers.map((clause) => [headerCondition(clause, { limits, bias })]),
     ...given(grpc, (clause) => grpcCondition(clause, limits)),
   ];

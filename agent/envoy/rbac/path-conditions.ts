@@ -48,7 +48,14 @@ function templatePath(text: string, { maxCost }: PathMatching): Condition | unde
     regex += `/${piece.regex}`;
     cost += piece.cost + 1;
   }
-  return cost > maxCost ? undefined : path({ regex: `${regex}/?` });
+  if (cost > maxCost) return undefined;
+  // An expression costs more than a comparison, which tells most paths.
+  return all(path({ prefix: beginningOf(withoutSlash(text)) }), path({ regex: `${regex}/?` }));
+}
+
+/** What every path begins with that fits the template, up to what may be encoded. */
+function beginningOf(text: string): string {
+  return /^[A-Za-z0-9_.~/-]+/.exec(text.split('{', 1)[0] ?? '')?.[0] ?? '/';
 }
 
 /**

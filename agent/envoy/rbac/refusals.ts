@@ -23,22 +23,28 @@ export const REFUSALS: ReadonlyMap<NativeRefusal, Condition> = new Map<NativeRef
   ['path_not_absolute', not(any(path({ prefix: '/' }), isAsterisk))],
   ['path_bad_character', not(matches(ANY))],
   ['path_fragment', header(':path', { contains: '#' })],
-  ['path_matrix_parameters', any(contains(';'), contains('%3b'))],
-  ['path_backslash', any(contains('\\'), contains('%5c'))],
-  ['path_encoded_slash', contains('%2f')],
-  ['path_null', contains('%00')],
+  ['path_matrix_parameters', any(path({ contains: ';' }), whereEncoded(contains('%3b')))],
+  ['path_backslash', any(path({ contains: '\\' }), whereEncoded(contains('%5c')))],
+  ['path_encoded_slash', whereEncoded(contains('%2f'))],
+  ['path_null', whereEncoded(contains('%00'))],
   ['path_control_character', whereEncoded(matches(`(?i)${ANY}%(?:[01][0-9a-f]|7f)${ANY}`))],
   ['path_bad_encoding', whereEncoded(matches(`${ANY}%(?:${NO_HEX}${ANY}|${HEX}(?:${NO_HEX}${ANY})?)?`))],
   ['path_double_encoding', whereEncoded(matches(`${ANY}%25${HEX}{2}${ANY}`))],
   ['path_not_utf8', whereEncoded(any(not(matches(utf8Shape())), matches(badLeads())))],
   // A segment that ends with a dot or a blank, `.` and `..` included.
-  ['path_trailing_dot', matches(`${ANY}(?:[.]|%20)(?:/${ANY})?`)],
-  ['path_not_normalized', any(contains('//'), whereEncoded(matches(`(?i)${ANY}%(?:${encodedUnreserved()})${ANY}`)))],
+  ['path_trailing_dot', any(path({ suffix: '.' }), path({ contains: './' }), whereEncoded(matches(`${ANY}%20(?:/${ANY})?`)))],
+  ['path_not_normalized', any(path({ contains: '//' }), whereEncoded(matches(`(?i)${ANY}%(?:${encodedUnreserved()})${ANY}`)))],
   ['host_invalid', all(header(':authority'), not(header(':authority', { exact: '' })), any(...badHosts()))],
-  ['method_invalid', not(header(':method', { regex: "[!#$%&'*+.^_`|~0-9A-Za-z-]+" }))],
-  ['method_case', all(not(header(':method', { regex: '[A-Z]+' })), header(':method', { regex: knownMethods() }))],
+  ['method_invalid', unlessUsual(not(header(':method', { regex: "[!#$%&'*+.^_`|~0-9A-Za-z-]+" })))],
+  ['method_case', unlessUsual(all(not(header(':method', { regex: '[A-Z]+' })), header(':method', { regex: knownMethods() })))],
   ['header_repeated', any(...['authorization', 'content-type', 'origin', 'from'].map(mayBeJoined))],
 ]);
+
+/** Most requests are told at a glance: an expression costs more than a comparison. */
+function unlessUsual(condition: Condition): Condition {
+  const usual = ['GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'PATCH', 'OPTIONS'];
+  return all(not(any(...usual.map((exact) => header(':method', { exact })))), condition);
+}
 
 function whereEncoded(condition: Condition): Condition {
   return all(path({ contains: '%' }), condition);
@@ -63,9 +69,10 @@ function badHosts(): readonly Condition[] {
   const label = '[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?';
   const address = String.raw`\[[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*\]`;
   const host = (regex: string): Condition => header(':authority', { regex });
+  const tooHigh = host(`${ANY}:(?:[7-9][0-9]{4}|6[6-9][0-9]{3}|65[6-9][0-9]{2}|655[4-9][0-9]|6553[6-9])`);
   return [
     not(any(host(`(?i)${label}(?:[.]${label})*[.]?(?::[0-9]{1,5})?`), host(`(?i)${address}(?::[0-9]{1,5})?`))),
-    host(`${ANY}:(?:[7-9][0-9]{4}|6[6-9][0-9]{3}|65[6-9][0-9]{2}|655[4-9][0-9]|6553[6-9])`),
+    all(header(':authority', { contains: ':' }), tooHigh),
   ];
 }
 
