@@ -90,6 +90,20 @@ describe('when a delta comes', () => {
     expect((await later).value).toMatchObject({ revision });
   });
 
+  test('what is missed and found later, of a revision that was told already, is told too', async () => {
+    const policy = policyResource('ClusterAuthorizationPolicy//all');
+    await rig.mutate((tx) => tx.putPolicies([policy]));
+    const kinds = new Set(['policy'] as const);
+    const deltas = rig.registry.watchAgent(agent, { kinds, signal: stop.signal })[Symbol.asyncIterator]();
+    await next(deltas);
+    const { revision } = rig.registry;
+    const gone = { kind: 'policy', name: 'ClusterAuthorizationPolicy//all', revision, position: 0, value: undefined } as const;
+    const later = deltas.next();
+    rig.registry.apply([{ ...gone, former: policy, superseded: false }], revision);
+    rig.clock.advance(5);
+    expect((await later).value).toMatchObject({ authorization: { removedPolicies: ['ClusterAuthorizationPolicy//all'] } });
+  });
+
   test('now and then one with the revision alone, so that the agent can resume after days of nothing', async () => {
     const deltas = watch();
     await next(deltas);
