@@ -8,16 +8,13 @@ import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
 import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
 import type { CalledWorkload, CallKind, CountedKind } from './call-kind.ts';
 
-/** Denials that were no decision of policies, so that policies change nothing about them. */
-const DECIDED_ELSEWHERE = new Set([
-  'no_identity',
-  'ambiguous_identity',
-  'policy_missing',
-  'policy_stale',
-  'internal',
-  'user_missing',
-  'user_refused',
-  'user_unavailable',
+/** Denials that policies decided; of others, such as for a missing token, policies change nothing. */
+const BY_POLICIES: ReadonlySet<string> = new Set([
+  'denied_by_rule',
+  'no_rule_matches',
+  'default_deny',
+  'handshake_refused',
+  ...REFUSALS,
 ]);
 
 /** A recorded call with the kind that it was made from. */
@@ -85,7 +82,7 @@ function requestParts({ request, reason }: CallKind): Partial<RecordedParts> {
 
 /** Whether policies have a say in such calls. */
 export function isForPolicies({ verdict, reason }: CallKind): boolean {
-  return verdict === 'allow' || !DECIDED_ELSEWHERE.has(reason);
+  return verdict === 'allow' || BY_POLICIES.has(reason);
 }
 
 /**
