@@ -156,7 +156,18 @@ describe.skipIf(!isInstalled('python3'))('native access control of Envoy (needs 
     });
 
     test('an Envoy that takes no large expression is given filters without, which let in less', async () => {
-      const rules = [{ to: [{ paths: [{ regex: '/[a-z]{1,200}' }] }] }, { to: [{ paths: [{ exact: '/plain' }] }] }];
+      // As large as what is sent then may be.
+      const large = [
+        { template: `/${'x'.repeat(40)}/{a}/{b}/{c}` },
+        { prefix: '/$a$b$c$d$e$f$g$h' },
+        { suffix: `$${'x'.repeat(60)}` },
+      ];
+      const rules = [
+        { to: [{ paths: [{ regex: '/[a-z]{1,200}' }] }, { paths: large }] },
+        { to: [{ grpc: [{ service: `${'x'.repeat(50)}*`, method: '*' }] }, { headers: [{ name: 'x-a', exact: 'abcde' }] }] },
+        { to: [{ headers: [{ name: 'x-a', suffix: 'abcde' }] }], from: [{ spiffeIDs: [`spiffe://a.b/${'x'.repeat(40)}/*/*`] }] },
+        { to: [{ paths: [{ exact: '/plain' }] }] },
+      ];
       await enforce(orders('p', { rules }));
       const envoy = await start(protocol);
       await expect.poll(() => statusOf(envoy, '/web', '/plain')).toBe(200);
