@@ -10,10 +10,13 @@ export interface MessageFormat {
   readonly maxBytes: number;
 }
 
+// A request is read, never passed on: to keep what is not known of it would cost a fifth of reading it.
+const WITHOUT_UNKNOWN = { readUnknownFields: false };
+
 /** @throws StatusError INTERNAL when the bytes are no such message (https://grpc.io/docs/guides/status-codes/) */
 export function decodeMessage(desc: DescMessage, bytes: Uint8Array): Message {
   try {
-    return fromBinary(desc, bytes);
+    return fromBinary(desc, bytes, WITHOUT_UNKNOWN);
   } catch {
     throw new StatusError({ code: INTERNAL, message: `the request is not a valid ${desc.typeName}` });
   }

@@ -2,7 +2,7 @@
 // @generated from file envoy/config/core/v3/base.proto (package envoy.config.core.v3, syntax proto3)
 /* eslint-disable */
 
-// The part of Envoy's published file that secret discovery uses. Other fields are kept as unknown fields.
+// The part of Envoy's published file that secret discovery uses. Other fields are passed over.
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
