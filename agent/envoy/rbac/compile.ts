@@ -9,6 +9,7 @@ import {
   RBAC_Action,
   RBACSchema,
 } from '../../../proto/gen/envoy/config/rbac/v3/rbac_pb.ts';
+import { anyByPath } from './by-path.ts';
 import { all, ALWAYS, any, type Condition, header, not } from './condition.ts';
 import { permissionsOf, principalsOf } from './encode.ts';
 import type { ExpressionLimits } from './path-conditions.ts';
@@ -90,8 +91,8 @@ function tokenCondition({ areRequired, headers }: AcceptedTokens, sees: RuleCont
 }
 
 function allowed(rules: readonly CompiledRule[], input: RbacInput): Condition {
-  return any(
-    ...rules.map((rule) => {
+  return anyByPath(
+    rules.map((rule) => {
       const { who, what } = conditionOf(rule, false, input);
       // Who calls costs Envoy more to tell than what is asked for.
       return all(what, who);
