@@ -34,6 +34,8 @@ export interface AuthenticateOptions {
   readonly nowMs: number;
   /** As for `verifyUserToken`. */
   readonly ownIssuer?: string | undefined;
+  /** What verifies tokens: `verifyUserToken` unless given, such as one that remembers what it verified. */
+  readonly verify?: typeof verifyUserToken | undefined;
 }
 
 /**
@@ -45,7 +47,7 @@ export interface AuthenticateOptions {
  * if (outcome.kind === 'missing') respond(401, { 'www-authenticate': challengeOf(outcome) });
  */
 export async function authenticateUser(options: AuthenticateOptions): Promise<UserOutcome> {
-  const { requirements, headers, ...verification } = options;
+  const { requirements, headers, verify = verifyUserToken, ...verification } = options;
   if (requirements.length === 0) return { kind: 'anonymous' };
   const located = locateToken(
     headers,
@@ -62,7 +64,7 @@ export async function authenticateUser(options: AuthenticateOptions): Promise<Us
   }
   try {
     const issuers = requirements.flatMap((each) => each.issuers);
-    const { user, expiresAtMs } = await verifyUserToken(located.token, { ...verification, issuers });
+    const { user, expiresAtMs } = await verify(located.token, { ...verification, issuers });
     return { kind: 'user', user, expiresAtMs };
   } catch (error) {
     if (!(error instanceof IdentityError)) throw error;
