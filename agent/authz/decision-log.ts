@@ -29,7 +29,7 @@ const SUMMARY_MS = 10_000;
 const OCCASIONS: readonly Occasion[] = ['denied', 'wouldDeny', 'audited', 'failedOpen'];
 
 /**
- * Logs decided calls: denials, calls that a DryRun policy would deny, that an AUDIT rule matches, and that `failureMode: Open` let pass always,
+ * Logs decided calls, whatever the level of the process's log is, except for `fatal`, which silences this log too: denials, calls that a DryRun policy would deny, that an AUDIT rule matches, and that `failureMode: Open` let pass always,
  * other calls by sample. Each of these occasions has a limit of its own, so that a flood of one can neither fill the disk nor hide the others; what was
  * left out is told every ten seconds. Metrics and recorded calls count all of it.
  */
@@ -43,7 +43,7 @@ export class DecisionLog implements Disposable {
   constructor(options: DecisionLogOptions) {
     const { clock, recordsPerSecond: perSecond } = options;
     this.#options = options;
-    // How much the process says otherwise has nothing to do with it: `sample` and `recordsPerSecond` govern this log.
+    // How much the process says otherwise has nothing to do with it, unless it is to say nothing at all (see `#isSilent`).
     this.#log = options.log.child({ component: 'decisions' }, { level: 'info' });
     this.#limits = new Map(
       OCCASIONS.map((each) => [each, new RecordLimit(clock, { burst: perSecond * BURST_SECONDS, perSecond })]),
@@ -52,6 +52,7 @@ export class DecisionLog implements Disposable {
 
   /** Logs the call, or leaves it out. */
   readonly observe = (decided: DecidedCall): void => {
+    if (this.#isSilent()) return;
     const occasion = occasionOf(decided);
     if (occasion === undefined ? this.#isSampled() : this.#isWithinLimit(occasion)) {
       this.#log.info(decisionRecord(decided, this.#options.hashKey), 'call decided');
@@ -62,6 +63,11 @@ export class DecisionLog implements Disposable {
   [Symbol.dispose](): void {
     this.#summary?.cancel();
     this.#summarise();
+  }
+
+  /** Whether the process's level is `fatal`, or `silent`, by now. Whoever wants that wants no line for each denial. */
+  #isSilent(): boolean {
+    return !this.#options.log.isLevelEnabled('error');
   }
 
   #isSampled(): boolean {

@@ -19,7 +19,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** A log that writes into `lines`. The process itself logs next to nothing. */
 function logInto(lines: string[], options: Partial<DecisionLogOptions> = {}): DecisionLog {
-  const log = pino({ level: 'fatal' }, { write: (line: string) => void lines.push(line) });
+  const log = pino({ level: 'error' }, { write: (line: string) => void lines.push(line) });
   return new DecisionLog({ log, clock, sample: 0, recordsPerSecond: 20, hashKey: HASH_KEY, ...options });
 }
 
@@ -76,6 +76,22 @@ test('denials, would-be denials and what AUDIT rules match are logged always, th
 test('what passed because policy is too old is logged always', () => {
   const stale = decidedCall({ outcome: { reason: 'policy_stale', decision: undefined } });
   expect(logged([stale])).toMatchObject([{ verdict: 'allow', reason: 'policy_stale' }]);
+});
+
+test('a process that is to say nothing says nothing of calls either, from when it is told so', () => {
+  const lines: string[] = [];
+  const log = pino({ level: 'fatal' }, { write: (line: string) => void lines.push(line) });
+  const onLeftOut = (): void => expect.fail('nothing is left out that is not wanted');
+  using decisions = logInto(lines, { log, sample: 1, recordsPerSecond: 1, onLeftOut });
+  const say = (): void => [ALLOWED, DENIED].forEach((decision) => decisions.observe(decidedCall({ decision })));
+  for (let count = 0; count < 100; count += 1) say();
+  expect(lines).toEqual([]);
+  log.level = 'error';
+  say();
+  expect(lines.length).toBe(2);
+  log.level = 'silent';
+  say();
+  expect(lines.length).toBe(2);
 });
 
 test('the sample is the part that it says', () => {
