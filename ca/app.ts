@@ -22,7 +22,7 @@ import { loadAttestors } from './attest/attestors.ts';
 import { AuditLog } from './audit/audit-log.ts';
 import { Authorities } from './authorities/authorities.ts';
 import { createAuthorityBundle } from './authority-bundle.ts';
-import { authorizationSettings } from './authorization-settings.ts';
+import { AuthorizationSettings } from './authorization-settings.ts';
 import { CallRecording } from './calls/recording.ts';
 import type { CaConfig } from './config.ts';
 import { BundleRefresher } from './federation/refresher.ts';
@@ -241,7 +241,12 @@ function openAuthorization(resources: AsyncDisposableStack, parts: Common & { re
   const recording = resources.use(openRecording(parts));
   const policyProgress = resources.use(new PolicyProgress({ store: state.store, registry, clock, log }));
   const statuses = new PolicyStatuses({ registry, progress: policyProgress, counts: recording.counts, clock, log });
-  return { settings: authorizationSettings(config), recording, policyProgress, policyStatuses: resources.use(statuses) };
+  return {
+    settings: new AuthorizationSettings(config, registry),
+    recording,
+    policyProgress,
+    policyStatuses: resources.use(statuses),
+  };
 }
 
 function openRecording({ config, clock, logLevels, state }: Common & { readonly state: State }): CallRecording {

@@ -1,6 +1,7 @@
 import type { DefaultAction } from '../../policy/model.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { RequestAuthentication } from '../../policy/resources/request-authentication.ts';
+import type { IssuerKey } from '../../policy/users/token-issuer.ts';
 import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
 
 /** What holds for authorization in all of the trust domain. */
@@ -11,6 +12,8 @@ export interface AuthorizationSettings {
   readonly exchangeIssuer: string | undefined;
   /** Where the exchange publishes its keys. */
   readonly exchangeJwksUri: string | undefined;
+  /** The exchange's keys, as they are now. Absent from a CA that does not deliver them: then they are fetched. */
+  readonly exchangeKeys?: readonly IssuerKey[] | undefined;
 }
 
 /** The one name of settings. A CA that delivers policy sends them with its full state. */

@@ -1,7 +1,9 @@
 import type { Call } from '../../policy/model.ts';
 import { authenticateUser, type UserOutcome } from '../../policy/users/authenticate.ts';
 import type { KeySource } from '../../policy/users/token-issuer.ts';
+import type { verifyUserToken } from '../../policy/users/user-token.ts';
 import type { Enforcement } from './enforcement.ts';
+import { preferDeliveredKeys } from './exchange-keys.ts';
 
 const ANONYMOUS: UserOutcome = { kind: 'anonymous' };
 const MISSING: UserOutcome = { kind: 'missing' };
@@ -15,13 +17,15 @@ const UNREADABLE_REQUEST: UserOutcome = {
 export interface UserContext {
   readonly enforcement: Enforcement;
   readonly keys: KeySource;
+  /** What verifies tokens; `verifyUserToken` unless given. */
+  readonly verify?: typeof verifyUserToken | undefined;
 }
 
 /**
  * Who the user of a call is, by the RequestAuthentications that select its destination; undefined where there are none. Answers
  * at once where there is no token. Where requests cannot be seen, a required token counts as missing.
  */
-export function userOf(call: Call, { enforcement, keys }: UserContext): UserOutcome | Promise<UserOutcome> | undefined {
+export function userOf(call: Call, { enforcement, keys, verify }: UserContext): UserOutcome | Promise<UserOutcome> | undefined {
   const requirements = enforcement.requestAuthentications.requirementsOf(call.destination);
   if (requirements.length === 0) return undefined;
   if (call.refused !== undefined) return UNREADABLE_REQUEST;
@@ -32,7 +36,8 @@ export function userOf(call: Call, { enforcement, keys }: UserContext): UserOutc
     // A header that came twice is joined by now, and two tokens in one are refused.
     headers: { values: (name) => [headers.get(name)].filter((value) => value !== undefined) },
     requirements,
-    keys,
+    keys: preferDeliveredKeys(enforcement.settings, keys),
+    verify,
     nowMs: call.atMs,
     ownIssuer: enforcement.settings.exchangeIssuer,
   });

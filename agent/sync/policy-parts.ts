@@ -9,6 +9,7 @@ import {
 import { ResourceSchema } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import type { DefaultAction } from '../../policy/model.ts';
 import { policyKey } from '../../policy/policy.ts';
+import { parseKeySet } from '../../policy/users/key-set.ts';
 import { decodePolicy, decodeRequestAuthentication } from '../../policy/wire-policy.ts';
 import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
 import { parseSpiffeId } from '../../spiffe/spiffe-id.ts';
@@ -84,7 +85,7 @@ const ACTIONS: readonly DefaultAction[] = ['audit', 'allow', 'deny'];
 
 function readSettings(name: string, value: Uint8Array): AuthorizationSettings {
   if (name !== SETTINGS) throw new IdentityError('invalid_argument', 'there are no such settings', { field: 'name' });
-  const { defaultAction: text, exchangeIssuer, exchangeJwksUri } = fromBinary(AuthorizationSettingsSchema, value);
+  const { defaultAction: text, exchangeIssuer, exchangeJwksUri, exchangeJwks } = fromBinary(AuthorizationSettingsSchema, value);
   const defaultAction = ACTIONS.find((action) => action === text);
   if (defaultAction === undefined) {
     throw new IdentityError('invalid_argument', `must be ${ACTIONS.join(', ')}`, { field: 'default_action' });
@@ -93,5 +94,6 @@ function readSettings(name: string, value: Uint8Array): AuthorizationSettings {
     defaultAction,
     exchangeIssuer: exchangeIssuer === '' ? undefined : exchangeIssuer,
     exchangeJwksUri: exchangeJwksUri === '' ? undefined : exchangeJwksUri,
+    exchangeKeys: exchangeJwks.length === 0 ? undefined : parseKeySet(exchangeJwks),
   };
 }

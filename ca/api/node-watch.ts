@@ -1,7 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Clock, Timer } from '../../core/clock.ts';
 import { IdentityError, isIdentityError } from '../../core/errors.ts';
-import type { AuthorizationSettingsSchema, Node, Subscribe } from '../../proto/gen/countersign/node/v1/node_pb.ts';
+import type { Node, Subscribe } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import type { WatchRequest, WatchResponseSchema } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import type { Call } from '../../runtime/grpc/call.ts';
 import type { EncodedMessage } from '../../runtime/grpc/encoded-message.ts';
@@ -9,6 +9,7 @@ import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import type { SpiffeId } from '../../spiffe/spiffe-id.ts';
+import type { Settings, SettingsSource } from '../authorization-settings.ts';
 import { StreamPolicyProgress } from '../policies/stream-progress.ts';
 import type { PolicyProgress } from '../policies/progress.ts';
 import type { AuthorizationKind } from '../registry/authorization-watch.ts';
@@ -26,7 +27,7 @@ export interface NodeServiceOptions<P> {
   /** Whether the caller may still be served; asked before each push, when its record changes and when its certificate ends. Throws to refuse. */
   readonly assertStillAuthorized: (call: Call<P>) => void | Promise<void>;
   /** What holds for authorization in all of the trust domain. */
-  readonly settings: MessageInitShape<typeof AuthorizationSettingsSchema>;
+  readonly settings: SettingsSource;
   /** Told what of policy is in force at agents. */
   readonly policyProgress: Pick<PolicyProgress, 'of' | 'note'>;
   /** Who the caller is, and until when its certificate is good. */
@@ -130,16 +131,18 @@ class Stream<P> {
     const isSame = subscribe.feedId === feedId;
     const resume = isSame ? { feedId: registry.feedId, revision: Number(subscribe.resumeRevision) } : undefined;
     const resumedAt = resume?.revision ?? 0;
-    let settings: NodeServiceOptions<P>['settings'] | undefined = this.#options.settings;
+    let sent: Settings | undefined;
     for await (const delta of registry.watchAgent(this.#id, { resume, kinds: wanted, signal: this.#ended.signal })) {
       await this.#check();
       this.#progress.sent(delta.revision);
       // To resume is to say what is in force.
       this.#policyProgress.sent(delta.authorization?.policyRevision ?? 0, delta.snapshot);
-      if (!delta.snapshot && settings !== undefined) this.#policyProgress.acknowledged(resumedAt);
+      if (!delta.snapshot && sent === undefined) this.#policyProgress.acknowledged(resumedAt);
+      // They change with authorities only, and these wake every watch.
+      const { value } = this.#options.settings;
+      const settings = delta.snapshot || value !== sent ? value : undefined;
+      sent = value;
       yield* encoder.responses(delta, { feedId, kinds, settings });
-      // They stay as long as the CA runs, and no agent's stream lasts longer.
-      settings = undefined;
     }
   }
 

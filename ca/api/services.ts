@@ -1,9 +1,7 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Source } from '../../core/current.ts';
 import { Inspection } from '../../proto/gen/countersign/admin/v1/inspection_pb.ts';
 import { Trust } from '../../proto/gen/countersign/admin/v1/trust_pb.ts';
 import { Admin } from '../../proto/gen/countersign/admin/v1/admin_pb.ts';
-import type { AuthorizationSettingsSchema } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Node } from '../../proto/gen/countersign/node/v1/node_pb.ts';
 import { Policies, Recording } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
@@ -21,6 +19,7 @@ import type { Checks } from '../../runtime/http.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import type { NodeAttestor } from '../attest/node-attestor.ts';
 import type { Authorities } from '../authorities/authorities.ts';
+import type { SettingsSource } from '../authorization-settings.ts';
 import type { CallRecording } from '../calls/recording.ts';
 import type { ServerSvid } from '../issue/issuer.ts';
 import type { LogLevels } from '../log-levels.ts';
@@ -62,7 +61,7 @@ export interface ApiOptions extends ApiContext {
   /** The streams of `countersign.node.v1` that are open to this replica. */
   readonly streams: AgentStreams;
   /** What agents are told of authorization in all of the trust domain. */
-  readonly settings: MessageInitShape<typeof AuthorizationSettingsSchema>;
+  readonly settings: SettingsSource;
   /** What of policy is in force at agents. */
   readonly policyProgress: PolicyProgress;
   /** How policy resources stand. */

@@ -28,11 +28,7 @@ beforeAll(async () => {
   const folder = await mkdtemp(join(tmpdir(), 'users-'));
   resources.defer(() => rm(folder, { recursive: true, force: true }));
   await writeFile(join(folder, 'roots.pem'), IssuerHost.rootPem);
-  // The exchange's keys are served here too: its own listener has no certificate of these roots.
-  const host = await IssuerHost.start((request, response) => {
-    if (request.url === '/jwks') return response.end(JSON.stringify({ keys: [people.jwk] }));
-    return void rig.send('', { method: 'GET', path: '/oauth2/jwks' }).then(({ body }) => response.end(JSON.stringify(body)));
-  });
+  const host = await IssuerHost.start((_request, response) => response.end(JSON.stringify({ keys: [people.jwk] })));
   resources.use(host);
   people = new TestIssuer({ name: host.url });
   rig = await TokenRig.start(`
@@ -67,7 +63,8 @@ async function declare(issuer: string): Promise<void> {
     spec: {
       issuers: [
         { issuer, jwksUri: `${issuer}/jwks`, audiences: ['orders'] },
-        { issuer: OWN_ISSUER, jwksUri: `${issuer}/exchange`, audiences: ['orders'] },
+        // Nobody serves that name: its keys come from the CA, on the agent's own stream.
+        { issuer: OWN_ISSUER, audiences: ['orders'] },
       ],
       tokens: 'Required',
     },

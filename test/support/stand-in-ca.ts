@@ -212,8 +212,12 @@ export class StandInCa implements AsyncDisposable {
   }
 
   /** Delivers policy, with these settings. */
-  putSettings({ defaultAction = 'deny', exchangeIssuer = '' } = {}): void {
-    const settings = create(AuthorizationSettingsSchema, { defaultAction, exchangeIssuer });
+  putSettings({ defaultAction = 'deny', exchangeIssuer = '', exchangeJwks = '' } = {}): void {
+    const settings = create(AuthorizationSettingsSchema, {
+      defaultAction,
+      exchangeIssuer,
+      exchangeJwks: Buffer.from(exchangeJwks),
+    });
     this.putResource('settings', 'authorization', toBinary(AuthorizationSettingsSchema, settings));
   }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { AgentStreams } from '../../ca/api/agent-streams.ts';
 import { nodeService } from '../../ca/api/node-watch.ts';
+import type { SettingsSource } from '../../ca/authorization-settings.ts';
 import type { PolicyProgress } from '../../ca/policies/progress.ts';
 import type { Registry } from '../../ca/registry/registry.ts';
 import { systemClock } from '../../core/clock.ts';
@@ -32,6 +33,8 @@ export interface WatchServerOptions {
   readonly log?: Logger;
   /** Told what of policy is in force; nobody is unless given. */
   readonly policyProgress?: PolicyProgress;
+  /** What agents are told of authorization. */
+  readonly settings?: SettingsSource;
   /** When the agents' certificates end. */
   readonly expiresAtMs?: number;
 }
@@ -47,7 +50,7 @@ export async function serveWatches(options: WatchServerOptions): Promise<WatchSe
     clock,
     log,
     streams: new AgentStreams(clock),
-    settings: { defaultAction: 'audit' },
+    settings: options.settings ?? { value: { defaultAction: 'audit' } },
     policyProgress: options.policyProgress ?? { of: () => ({ revision: 0, refused: {} }), note: () => {} },
     agentOf: (call) => ({ id: parseSpiffeId(call.metadata.get('agent') ?? ''), expiresAtMs }),
     assertStillAuthorized: (call) => {

@@ -17,16 +17,17 @@ interface People {
   readonly claims?: Readonly<Record<string, string>>;
   readonly headers?: readonly string[];
   readonly issuer?: string;
+  readonly jwksUri?: string | undefined;
 }
 
-function people({ issuer: name = ISSUER, claims = {}, ...spec }: People = {}): object {
+function people({ issuer: name = ISSUER, jwksUri, claims = {}, ...spec }: People = {}): object {
   return {
     apiVersion: 'countersign.dev/v1alpha1',
     kind: 'RequestAuthentication',
     metadata: { name: 'people', namespace: 'shop' },
     spec: {
       selector: { matchLabels: { app: 'orders' } },
-      issuers: [{ issuer: name, audiences: ['orders'], claims }],
+      issuers: [{ issuer: name, audiences: ['orders'], claims, ...(jwksUri === undefined ? {} : { jwksUri }) }],
       ...spec,
     },
   };
@@ -151,6 +152,29 @@ describe('users', () => {
     await rig.enforce([people()], jwks);
     await rig.ask({ headers: { authorization: `Bearer ${issuer.sign(claimsAt(rig.clock.nowMs()))}` } });
     expect(asked).toEqual([`${EXCHANGE}/keys`, undefined]);
+  });
+
+  test('keys of the exchange that the CA delivers are asked of nobody; those that are gone serve no more', async () => {
+    const asked: (string | undefined)[] = [];
+    const noting: KeySource = { keysOf: (named) => (asked.push(named.jwksUri), Promise.resolve([])) };
+    const rig = new AuthorizerRig({ keys: noting });
+    const jwks = { exchangeIssuer: EXCHANGE, exchangeJwksUri: `${EXCHANGE}/keys` };
+    const next = new TestIssuer({ name: EXCHANGE, keyId: 'key-2' });
+    const answerTo = async (by: TestIssuer, exchangeKeys: readonly IssuerKey[], jwksUri?: string) => {
+      await rig.enforce([people({ issuer: EXCHANGE, jwksUri }), authz('all', { rules: [{}] })], { ...jwks, exchangeKeys });
+      const token = by.sign(claimsAt(rig.clock.nowMs(), { iss: EXCHANGE }), { typ: 'at+jwt' });
+      return summary(await rig.ask({ headers: { authorization: `Bearer ${token}` } }));
+    };
+    expect(await answerTo(exchange, exchange.keys)).toBe('allow 200 allowed_by_rule');
+    expect(await answerTo(next, exchange.keys)).toBe('deny 401 user_refused');
+    expect(await answerTo(next, [...exchange.keys, ...next.keys])).toBe('allow 200 allowed_by_rule');
+    expect(await answerTo(exchange, next.keys)).toBe('deny 401 user_refused');
+    expect(await answerTo(next, [])).toBe('deny 401 user_refused');
+    expect(await answerTo(next, next.keys, jwks.exchangeJwksUri)).toBe('allow 200 allowed_by_rule');
+    expect(asked).toEqual([]);
+    // A RequestAuthentication that says where else they are is believed.
+    expect(await answerTo(next, next.keys, 'https://elsewhere.example.org/keys')).toBe('deny 401 user_refused');
+    expect(asked).toEqual(['https://elsewhere.example.org/keys']);
   });
 
   test('a connection whose requests nobody sees has no token that could be required', async () => {

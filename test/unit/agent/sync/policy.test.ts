@@ -9,6 +9,7 @@ import { Authorization } from '../../../../proto/gen/envoy/service/auth/v3/exter
 import { CountersignWorkloadSchema } from '../../../../proto/gen/spire/api/types/entry_pb.ts';
 import { AgentRig } from '../../../support/agent-rig.ts';
 import { authz, cluster } from '../../../support/policy/policy-objects.ts';
+import { TestIssuer } from '../../../support/user-tokens.ts';
 import { ownUid, type StandInCa, type StandInEntry } from '../../../support/stand-in-ca.ts';
 
 let rig: AgentRig;
@@ -46,16 +47,17 @@ async function start({ prepare, authorization = {} }: Start): Promise<void> {
 interface Question {
   readonly source?: string;
   readonly destination?: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Verdict and reason for a call to this process. */
 function asker(): (question?: Question) => Promise<string> {
   const client = rig.client(Authorization);
-  return async ({ source = CALLER, destination } = {}) => {
+  return async ({ source = CALLER, destination, headers = {} } = {}) => {
     const { dynamicMetadata: { verdict, reason } = {} } = await client.check({
       attributes: {
         source: { principal: source },
-        request: { http: { method: 'GET', path: '/', host: 'web' } },
+        request: { http: { method: 'GET', path: '/', host: 'web', headers } },
         contextExtensions: destination === undefined ? {} : { 'countersign.dev/destination': destination },
       },
     });
@@ -138,6 +140,37 @@ describe('in force', () => {
     await acknowledged(() => rig.ca.putPolicy(authz('web', denyAll)));
     await acknowledged(() => rig.ca.putSettings({ defaultAction: 'allow' }));
     expect(await ask()).toBe('deny denied_by_rule');
+  });
+
+  test('the keys of the exchange come with the settings: a new one is good as soon as it is acknowledged, a removed one no more', async () => {
+    const exchangeIssuer = 'https://token.example.org';
+    const [one, two] = ['one', 'two'].map((keyId) => new TestIssuer({ name: exchangeIssuer, keyId }));
+    if (one === undefined || two === undefined) throw new Error('unreachable');
+    const jwks = (...issuers: TestIssuer[]) => JSON.stringify({ keys: issuers.map(({ jwk }) => jwk) });
+    await start({
+      prepare: (ca) => {
+        ca.putSettings({ exchangeIssuer, exchangeJwks: jwks(one) });
+        ca.putPolicy(authz('web', allowAll));
+        ca.putPolicy({
+          kind: 'RequestAuthentication',
+          apiVersion: 'countersign.dev/v1alpha1',
+          metadata: { name: 'people', namespace: 'shop' },
+          spec: { issuers: [{ issuer: exchangeIssuer, audiences: ['web'] }], tokens: 'Required' },
+        });
+      },
+    });
+    const ask = asker();
+    const seconds = Math.floor(rig.clock.nowMs() / 1000);
+    const claims = { iss: exchangeIssuer, sub: CALLER, aud: 'web', iat: seconds, exp: seconds + 300 };
+    const answerTo = (by: TestIssuer) => ask({ headers: { authorization: `Bearer ${by.sign(claims, { typ: 'at+jwt' })}` } });
+    expect([await answerTo(one), await answerTo(two)]).toEqual(['allow allowed_by_rule', 'deny user_refused']);
+    await acknowledged(() => rig.ca.putSettings({ exchangeIssuer, exchangeJwks: jwks(one, two) }));
+    expect([await answerTo(one), await answerTo(two)]).toEqual(['allow allowed_by_rule', 'allow allowed_by_rule']);
+    await acknowledged(() => rig.ca.putSettings({ exchangeIssuer, exchangeJwks: jwks(two) }));
+    expect([await answerTo(one), await answerTo(two)]).toEqual(['deny user_refused', 'allow allowed_by_rule']);
+    await acknowledged(() => rig.ca.putSettings({ exchangeIssuer, exchangeJwks: 'no keys' }));
+    expect(rig.ca.refused).toEqual(['authorization']);
+    expect(await answerTo(two)).not.toMatch(/^allow/);
   });
 
   test('what callers are registered as comes with policy', async () => {

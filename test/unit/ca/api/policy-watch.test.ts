@@ -1,5 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { AuthorizationSettings } from '../../../../ca/authorization-settings.ts';
 import { startRegistry } from '../../../../ca/registry/feed.ts';
 import type { RegistryFeed } from '../../../../ca/registry/feed.ts';
 import { openStore } from '../../../../ca/store/open.ts';
@@ -8,6 +9,8 @@ import { systemClock } from '../../../../core/clock.ts';
 import { AuthorizationSettingsSchema, WorkloadMetadataSchema } from '../../../../proto/gen/countersign/node/v1/node_pb.ts';
 import type { WatchResponse } from '../../../../proto/gen/countersign/node/v1/node_pb.ts';
 import { ResourceSchema } from '../../../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import { parseKeySet } from '../../../../policy/users/key-set.ts';
+import { exchangeAuthority, exchangeConfig } from '../../../support/exchange-authority.ts';
 import { exampleOrg, idAt, newAgent, newEntry, selectorsOf } from '../../../support/entries.ts';
 import { policyResource } from '../../../support/policies.ts';
 import { namesIn, serveWatches, WatchClient } from '../../../support/watch-rig.ts';
@@ -126,6 +129,32 @@ describe('settings', () => {
     expect(namesIn([answer ?? never()])).toEqual(['settings authorization']);
     expect(fromBinary(AuthorizationSettingsSchema, answer?.resources[0]?.value ?? never()).defaultAction).toBe('audit');
   });
+});
+
+test('settings are sent again when the keys of the exchange change, and not when another authority does', async () => {
+  const settings = new AuthorizationSettings(exchangeConfig(), feed.registry);
+  await using own = await serveWatches({ registry: feed.registry, clock: systemClock, settings });
+  using client = WatchClient.subscribe(own.path, await makeAgent(), { kinds: ['settings'] });
+  const keyIds = async (): Promise<readonly (string | undefined)[]> => {
+    const [answer] = await client.answer();
+    const value = answer?.resources.find(({ kind }) => kind === 'settings')?.value;
+    if (value === undefined) return ['no settings'];
+    const { exchangeIssuer, exchangeJwks } = fromBinary(AuthorizationSettingsSchema, value);
+    expect(exchangeIssuer).toBe('https://token.example.org');
+    return parseKeySet(exchangeJwks).map(({ keyId }) => keyId);
+  };
+  expect(await keyIds()).toEqual([]);
+  const [one, two] = [exchangeAuthority('one'), exchangeAuthority('two')];
+  await change((tx) => tx.putAuthority(one));
+  expect(await keyIds()).toEqual(['one']);
+  await change((tx) => tx.putAuthority({ ...two, kind: 'jwt' }));
+  expect(await keyIds()).toEqual(['no settings']);
+  await change((tx) => tx.putAuthority(two));
+  expect(await keyIds()).toEqual(['one', 'two']);
+  await change((tx) => tx.putAuthority({ ...one, tainted: true }));
+  expect(await keyIds()).toEqual(['two']);
+  await change((tx) => tx.deleteAuthority('exchange', 'two'));
+  expect(await keyIds()).toEqual([]);
 });
 
 describe('workloads', () => {
