@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import type { Call, Decision, Destination, PolicyName } from '../../policy/model.ts';
+import type { Call, Decision, Destination, PolicyName, RuleReference } from '../../policy/model.ts';
 import { inferTemplate } from '../../policy/path-inference.ts';
+import { policyKey } from '../../policy/policy.ts';
 import type { CallSchema, RuleReferenceSchema } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import type { DecidedCall } from './decided-call.ts';
 import { wouldDeny } from './decision-record.ts';
@@ -37,12 +38,16 @@ export interface RecordedKind {
   readonly verdict: 'allow' | 'deny';
   readonly reason: string;
   readonly decision: Decision | undefined;
+  /** Rules of AUDIT policies that match: the first of each policy, of {@link MOST_AUDITS} policies at the most. */
+  readonly audits: readonly RuleReference[];
   readonly point: string;
 }
 
 /** Longer ones are not recorded: what a caller sends must not decide how much memory is needed. */
 const MAX_PATH = 512;
 const MAX_HOST = 255;
+const MOST_AUDITS = 8;
+const NO_AUDITS: readonly RuleReference[] = [];
 const NO_TEXTS: RecordedRequest = { method: '', host: '', path: '', grpcService: '', grpcMethod: '' };
 
 /** How a destination is recorded. @returns undefined where it has no identity: nobody could say later whose call it was */
@@ -63,8 +68,20 @@ export function recordedKind({ check, outcome }: DecidedCall, call: Call, destin
     verdict: outcome.verdict,
     reason: outcome.reason,
     decision: outcome.decision,
+    audits: firstOfEach(outcome.decision?.audits ?? NO_AUDITS),
     point: check.point,
   };
+}
+
+function firstOfEach(audits: readonly RuleReference[]): readonly RuleReference[] {
+  if (audits.length < 2) return audits;
+  const byPolicy = new Map<string, RuleReference>();
+  for (const each of audits) {
+    const key = policyKey(each.policy);
+    if (!byPolicy.has(key)) byPolicy.set(key, each);
+    if (byPolicy.size === MOST_AUDITS) break;
+  }
+  return [...byPolicy.values()];
 }
 
 function requestOf({ request, refused }: Call): RecordedRequest | undefined {
@@ -87,8 +104,9 @@ function templateOf(path: string): string {
 }
 
 /** The text that is equal for equal kinds. No part can hold a line break: they were normalised, or are ours. */
-export function kindKey({ source, destination, request, verdict, reason, decision, point }: RecordedKind): string {
-  const head = `${source}\n${destination.key}\n${point}\n${verdict}\n${reason}\n${ruleKey(decision)}`;
+export function kindKey({ source, destination, request, verdict, reason, decision, audits, point }: RecordedKind): string {
+  const audited = audits.length === 0 ? '' : audits.map(ruleKey).join('&');
+  const head = `${source}\n${destination.key}\n${point}\n${verdict}\n${reason}\n${ruleKey(decision)}\n${audited}`;
   const dryRun = decision !== undefined && wouldDeny(decision) ? `\n!${ruleKey(decision.dryRun)}` : '\n';
   if (request === undefined) return head + dryRun;
   return `${head}${dryRun}\n${request.method}\n${request.host}\n${request.path}\n${request.grpcService}\n${request.grpcMethod}`;
@@ -127,7 +145,7 @@ export function keptKind(kind: RecordedKind): RecordedKind {
 
 /** A counted kind as it goes to the CA. */
 export function wireCall(kind: RecordedKind, count: number, lastSeenMs: number): MessageInitShape<typeof CallSchema> {
-  const { source, destination, request, decision } = kind;
+  const { source, destination, request, decision, audits } = kind;
   const { spiffeId, namespace, serviceAccount, port, selectors } = destination;
   const rule = ruleReference(decision);
   const isWouldDeny = decision !== undefined && wouldDeny(decision);
@@ -141,6 +159,7 @@ export function wireCall(kind: RecordedKind, count: number, lastSeenMs: number):
     ...(rule === undefined ? {} : { rule }),
     ...(dryRunRule === undefined ? {} : { dryRunRule }),
     wouldDeny: isWouldDeny,
+    ...(audits.length === 0 ? {} : { auditRules: audits.map(({ policy, rule: place }) => ({ policy, rule: place })) }),
     count: BigInt(count),
     lastSeen: timestampFromMs(lastSeenMs),
     point: kind.point,

@@ -174,8 +174,9 @@ function inParts(calls: readonly CountedCalls[]): readonly (readonly CountedCall
 }
 
 /** About as many bytes as it takes; three for each character at the most. */
-function sizeOf({ kind: { source, destination, request, decision } }: CountedCalls): number {
-  const rules = [decision?.policy, decision?.dryRun?.policy].map((policy) => `${policy?.namespace}${policy?.name}`);
+function sizeOf({ kind: { source, destination, request, decision, audits } }: CountedCalls): number {
+  const policies = [decision?.policy, decision?.dryRun?.policy, ...audits.map(({ policy }) => policy)];
+  const rules = policies.map((policy) => `${policy?.namespace}${policy?.name}`);
   const asked = request === undefined ? [] : Object.values(request);
   const texts = [source, destination.spiffeId, destination.namespace, ...destination.selectors, ...asked, ...rules];
   return texts.reduce((sum, text) => sum + 3 * text.length, 256);

@@ -98,7 +98,7 @@ export class CallAddition {
     counted.calls += count;
     counted.lastSeenMs = Math.max(counted.lastSeenMs, lastSeenAtMs);
     const slot = Math.floor(lastSeenAtMs / HIT_SLOT_MS);
-    if (kind.rule !== undefined) this.#hit(slot, policyKey(kind.rule.policy)).hits += count;
+    for (const { policy } of [kind.rule ?? [], kind.auditRules ?? []].flat()) this.#hit(slot, policyKey(policy)).hits += count;
     for (const policy of wouldDenyPolicies) this.#hit(slot, policy).wouldDeny += count;
   }
 

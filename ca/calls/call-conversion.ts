@@ -2,6 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { IdentityError } from '../../core/errors.ts';
 import type { PolicyName, RuleReference } from '../../policy/model.ts';
+import { policyKey } from '../../policy/policy.ts';
 import type {
   Call,
   CallSchema,
@@ -26,6 +27,7 @@ const MAX_SELECTORS = 64;
 const MAX_SELECTOR = 512;
 const MAX_TEXT = 512;
 const MAX_RULE = 1_000_000;
+const MAX_AUDITS = 16;
 const WORD = /^[a-z0-9_]{0,64}$/;
 const NAME = /^[A-Za-z0-9.-]{0,253}$/;
 
@@ -51,6 +53,7 @@ export function callFromProto(call: Call, field: string): ReportedCalls {
     ...(rule === undefined ? {} : { rule }),
     ...(dryRunRule === undefined ? {} : { dryRunRule }),
     wouldDeny,
+    ...auditRulesFromProto(call.auditRules, `${field}.audit_rules`),
     point: matching(WORD, call.point, `${field}.point`),
   };
   return { kind, count: Number(count), lastSeenAtMs: timestampMs(lastSeen) };
@@ -95,6 +98,19 @@ function ruleFromProto(reference: WireRule | undefined, field: string): RuleRefe
   return { policy: policyNameFromProto(policy, `${field}.policy`), rule };
 }
 
+/** In order and one of each policy, so that equal kinds are equal and no call counts twice. */
+function auditRulesFromProto(rules: readonly WireRule[], field: string): Pick<CallKind, 'auditRules'> {
+  if (rules.length === 0) return {};
+  if (rules.length > MAX_AUDITS) throw invalid(`must have at most ${MAX_AUDITS} items`, field);
+  const byPolicy = new Map<string, RuleReference>();
+  for (const [index, each] of rules.entries()) {
+    const rule = ruleFromProto(each, `${field}[${index}]`);
+    const key = rule && policyKey(rule.policy);
+    if (rule !== undefined && key !== undefined && !byPolicy.has(key)) byPolicy.set(key, rule);
+  }
+  return { auditRules: [...byPolicy.keys()].sort().flatMap((key) => byPolicy.get(key) ?? []) };
+}
+
 /** Reads the name of a policy. @throws IdentityError `invalid_argument` that names the field */
 export function policyNameFromProto(name: { kind: string; namespace: string; name: string }, field: string): PolicyName {
   const { kind } = name;
@@ -124,7 +140,7 @@ function invalid(message: string, field: string): IdentityError {
 
 /** A counted kind as a message. */
 export function callToProto({ kind, source, count, lastSeenAtMs }: CountedKind): MessageInitShape<typeof CallSchema> {
-  const { destination, request, rule, dryRunRule } = kind;
+  const { destination, request, rule, dryRunRule, auditRules = [] } = kind;
   return {
     sourceSpiffeId: kind.source,
     sourceNamespace: source.namespace ?? '',
@@ -136,6 +152,7 @@ export function callToProto({ kind, source, count, lastSeenAtMs }: CountedKind):
     ...(rule === undefined ? {} : { rule }),
     ...(dryRunRule === undefined ? {} : { dryRunRule }),
     wouldDeny: kind.wouldDeny,
+    auditRules: [...auditRules],
     point: kind.point,
     count: BigInt(count),
     lastSeen: timestampFromMs(lastSeenAtMs),

@@ -16,6 +16,8 @@ export interface CallKind {
   /** The rule of mode DryRun by which it would have been denied. */
   readonly dryRunRule?: RuleReference;
   readonly wouldDeny: boolean;
+  /** Rules of AUDIT policies that match, one of each policy; absent: none does. */
+  readonly auditRules?: readonly RuleReference[];
   /** Who saw it, such as `ext_authz`. */
   readonly point: string;
 }
@@ -71,6 +73,7 @@ export function kindText({
   rule,
   dryRunRule,
   wouldDeny,
+  auditRules,
   point,
 }: CallKind): string {
   const { spiffeId, namespace, serviceAccount, port, selectors } = destination;
@@ -83,6 +86,7 @@ export function kindText({
     rule: rule && ruleInOrder(rule),
     dryRunRule: dryRunRule && ruleInOrder(dryRunRule),
     wouldDeny,
+    auditRules: auditRules?.map(ruleInOrder),
     point,
   });
 }

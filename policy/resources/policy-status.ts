@@ -21,7 +21,11 @@ export const policyStatus = object({
   nodesProgrammed: optional('Nodes of these that enforce this generation.', count, 0),
   shadowedBy: optional('Policies that decide first whatever this one would decide.', names, []),
   conflictsWith: optional('Policies that say the opposite of the same calls.', names, []),
-  hits: optional('Calls of the last hour that a rule of this policy decided.', count, 0),
+  hits: optional(
+    'Calls of the last hour that a rule of this policy decided, or that one matches where its action is AUDIT.',
+    count,
+    0,
+  ),
   wouldDenyHits: optional('Of mode DryRun: calls of the last hour that would have been denied.', count, 0),
 });
 

@@ -84,6 +84,19 @@ export function callStoreSuite(name: string, setUp: () => Promise<StoreUnderTest
       expect((await listed())[0]?.source).toEqual({ namespace: 'new', serviceAccount: 'web' });
     });
 
+    test('counts calls that rules of AUDIT policies match', async () => {
+      const audit = { policy: { ...ORDERS, name: 'audit' }, rule: 0 };
+      const kind = callKind({ rule: { policy: ORDERS, rule: 1 }, auditRules: [audit] });
+      await add(
+        seen(kind, 3, NOON_MS),
+        ...Array.from({ length: 20 }, (_, index) => seen({ ...kind, point: `p${index}` }, 1, NOON_MS)),
+      );
+      const hits = await calls.hits(NOON_MS);
+      expect(hits.get('AuthorizationPolicy/shop/audit')).toEqual({ hits: 23, wouldDenyHits: 0 });
+      expect(hits.get('AuthorizationPolicy/shop/orders')).toEqual({ hits: 23, wouldDenyHits: 0 });
+      expect((await listed())[0]?.kind.auditRules).toEqual([audit]);
+    });
+
     test('counts by policy what it decided, and what it would have denied', async () => {
       const rule = { policy: ORDERS, rule: 1 };
       await add(seen(callKind({ rule }), 3, NOON_MS), seen(callKind({ rule, path: '/b' }), 4, NOON_MS + HOUR_MS));

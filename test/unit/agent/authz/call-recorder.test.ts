@@ -59,6 +59,21 @@ test.each<[string, DecidedOptions]>([
   expect(recorded([{}, other, {}, other]).map(({ count }) => count)).toEqual([2, 2]);
 });
 
+const audited = (...names: readonly string[]): Decision => ({
+  ...ALLOWED,
+  audits: names.map((name, rule) => ({ policy: { ...ORDERS_POLICY, name }, rule })),
+});
+
+test('rules of AUDIT policies are part of the kind, the first of each policy and of eight policies only', () => {
+  expect(recorded([{}, { decision: audited('a') }, {}]).map(({ count }) => count)).toEqual([2, 1]);
+  const many = Array.from({ length: 20 }, (_, index) => `audit-${index % 10}`);
+  const [one] = recorded([{ decision: audited(...many) }]);
+  const rules = one === undefined ? [] : (wire(one).auditRules ?? []);
+  expect(rules.map(({ policy, rule }) => [policy?.name, rule])).toEqual(
+    Array.from({ length: 8 }, (_, index) => [`audit-${index}`, index]),
+  );
+});
+
 test('equal destinations are one, whichever object and replica they are', () => {
   const replica = {
     ...ORDERS,

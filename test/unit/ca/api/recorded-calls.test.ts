@@ -36,6 +36,13 @@ describe('ReportCalls and ListCalls', () => {
     expect(await rig.list({ destinationNamespace: 'billing' })).toEqual([]);
   });
 
+  test('one rule of each AUDIT policy is kept, and counted for its policy', async () => {
+    const audit = (name: string, rule: number) => ({ policy: { kind: 'AuthorizationPolicy', namespace: 'shop', name }, rule });
+    await rig.report(wireCall({ ...pathed('/audited'), auditRules: [audit('b', 0), audit('a', 2), audit('b', 1)] }));
+    const found = (await rig.list()).find(({ request }) => request?.pathTemplate === '/audited');
+    expect(found?.auditRules).toMatchObject([audit('a', 2), audit('b', 0)]);
+  });
+
   test('a batch that is sent again counts once', async () => {
     const call = wireCall(pathed('/again'));
     await Promise.all([rig.reportAs('same', call), rig.reportAs('same', call)]);
@@ -84,6 +91,8 @@ describe('ReportCalls and ListCalls', () => {
     ['calls[0].point', { point: 'a/b' }],
     ['calls[0].rule.policy', { rule: { rule: 1 } }],
     ['calls[0].rule.policy.kind', { rule: { policy: { kind: 'RequestAuthentication', namespace: 'a', name: 'b' } } }],
+    ['calls[0].audit_rules[0].policy', { auditRules: [{ rule: 1 }] }],
+    ['calls[0].audit_rules', { auditRules: Array.from({ length: 17 }, () => ({})) }],
     ['calls[0].rule.policy.namespace', { rule: { policy: { kind: 'AuthorizationPolicy', name: 'b' } } }],
   ])('refuses a faulty %s, and nothing of the report is taken', async (field, change) => {
     const before = await rig.list();
