@@ -1,22 +1,46 @@
-// The examples of docs/authorization.md, written from the conformance table between two marks.
+// What docs/authorization.md has from the conformance table, each between two marks: its examples, and how it comes out at the enforcement points.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { SCENARIOS } from '../test/support/policy/conformance-table.ts';
+import {
+  ENFORCEMENT_POINTS,
+  standingsOf,
+  whyNotCarried,
+  type EnforcementPoint,
+  type Standing,
+} from '../test/support/policy/enforcement-points.ts';
 import type { Row, Scenario } from '../test/support/policy/table-types.ts';
 
 const FILE = join(import.meta.dirname, '../docs/authorization.md');
-const BEGIN = '<!-- examples: written by `npm run generate` from test/support/policy/conformance-table.ts -->';
-const END = '<!-- end of the examples -->';
+/** What is written, by the marks that it stands between. */
+const WRITTEN = [
+  {
+    begin: '<!-- points: written by `npm run generate` from test/support/policy/enforcement-points.ts -->',
+    end: '<!-- end of the points -->',
+    text: points,
+  },
+  {
+    begin: '<!-- examples: written by `npm run generate` from test/support/policy/conformance-table.ts -->',
+    end: '<!-- end of the examples -->',
+    text: () =>
+      SCENARIOS.filter(({ isShown }) => isShown)
+        .map(section)
+        .join('\n\n'),
+  },
+] as const;
 
-/** The guide with its examples as they would be written now. */
+/** The guide as it would be written now. */
 export function authorizationGuide(): string {
-  const guide = readFileSync(FILE, 'utf8');
-  const [before, rest] = guide.split(BEGIN);
-  const after = rest?.split(END)[1];
-  if (before === undefined || after === undefined) throw new Error('docs/authorization.md has lost the marks of its examples');
-  const shown = SCENARIOS.filter(({ isShown }) => isShown).map(section);
-  return `${before}${BEGIN}\n\n${shown.join('\n\n')}\n\n${END}${after}`;
+  return WRITTEN.reduce(
+    (guide, { begin, end, text }) => {
+      const [before, rest] = guide.split(begin);
+      const after = rest?.split(end)[1];
+      if (before === undefined || after === undefined) throw new Error(`docs/authorization.md has lost the mark ${begin}`);
+      return `${before}${begin}\n\n${text()}\n\n${end}${after}`;
+    },
+    readFileSync(FILE, 'utf8'),
+  );
 }
 
 /** Writes them. */
@@ -27,6 +51,33 @@ export function writeAuthorizationGuide(): void {
 /** Whether docs/authorization.md is what would be written. */
 export function isAuthorizationGuideCurrent(): boolean {
   return readFileSync(FILE, 'utf8') === authorizationGuide();
+}
+
+const STANDINGS: Readonly<Record<Standing, string>> = {
+  same: 'the same answer',
+  'refused by itself': 'refused by the proxy or server itself, before it asks; denied in the table too',
+  'denied otherwise': 'denied for another reason',
+  narrower: 'denied, where the engine allows',
+  wider: 'allowed as it goes on, where the engine denies it as it came',
+  'not carried': 'not asked',
+};
+
+function points(): string {
+  const all: readonly EnforcementPoint[] = Object.values(ENFORCEMENT_POINTS);
+  const counts = all.map(standingsOf);
+  const head = [`| of ${SCENARIOS.flatMap(({ rows }) => rows).length} calls`, ...all.map(({ name }) => name)].join(' | ');
+  const lines = Object.entries(STANDINGS).map(([standing, text]) => {
+    // The cast is sound: these are the keys of the record above.
+    const cells = counts.map((each) => each.get(standing as Standing) ?? 0);
+    return `| ${text} | ${cells.join(' | ')} |`;
+  });
+  return [`${head} |\n|${' --- |'.repeat(all.length + 1)}\n${lines.join('\n')}`, ...all.map(differencesOf)].join('\n\n');
+}
+
+function differencesOf(point: EnforcementPoint): string {
+  const named = point.differences.map(({ reason, calls }) => `- ${reason} (${calls.length})`);
+  const unasked = [...whyNotCarried(point)].map(([reason, count]) => `- not asked, ${reason} (${count})`);
+  return [`${point.name}:\n`, ...named, ...(point.unseen === undefined ? [] : [`- ${point.unseen}`]), ...unasked].join('\n');
 }
 
 function section({ title, text, policies, rows, defaultAction = 'deny' }: Scenario): string {

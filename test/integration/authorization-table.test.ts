@@ -1,6 +1,6 @@
 // Every call of the conformance table, through nginx and through the middleware: the same answers as the engine's.
 import { once } from 'node:events';
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -13,12 +13,14 @@ import {
 } from '../../client/index.ts';
 import { formatIpAddress } from '../../policy/match/ip.ts';
 import { AuthorizationRig } from '../support/authorization-rig.ts';
+import type { Arrived } from '../support/echo-server.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { canHaveNginx } from '../support/nginx.ts';
 import { NginxRig } from '../support/nginx-rig.ts';
 import { CALLERS, DESTINATIONS } from '../support/policy/cast.ts';
 import { SCENARIOS } from '../support/policy/conformance-table.ts';
-import { Differences, MIDDLEWARE_DIFFERENCES, NGINX_DIFFERENCES } from '../support/policy/http-differences.ts';
+import { carriedTo, ENFORCEMENT_POINTS, type EnforcementPoint, PointRun } from '../support/policy/enforcement-points.ts';
+import { Differences } from '../support/policy/http-differences.ts';
 import { acceptingUsers, REGISTERED, requestOf, TABLE_KEYS, TABLE_TIME_MS } from '../support/policy/table-requests.ts';
 import { type Row, type Scenario, written } from '../support/policy/table-types.ts';
 import { sendRaw } from '../support/raw-http.ts';
@@ -54,12 +56,29 @@ async function answerTo(agent: AuthorizationRig, scenario: Scenario, row: Row, a
   return decision === undefined ? reason : written(decision);
 }
 
+function expectAllAsked(point: EnforcementPoint, run: PointRun): void {
+  expect(run.asked).toBe(carriedTo(point));
+  expect(run.widened).toEqual([]);
+  const met = new Differences(point.differences);
+  for (const { title, rows } of SCENARIOS) for (const row of rows) met.of(title, row);
+  expect(met.unmet).toEqual([]);
+}
+
+/** What came through to the service. */
+function arrivedAt(request: IncomingMessage | undefined): Arrived | undefined {
+  if (request === undefined) return undefined;
+  const { method = '', url: target = '', rawHeaders: raw } = request;
+  const headers = raw.flatMap((name, at) => (at % 2 === 0 ? [[name.toLowerCase(), raw[at + 1] ?? ''] as const] : []));
+  return { method, target, headers };
+}
+
 const addressOf = ([caller]: Row): string => formatIpAddress(CALLERS[caller].address ?? []);
 const portOf = ([, , , { to = 'orders' } = {}]: Row): number => DESTINATIONS[to].port;
 
 describe.skipIf(!canHaveNginx)('the conformance table through nginx (needs nginx, or apt-get)', () => {
   const resources = new AsyncDisposableStack();
-  const differences = new Differences(NGINX_DIFFERENCES);
+  const { nginx: point } = ENFORCEMENT_POINTS;
+  const run = new PointRun();
   let agent: AuthorizationRig;
   let nginx: NginxRig;
 
@@ -77,28 +96,31 @@ describe.skipIf(!canHaveNginx)('the conformance table through nginx (needs nginx
   });
   afterAll(() => resources.disposeAsync());
 
-  test.each(table)('%s', async (title, scenario) => {
+  test.each(table)('%s', async (_title, scenario) => {
     const wrong: object[] = [];
     for (const row of scenario.rows) {
-      const [caller, line, expected, { unseen } = {}] = row;
-      if (line === 'connect' || unseen !== undefined) continue;
+      const [caller] = row;
+      if (point.whyNot(row) !== undefined) continue;
       const { headers, ...request } = requestOf(row);
       const more = [...headers, ['X-Table-Address', addressOf(row)] as const, ['X-Table-Port', String(portOf(row))] as const];
       const answer = await answerTo(agent, scenario, row, async () => {
         const { status } = await nginx.ask({ ...request, host: null, headers: more }, certificates.get(caller));
         return status;
       });
-      if (answer !== (differences.of(title, row) ?? expected)) wrong.push({ row, answer });
+      await run.note(scenario, row, answer.startsWith('allow'), arrivedAt(nginx.served.at(-1)));
+      if (answer !== point.answerTo(scenario, row)) wrong.push({ row, answer });
     }
     expect(wrong).toEqual([]);
   });
 
-  test('every difference is of a call in the table', () => expect(differences.unmet).toEqual([]));
+  test('all that can be carried was asked; nothing goes on that the engine denies as it goes on', () =>
+    expectAllAsked(point, run));
 });
 
 describe('the conformance table through the middleware', () => {
   const resources = new AsyncDisposableStack();
-  const differences = new Differences(MIDDLEWARE_DIFFERENCES);
+  const { middleware: point } = ENFORCEMENT_POINTS;
+  const run = new PointRun();
   let agent: AuthorizationRig;
   let client: AuthorizationClient;
   let row: Row;
@@ -134,16 +156,17 @@ describe('the conformance table through the middleware', () => {
     return (await sendRaw({ port: tls === undefined ? ports.plain : ports.mtls, ...tls }, lines)).status;
   }
 
-  test.each(table)('%s', async (title, scenario) => {
+  test.each(table)('%s', async (_title, scenario) => {
     const wrong: object[] = [];
     for (row of scenario.rows) {
-      const [, , expected, { unseen } = {}] = row;
-      if (unseen !== undefined) continue;
+      if (point.whyNot(row) !== undefined) continue;
       const answer = await answerTo(agent, scenario, row, statusOf);
-      if (answer !== (differences.of(title, row) ?? expected)) wrong.push({ row, answer });
+      await run.note(scenario, row, answer.startsWith('allow'));
+      if (answer !== point.answerTo(scenario, row)) wrong.push({ row, answer });
     }
     expect(wrong).toEqual([]);
   });
 
-  test('every difference is of a call in the table', () => expect(differences.unmet).toEqual([]));
+  test('all that can be carried was asked; nothing goes on that the engine denies as it goes on', () =>
+    expectAllAsked(point, run));
 });

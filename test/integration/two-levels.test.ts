@@ -1,11 +1,14 @@
 // Two levels of the same resource: coarse rules at the edge, fine ones at the service, each enforced by a real Envoy that asks its own
 // agent, or decides by filters that its agent gave it.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { parseAllDocuments } from 'yaml';
 import { issuerDocuments } from '../support/openid-provider.ts';
 import { type ClientCertificate, type RawAnswer, sendRaw } from '../support/raw-http.ts';
 import type { ClientIdentity } from '../support/running-ca.ts';
 import { IssuerHost } from '../support/token-rig.ts';
-import { idOf, type Point, TwoLevels } from '../support/two-levels.ts';
+import { idOf, type Level, type Point, TwoLevels } from '../support/two-levels.ts';
 import { isInstalled } from '../support/toolchain.ts';
 import { TestIssuer } from '../support/user-tokens.ts';
 import { encodePem } from '../../spiffe/certificate.ts';
@@ -123,9 +126,11 @@ describe.skipIf(process.platform !== 'linux' || !isInstalled('python3'))(
       beforeAll(async () => {
         host = resources.use(await IssuerHost.start((...args) => issuerDocuments(host.url, [issuer.jwk])(...args)));
         issuer = new TestIssuer({ name: host.url });
-        await levels.declare('edge', ALL, [{ issuer: host.url, audiences: ['orders', 'portal'] }]);
-        const buyers = { from: [{ spiffeIDs: [idOf('edge')], users: [{ issuer: host.url, roles: ['buyer'] }] }] };
-        await levels.declare('orders', { rules: [buyers] }, [{ issuer: host.url, audiences: ['orders'] }]);
+        const audiences = { edge: ['orders', 'portal'], orders: ['orders'] };
+        for (const { metadata, spec } of guidePolicies(host.url)) {
+          const { namespace } = metadata;
+          await levels.declare(namespace, spec, [{ issuer: host.url, audiences: audiences[namespace] }]);
+        }
         await vi.waitFor(async () => expect(await statusOf({})).toBe(401), WAIT);
         const edge = await certificateOf('/edge');
         await vi.waitFor(async () => expect((await askService(edge)).status).toBe(401), WAIT);
@@ -166,6 +171,15 @@ describe.skipIf(process.platform !== 'linux' || !isInstalled('python3'))(
         expect((await passedOnBy('ext_authz')) - passed).toBe(2);
       });
 
+      test('each level has its own rules, as the guide has them', async () => {
+        const passed = await passedOnBy('ext_authz');
+        expect(await statusOf({ headers: [token()], method: 'DELETE' })).toBe(403);
+        expect(await statusOf({ headers: [token()], path: '/admin' })).toBe(403);
+        expect((await passedOnBy('ext_authz')) - passed).toBe(0);
+        expect(await statusOf({ headers: [token()], method: 'POST' })).toBe(403);
+        expect((await passedOnBy('ext_authz')) - passed).toBe(1);
+      });
+
       test('that the edge has checked is not enough: even its own SVID needs the token', async () => {
         const edge = await certificateOf('/edge');
         const claimed = ['x-countersign-user: alice', `x-countersign-user-issuer: ${host.url}`];
@@ -187,6 +201,21 @@ describe.skipIf(process.platform !== 'linux' || !isInstalled('python3'))(
           ['x-countersign-user-issuer', host.url],
         ]);
       });
+    });
+
+    test('an edge with native RBAC leaves tokens to the service', async () => {
+      const host = resources.use(await IssuerHost.start((...args) => issuerDocuments(host.url, [issuer.jwk])(...args)));
+      const issuer: TestIssuer = new TestIssuer({ name: host.url });
+      const issuers = [{ issuer: host.url, audiences: ['orders'] }];
+      await levels.declare('edge', ALL);
+      await levels.declare('orders', { rules: [{ from: [{ users: [{ issuer: host.url }] }] }] }, issuers);
+      const seconds = Math.floor(Date.now() / 1000);
+      const token = issuer.sign({ iss: host.url, sub: 'alice', aud: 'orders', iat: seconds, exp: seconds + 600 });
+      const headers = [`Authorization: Bearer ${token}`];
+      await expect.poll(() => statusOf({ edge: 'rbac', headers })).toBe(200);
+      expect(await statusOf({ edge: 'rbac' })).toBe(401);
+      await levels.declare('edge', ALL, issuers);
+      await expect.poll(() => statusOf({ edge: 'rbac', headers })).toBe(403);
     });
 
     describe("the edge's SPIFFE ID", () => {
@@ -230,6 +259,15 @@ describe.skipIf(process.platform !== 'linux' || !isInstalled('python3'))(
     });
   },
 );
+
+/** The policies of docs/authorization.md, about users of that issuer. */
+function guidePolicies(issuer: string) {
+  const guide = readFileSync(join(import.meta.dirname, '../../docs/authorization.md'), 'utf8');
+  const [, yaml = ''] = /^## Two levels\n[^]*?^```yaml\n([^]*?)^```$/m.exec(guide) ?? [];
+  const documents = parseAllDocuments(yaml.replace('https://login.example.org', issuer));
+  // The cast is sound: what is no policy of a level is refused when it is declared.
+  return documents.map((each) => each.toJSON() as { metadata: { namespace: Level }; spec: object });
+}
 
 const linesOf = (method: string, path: string, headers: readonly string[]): string[] => [
   `${method} ${path} HTTP/1.1`,
