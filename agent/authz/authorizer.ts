@@ -5,6 +5,7 @@ import type { Call, Decision, User } from '../../policy/model.ts';
 import { decideAsync, type RelationSource } from '../../policy/relations/source.ts';
 import type { UserOutcome } from '../../policy/users/authenticate.ts';
 import type { KeySource } from '../../policy/users/token-issuer.ts';
+import type { verifyUserToken } from '../../policy/users/user-token.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { createCall } from './call.ts';
 import type { Authorizer, Check, Outcome } from './check.ts';
@@ -13,6 +14,7 @@ import { Destinations, type EntitlementSource, type KnownDestination } from './d
 import type { Enforcement } from './enforcement.ts';
 import { isHeld } from './held-namespaces.ts';
 import { afterDecision, afterRefusedUser, withoutDecision } from './outcome.ts';
+import { FailureLines } from './failure-lines.ts';
 import { failsOpen } from './fails-open.ts';
 import { userOf } from './user-of-call.ts';
 
@@ -25,6 +27,8 @@ export interface AuthorizerOptions {
   readonly staleness: { readonly value: boolean };
   /** Keys of the issuers of user tokens. */
   readonly keys: KeySource;
+  /** What verifies tokens with these; `verifyUserToken` unless given. */
+  readonly verify?: typeof verifyUserToken | undefined;
   /** Where relations are asked for; without it an ALLOW rule with relations never matches, and a DENY rule does. */
   readonly relations?: RelationSource | undefined;
   readonly clock: Clock;
@@ -59,9 +63,11 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
 class PolicyAuthorizer implements Authorizer {
   readonly #options: AuthorizerOptions;
   readonly #destinations: Destinations;
+  readonly #failures: FailureLines;
 
   constructor(options: AuthorizerOptions) {
     this.#options = options;
+    this.#failures = new FailureLines(options.log, options.clock);
     this.#destinations = new Destinations(options.identities);
   }
 
@@ -100,7 +106,8 @@ class PolicyAuthorizer implements Authorizer {
     // What policies say of an ambiguous request says more than that its token cannot be told.
     if (call.refused !== undefined && decide(enforcement.snapshot, call).verdict === 'deny')
       return this.#decide(call, undefined, enforcement);
-    const outcome = userOf(call, { enforcement, keys: this.#options.keys });
+    const { keys, verify } = this.#options;
+    const outcome = userOf(call, { enforcement, keys, verify });
     if (outcome === undefined) return this.#decide(call, undefined, enforcement);
     if (!(outcome instanceof Promise)) return this.#afterUser(call, outcome, enforcement);
     return outcome.then((settled) => this.#afterUser(call, settled, enforcement));
@@ -131,17 +138,17 @@ class PolicyAuthorizer implements Authorizer {
   }
 
   #failed(err: unknown): Answer {
-    this.#options.log.error({ err }, 'a call could not be decided; denied');
+    this.#failures.error(err, 'a call could not be decided; denied');
     return { outcome: withoutDecision('internal') };
   }
 
   #done(check: Check, { outcome, call }: Answer, startedMs: number): Outcome {
-    const { clock, onDecided, log } = this.#options;
+    const { clock, onDecided } = this.#options;
     if (onDecided === undefined) return outcome;
     try {
       onDecided({ check, outcome, call, atMs: clock.nowMs(), durationMs: clock.monotonicMs() - startedMs });
     } catch (err) {
-      log.error({ err }, 'a decided call could not be recorded');
+      this.#failures.error(err, 'a decided call could not be recorded');
     }
     return outcome;
   }
