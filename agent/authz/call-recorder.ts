@@ -50,9 +50,10 @@ export class CallRecorder {
     this.#maxKinds = maxKinds;
   }
 
-  /** Counts a call. */
+  /** Counts a call. That a user was authenticated says nothing of what policies allow, and is not counted. */
   readonly observe = (decided: DecidedCall): void => {
-    const { call, atMs } = decided;
+    const { call, atMs, isAuthentication = false } = decided;
+    if (isAuthentication) return;
     const destination = call === undefined ? undefined : this.#destinationOf(call.destination);
     if (call === undefined || destination === undefined) {
       this.#unplaced += 1;

@@ -7,6 +7,8 @@ export interface DecidedCall {
   readonly outcome: Outcome;
   /** What was decided about; absent where none could be made, such as for a path that no policy may judge. */
   readonly call?: Call | undefined;
+  /** Only who the user is was asked (`/authenticate`), not what the user may do: there will be no decision about this call. */
+  readonly isAuthentication?: boolean;
   /** When it was answered, milliseconds since the epoch. */
   readonly atMs: number;
   /** From being asked to the answer, what had to be fetched for it included. */

@@ -129,7 +129,7 @@ export class AuthorizationRig implements AsyncDisposable {
     const authorizer = createAuthorizer({ ...parts, onDecided });
     const http = new HttpAuthorization({
       authorizer,
-      users: new UserCheck(parts),
+      users: new UserCheck({ ...parts, onDecided }),
       clock,
       onDecided,
       readCertificate: (escapedPem, asking) => certificates.idOf(escapedPem, asking),

@@ -65,6 +65,31 @@ test('counts decisions by point, policy, verdict and reason', async () => {
   );
 });
 
+test('a user who was only authenticated is counted and logged, and is no recorded call', async () => {
+  const denied = { verdict: 'deny', status: 401, decision: undefined } as const;
+  const token = { request: { target: '/7', headers: [['authorization', `Bearer ${CANARY}`]] } } as const;
+  const calls = [
+    decidedCall({ ...token, outcome: { ...denied, reason: 'user_missing' } }),
+    decidedCall({ ...token, outcome: { ...denied, reason: 'user_refused' } }),
+    decidedCall({ ...token, outcome: { ...denied, reason: 'policy_missing' }, hasCall: false }),
+    decidedCall({ ...token, outcome: { decision: undefined, reason: 'user_authenticated', user: alice } }),
+  ].map((call) => ({ ...call, isAuthentication: true }));
+  const { figures, lines } = await keep(calls, { decisionLog: { sample: 1 } });
+  const of = 'countersign_agent_user_tokens_total';
+  expect(figures).toEqual(
+    expect.arrayContaining([
+      `${of}{outcome="missing"} 1`,
+      `${of}{outcome="refused"} 1`,
+      `${of}{outcome="accepted"} 1`,
+      'countersign_agent_recorded_kinds 0',
+      'countersign_agent_calls_not_recorded_total{why="unplaced"} 0',
+    ]),
+  );
+  const reasons = ['user_missing', 'user_refused', 'policy_missing', 'user_authenticated'];
+  expect(lines.map((line) => /"reason":"(\w+)"/.exec(line)?.[1])).toEqual(reasons);
+  expect(lines.join('')).not.toContain(CANARY);
+});
+
 test('policies are told apart up to a number, so that figures stay bounded', async () => {
   const calls = Array.from({ length: 1_000 }, (_, index) =>
     decidedCall({ decision: { ...ALLOWED, policy: { ...ORDERS_POLICY, name: `policy-${index}` } } }),

@@ -88,6 +88,22 @@ describe('/authenticate', () => {
     expect(answer?.headers.get('retry-after')).toBe('2');
   });
 
+  test('tells of each answer, and that no more than the user was asked for', async () => {
+    await agent.enforce(DESTINATIONS.orders, { policies: [] });
+    await ask();
+    await enforce();
+    await ask();
+    await ask(`Bearer ${tokenOf({ aud: 'other' })}`);
+    await ask(`Bearer ${tokenOf({ iss: AWAY })}`);
+    await ask(`Bearer ${tokenOf()}`);
+    const reasons = ['user_missing', 'user_missing', 'user_refused', 'user_unavailable', 'user_authenticated'];
+    expect(agent.decided.map(({ outcome }) => outcome.reason)).toEqual(reasons);
+    expect(agent.decided.every(({ isAuthentication }) => isAuthentication)).toBe(true);
+    expect(agent.decided.at(-1)).toMatchObject({ call: { request: { path: '/7' } }, outcome: { user: { subject: 'alice' } } });
+    await ask(`Bearer ${tokenOf()}`, '/authorize');
+    expect(agent.decided.at(-1)?.isAuthentication).toBeUndefined();
+  });
+
   test.each(['/authenticate', '/authorize'])('%s is closed without policy, and with one that is too old', async (path) => {
     const token = `Bearer ${tokenOf()}`;
     expect(reasonOf(await ask(token, path))).toEqual([403, 'policy_missing']);
