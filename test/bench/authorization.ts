@@ -14,6 +14,7 @@ import { runToEnd } from '../support/command.ts';
 import { goProgram } from '../support/toolchain.ts';
 import { startDaemon } from './daemon.ts';
 import { startOpa, type ComparedRule } from './opa.ts';
+import { measurePolicyChanges } from './policy-change.ts';
 import type { Figure } from './report.ts';
 import { adminOf, enrolment, startCa, type Server } from './stacks.ts';
 
@@ -41,8 +42,8 @@ export async function measureAuthorization(folder: string): Promise<Figure[]> {
   mkdirSync(opaFolder, { recursive: true });
   const opa = resources.use(await startOpa(opaFolder, rules));
   const ours = await startOurs(join(folder, 'authorization'), rules, resources);
+  const figures = await measurePolicyChanges({ ...ours, namespace: 'service-0' });
   for (const pid of [opa.pid, ours.pid]) pin(pid, SERVER_CORE);
-  const figures: Figure[] = [];
   for (const call of CALLS) {
     const rounds: { readonly own: Load; readonly other: Load }[] = [];
     for (let round = 0; round < ROUNDS; round += 1) {
