@@ -45,6 +45,7 @@ import { LazyIssuerKeys } from './authz/lazy-issuer-keys.ts';
 import { Staleness } from './authz/staleness.ts';
 import { loadHashKey } from './authz/subject-hash.ts';
 import { UserCheck } from './authz/user-check.ts';
+import { VerifiedTokens } from './authz/verified-tokens.ts';
 import { IdentityCache } from './cache/identity-cache.ts';
 import { JwtSvidCache } from './cache/jwt-svid-cache.ts';
 import { withdrawTainted } from './cache/tainted-keys.ts';
@@ -137,6 +138,7 @@ interface Authorization {
   readonly policy: EnforcedPolicy;
   readonly staleness: Staleness;
   readonly issuerKeys: LazyIssuerKeys;
+  readonly userTokens: VerifiedTokens;
   readonly authorizer: Authorizer;
   readonly users: UserCheck;
   /** Told of each call that is decided, which it tells each of `observers`. */
@@ -157,7 +159,7 @@ function createParts(options: Assembly, resources: AsyncDisposableStack): Parts 
   resources.defer(withdrawTainted(cache.bundles, jwtSvids, witSvids));
   const serving = new Current(false);
   const authorization = createAuthorization(options, cache, resources);
-  const { policy, staleness, issuerKeys } = authorization;
+  const { policy, staleness, issuerKeys, userTokens } = authorization;
   const books = resources.use(createBooks(options, node));
   for (const observer of books.observers) authorization.observers.add(observer);
   const apply = async (update: SyncUpdate): Promise<void> => {
@@ -177,7 +179,8 @@ function createParts(options: Assembly, resources: AsyncDisposableStack): Parts 
     },
     onPolicyFollowed: (isFollowed) => (isFollowed ? staleness.followed() : staleness.lost()),
   });
-  const observability = new Observability({ node, cache, jwtSvids, synchronizer, policy, staleness, books, issuerKeys, clock });
+  const metered = [books, issuerKeys, userTokens];
+  const observability = new Observability({ node, cache, jwtSvids, synchronizer, policy, staleness, metered, clock });
   const attestation = resources.use(createAttestation(options, observability));
   return { node, cache, jwtSvids, witSvids, synchronizer, authorization, books, attestation, observability, serving, log };
 }
@@ -196,9 +199,12 @@ function createAuthorization(
   const onDecided: DecidedCallObserver = (decided) => {
     for (const observe of observers) observe(decided);
   };
-  const authorizer = createAuthorizer({ identities: cache, policy, staleness, keys, relations, clock, log, onDecided });
-  const users = new UserCheck({ identities: cache, policy, staleness, keys, clock, log });
-  return { policy, staleness, issuerKeys: keys, authorizer, users, onDecided, observers };
+  const userTokens = new VerifiedTokens();
+  const { verify } = userTokens;
+  const parts = { identities: cache, policy, staleness, keys, verify, clock, log, onDecided };
+  const authorizer = createAuthorizer({ ...parts, relations });
+  const users = new UserCheck(parts);
+  return { policy, staleness, issuerKeys: keys, userTokens, authorizer, users, onDecided, observers };
 }
 
 function createBooks({ config, clock, log, levels, hashKey }: Assembly, { connection }: NodeIdentity): Bookkeeping {

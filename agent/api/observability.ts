@@ -3,15 +3,18 @@ import type { Source } from '../../core/current.ts';
 import type { CallEnd } from '../../runtime/grpc/call.ts';
 import type { CheckResult, Checks, HttpListener } from '../../runtime/http.ts';
 import type { ListenAddress } from '../../runtime/config-file.ts';
-import type { Histogram, RpcMetrics } from '../../runtime/metrics.ts';
+import type { Histogram, Registry, RpcMetrics } from '../../runtime/metrics.ts';
 import type { NodeIdentity } from '../attest/node-identity.ts';
-import type { Bookkeeping } from '../authz/bookkeeping.ts';
 import type { Enforcement } from '../authz/enforcement.ts';
-import type { LazyIssuerKeys } from '../authz/lazy-issuer-keys.ts';
 import type { Staleness } from '../authz/staleness.ts';
 import type { IdentityCache } from '../cache/identity-cache.ts';
 import type { JwtSvidCache } from '../cache/jwt-svid-cache.ts';
 import type { Synchronizer } from '../sync/synchronizer.ts';
+
+/** A part that adds its metrics to the others. */
+export interface Metered {
+  registerMetrics(registry: Registry): void | Promise<void>;
+}
 
 /** What health and metrics tell of. */
 export interface ObservabilityOptions {
@@ -21,9 +24,8 @@ export interface ObservabilityOptions {
   readonly synchronizer: Synchronizer;
   readonly policy: Source<Enforcement | undefined>;
   readonly staleness: Pick<Staleness, 'value' | 'ageMs'>;
-  /** What is kept of decided calls. */
-  readonly books: Pick<Bookkeeping, 'registerMetrics'>;
-  readonly issuerKeys: Pick<LazyIssuerKeys, 'registerMetrics'>;
+  /** Parts that have metrics of their own. */
+  readonly metered: readonly Metered[];
   readonly clock: Clock;
 }
 
@@ -73,8 +75,7 @@ export class Observability {
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
       registers: [metrics],
     });
-    await this.#options.books.registerMetrics(metrics);
-    this.#options.issuerKeys.registerMetrics(metrics);
+    for (const part of this.#options.metered) await part.registerMetrics(metrics);
     this.#describe((name, help, read) => gaugeOf(metrics, name, help, read));
     return listenHttp({ address, ready: this.checks, metrics });
   }

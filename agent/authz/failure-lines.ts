@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../core/clock.ts';
+import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { RecordLimit } from './record-limit.ts';
 
@@ -14,7 +14,6 @@ export class FailureLines {
   readonly #clock: Clock;
   readonly #limits = new Map<string, RecordLimit>();
   readonly #leftOut = new Map<string, number>();
-  #summary: Timer | undefined;
 
   constructor(log: Logger, clock: Clock) {
     this.#log = log;
@@ -24,8 +23,8 @@ export class FailureLines {
   /** Logs the failure, or counts it. @param line a fixed text, of which there are few */
   error(err: unknown, line: string): void {
     if (this.#limitOf(line).take()) return this.#log.error({ err }, line);
+    if (this.#leftOut.size === 0) this.#clock.setTimer(SUMMARY_MS, () => this.#summarise());
     this.#leftOut.set(line, (this.#leftOut.get(line) ?? 0) + 1);
-    this.#summary ??= this.#clock.setTimer(SUMMARY_MS, () => this.#summarise());
   }
 
   #limitOf(line: string): RecordLimit {
@@ -35,7 +34,6 @@ export class FailureLines {
   }
 
   #summarise(): void {
-    this.#summary = undefined;
     this.#log.error({ leftOut: Object.fromEntries(this.#leftOut) }, 'failures left out of the log');
     this.#leftOut.clear();
   }
