@@ -42,13 +42,18 @@ const [MIN_FRESH_MS, MAX_FRESH_MS] = [MINUTE_MS, 60 * MINUTE_MS];
 const MAX_STALE_MS = 6 * 60 * MINUTE_MS;
 /** How often made-up key IDs may make us ask an issuer. */
 const UNKNOWN_KEY_INTERVAL_MS = 30_000;
+/** How long a caller waits for a request, from when that began: whoever asks the caller gives up after a few seconds, too. */
+const PATIENCE_MS = 2_000;
+/** When a caller who would not wait may come again: what is under way may be through by then. */
+const RETRY_MS = 1_000;
 /** More issuers than any configuration has; the one that was added first goes. */
 const MAX_ISSUERS = 256;
 
 /**
  * The keys of issuers, fetched when first needed and kept: as long as the issuer allows, between a minute and an hour. Then they
  * are fetched again while those at hand still serve; while the issuer fails, they serve for six hours. A token with an unknown
- * key ID has the keys fetched at once, at most every 30 s. However many ask, one request is under way for an issuer.
+ * key ID has the keys fetched at once, at most every 30 s. However many ask, one request is under way for an issuer. Callers wait
+ * for it until it has taken two seconds; it goes on without them, and its keys serve those that come next.
  *
  * @example
  * await using keys = new IssuerKeys({ clock, log, allowPrivateHosts: [] });
@@ -75,7 +80,7 @@ export class IssuerKeys implements KeySource, AsyncDisposable {
     // What is under way may bring the key, and costs nothing more; a new request is for the patient.
     if (known.pending === undefined && nowMs < Math.max(known.askedAtMs + UNKNOWN_KEY_INTERVAL_MS, known.nextAttemptMs))
       return usable;
-    await this.#refresh(known).catch(() => undefined);
+    await this.#awaitRefresh(known).catch(() => undefined);
     return known.keys ?? usable;
   }
 
@@ -111,11 +116,26 @@ export class IssuerKeys implements KeySource, AsyncDisposable {
       new IdentityError('unavailable', `the keys of ${issuer.issuer} are not to be had`, { cause, retryAfterMs });
     if (known.pending === undefined && nowMs < nextAttemptMs) throw unavailable(nextAttemptMs - nowMs);
     try {
-      await this.#refresh(known);
+      await this.#awaitRefresh(known);
     } catch (cause) {
-      throw unavailable(Math.max(0, known.nextAttemptMs - this.#options.clock.monotonicMs()), cause);
+      const waitMs = known.pending === undefined ? known.nextAttemptMs - this.#options.clock.monotonicMs() : RETRY_MS;
+      throw unavailable(Math.max(0, waitMs), cause);
     }
     return known.keys ?? [];
+  }
+
+  /** Waits for what is under way, or a new request, as long as a caller may be kept. */
+  async #awaitRefresh(known: Known): Promise<void> {
+    const { clock } = this.#options;
+    const fetched = this.#refresh(known);
+    const { promise: isOver, reject } = Promise.withResolvers<never>();
+    const leftMs = Math.max(0, known.askedAtMs + PATIENCE_MS - clock.monotonicMs());
+    const timer = clock.setTimer(leftMs, () => reject(new IdentityError('unavailable', 'the issuer takes its time')));
+    try {
+      await Promise.race([fetched, isOver]);
+    } finally {
+      timer.cancel();
+    }
   }
 
   #refresh(known: Known): Promise<void> {

@@ -237,11 +237,62 @@ describe('a host that means no good', () => {
     ['never ends its answer', (_request, response) => void response.writeHead(200).write('{')],
   ])('and %s is left after ten seconds', async (_what, answer) => {
     const { clock, host, ask } = await start();
-    host.answers.set('/jwks', answer);
+    let isLeft = false;
+    host.answers.set('/jwks', (request, response) => {
+      response.once('close', () => (isLeft = true));
+      return answer(request, response);
+    });
     const asked = ask();
     await expect.poll(() => host.fetches()).toBe(1);
-    clock.advance(10_000);
+    clock.advance(2_000);
     await expect(asked).rejects.toMatchObject({ code: 'unavailable' });
+    expect(isLeft).toBe(false);
+    clock.advance(8_000);
+    await expect.poll(() => isLeft).toBe(true);
+  });
+
+  test('and hangs keeps nobody longer than two seconds; what it answers later serves those that come next', async () => {
+    const { clock, host, ask } = await start();
+    let release: () => void = () => {};
+    host.answers.set('/jwks', (_request, response) => {
+      release = () => void response.end(JSON.stringify({ keys: host.keys.map(({ jwk }) => jwk) }));
+    });
+    let settled = 0;
+    const count = (): number => (settled += 1);
+    const first = [ask(), ask('key-1')];
+    for (const each of first) each.then(count, count);
+    await expect.poll(() => host.fetches()).toBe(1);
+    clock.advance(1_999);
+    const late = ask();
+    late.then(count, count);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(settled).toBe(0);
+    clock.advance(1);
+    const refusal = { code: 'unavailable', retryAfterMs: 1_000 };
+    for (const each of [...first, late]) await expect(each).rejects.toMatchObject(refusal);
+    // Meanwhile nobody is kept at all.
+    const next = ask();
+    clock.advance(0);
+    await expect(next).rejects.toMatchObject(refusal);
+    release();
+    await expect.poll(() => ask('key-1').catch(() => 'not yet')).toEqual(['key-1']);
+    expect(host.fetches()).toBe(1);
+  });
+
+  test('and hangs when a new key is asked for keeps nobody longer either, and is not asked more often', async () => {
+    const { clock, host, ask } = await start();
+    await ask('key-1');
+    clock.advance(30_000);
+    host.answers.set('/jwks', () => undefined);
+    const asked = ask('key-2');
+    await expect.poll(() => host.fetches()).toBe(2);
+    clock.advance(2_000);
+    expect(await asked).toEqual(['key-1']);
+    expect(await ask('key-1')).toEqual(['key-1']);
+    clock.advance(8_000);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await ask('key-3')).toEqual(['key-1']);
+    expect(host.fetches()).toBe(2);
   });
 
   test('and hangs does not keep the process from stopping', async () => {
