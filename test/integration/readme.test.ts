@@ -46,12 +46,13 @@ describe('the README', () => {
   });
 
   test('the blocks do what the text around them says', () => {
-    const [start = '', enrol = '', use = ''] = sections;
+    const [start = '', enrol = '', use = '', authorize = ''] = sections;
     expect(start).toContain('serving');
     expect(enrol).toMatch(/wrote a join token to try\/token[^]*serving/);
     for (const text of ['spiffe://example.org/me', 'valid     true', 'It gets these identities:', 'notAfter=']) {
       expect(use).toContain(text);
     }
+    expect(authorize).toMatch(/would[^]*ClusterAuthorizationPolicy\/+readers set[^]*deny no_rule_matches/);
   });
 
   test('names only files that exist', () => {
