@@ -114,6 +114,15 @@ export class Authorizer {
   }
 
   /**
+   * The label by which a controller's policy resources are its own: the prefix of its login, without the dot that ends it in entry
+   * IDs. Undefined for a caller who may touch everybody's.
+   */
+  policyOwner({ peer }: Call<Peer>): string | undefined {
+    const login = this.#loginOf(peer);
+    return login?.role === 'controller' ? login.entryIdPrefix.replace(/\.$/, '') : undefined;
+  }
+
+  /**
    * Whether the caller may make, change, delete or sign for an entry. A controller may not where that would make somebody an
    * admin or a downstream CA, unless its login says so: else whoever holds a controller holds the CA.
    *

@@ -7,6 +7,7 @@ import type {
   Policies,
   SetResourcesRequest,
 } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import type { Call } from '../../runtime/grpc/call.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import { Turns } from '../calls/turns.ts';
@@ -16,8 +17,11 @@ import type { PolicyStatuses } from '../policies/statuses.ts';
 import type { Mutation } from '../store/store.ts';
 import { policyToProto } from './authorization-encoding.ts';
 import type { ApiContext } from './api-context.ts';
+import type { Authorizer } from './authorizer.ts';
 import { watchStatus } from './policy-status.ts';
 import { kindOf, policyFromProto, policyKeyFromProto } from './policy-documents.ts';
+import { requireOwnLabel, requireOwnPresent } from './policy-ownership.ts';
+import type { PolicyCaller } from './policy-ownership.ts';
 
 /** Most resources of one request. */
 const MAX_RESOURCES = 10_000;
@@ -27,34 +31,55 @@ const PART_CHARACTERS = 512 * 1024;
 /** What the service needs besides the common context. */
 export interface PoliciesOptions extends ApiContext {
   readonly policyStatuses: PolicyStatuses;
+  readonly authorizer: Pick<Authorizer, 'policyOwner'>;
 }
 
 /** `countersign.policy.v1.Policies`: the resources that say who may call whom. */
 export function policiesService(context: PoliciesOptions): ServiceHandlers<typeof Policies, Peer> {
   return {
-    setResources: (request) => setResources(context, request),
-    deleteResources: (request) => deleteResources(context, request),
+    setResources: (request, call) => setResources(context, request, callerOf(context, call)),
+    deleteResources: (request, call) => deleteResources(context, request, callerOf(context, call)),
     listResources: (request) => listResources(context, request),
     watchStatus: (_request, call) => watchStatus(context.policyStatuses, call.signal),
   };
 }
 
-async function setResources(context: ApiContext, { resources }: SetResourcesRequest): Promise<{ revision: bigint }> {
+function callerOf({ authorizer, clock }: PoliciesOptions, call: Call<Peer>): PolicyCaller {
+  return { owner: authorizer.policyOwner(call), clock };
+}
+
+async function setResources(
+  context: ApiContext,
+  { resources }: SetResourcesRequest,
+  caller: PolicyCaller,
+): Promise<{ revision: bigint }> {
   checkCount(resources.length, 'resources');
   const read: PolicyResource[] = [];
   const turns = new Turns(context.clock);
   for (const [index, resource] of resources.entries()) {
     if (turns.isOver) await turns.next();
-    read.push(policyFromProto(resource, `resources[${index}]`));
+    const policy = policyFromProto(resource, `resources[${index}]`);
+    requireOwnLabel(policy, caller);
+    read.push(policy);
   }
   checkDistinct(read);
-  return change(context, (tx) => tx.putPolicies(read));
+  return change(context, async (tx) => {
+    await requireOwnPresent(tx, read, caller);
+    await tx.putPolicies(read);
+  });
 }
 
-function deleteResources(context: ApiContext, { names }: DeleteResourcesRequest): Promise<{ revision: bigint }> {
+function deleteResources(
+  context: ApiContext,
+  { names }: DeleteResourcesRequest,
+  caller: PolicyCaller,
+): Promise<{ revision: bigint }> {
   checkCount(names.length, 'names');
   const keys = names.map((name, index) => policyKeyFromProto(name, `names[${index}]`));
-  return change(context, (tx) => tx.deletePolicies(keys));
+  return change(context, async (tx) => {
+    await requireOwnPresent(tx, keys, caller);
+    await tx.deletePolicies(keys);
+  });
 }
 
 async function change({ store, registry }: ApiContext, work: (tx: Mutation) => Promise<void>): Promise<{ revision: bigint }> {

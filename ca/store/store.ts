@@ -161,6 +161,8 @@ export interface Mutation {
   deleteRelationship(trustDomain: TrustDomain): Promise<void>;
 
   getPolicy(key: PolicyKey): Promise<PolicyResource | undefined>;
+  /** Many in few round trips, in order; replacing or deleting them afterwards costs no other. */
+  getPolicies(keys: readonly PolicyKey[]): Promise<readonly (PolicyResource | undefined)[]>;
   /** Creates or replaces many in few round trips. One that is there as it is costs nothing, and is not written. */
   putPolicies(policies: readonly PolicyResource[]): Promise<void>;
   /** Deletes those of them that are there. */

@@ -134,6 +134,11 @@ export class Transaction implements Mutation {
 
   getPolicy = (key: PolicyKey) => this.#rows.get('policy', policyResourceKey(key));
 
+  async getPolicies(keys: readonly PolicyKey[]): Promise<readonly (PolicyResource | undefined)[]> {
+    await this.#rows.load('policy', keys.map(policyResourceKey));
+    return Promise.all(keys.map(this.getPolicy));
+  }
+
   async putPolicies(policies: readonly PolicyResource[]): Promise<void> {
     await this.#rows.load('policy', policies.map(policyResourceKey));
     for (const policy of policies) {

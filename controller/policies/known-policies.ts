@@ -1,6 +1,6 @@
+import { ownerOfDocument } from '../../policy/document-owner.ts';
 import { declarationKey } from '../identity/declaration-store.ts';
 import type { StoredName, StoredPolicy } from './policy-client.ts';
-import { ownerOf } from './policy-object.ts';
 
 /** A resource of ours as it is known to be at the CA. */
 export interface KnownPolicy {
@@ -69,7 +69,8 @@ export class KnownPolicies {
     for await (const part of parts) {
       for (const { name, document } of part) {
         const key = declarationKey(name);
-        if (ownerOf(document) === this.#owner) ours.set(key, { name, document: sameText(document, textOf(key)), revision: 0n });
+        if (ownerOfDocument(document) === this.#owner)
+          ours.set(key, { name, document: sameText(document, textOf(key)), revision: 0n });
         else foreign.add(key);
       }
     }

@@ -1,3 +1,4 @@
+import { OWNER_LABEL } from '../../policy/document-owner.ts';
 import type { PolicyName } from '../../policy/model.ts';
 import { parsePolicy } from '../../policy/parse-policy.ts';
 import type { Policy } from '../../policy/policy.ts';
@@ -30,9 +31,6 @@ export function readPolicyObject(object: { readonly kind?: unknown }): PolicyObj
   return { name, meta, policy: undefined, authentication };
 }
 
-/** What says in a document that a controller put it there, and which one: the others leave it alone. */
-const OWNER_LABEL = 'countersign.dev/controller';
-
 /**
  * The document of an object as it goes to the CA. Of its metadata only what tells it apart goes along: no labels and annotations,
  * which may be large, may be anything, and change without the policy.
@@ -45,14 +43,4 @@ export function documentOf(object: PolicyObject, owner: string): string {
   const meta = { name, namespace, uid, generation, createdAtMs, deleting: false, labels, annotations: {} };
   if (object.policy !== undefined) return encodePolicy({ ...object.policy, meta });
   return encodeRequestAuthentication({ ...object.authentication, meta });
-}
-
-/** The controller that put a document at the CA; undefined for one that somebody else put there. */
-export function ownerOf(document: string): string | undefined {
-  try {
-    const owner: unknown = JSON.parse(document)?.resource?.metadata?.labels?.[OWNER_LABEL];
-    return typeof owner === 'string' ? owner : undefined;
-  } catch {
-    return undefined;
-  }
 }

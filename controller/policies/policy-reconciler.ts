@@ -213,7 +213,7 @@ export class PolicyReconciler {
     } catch (error) {
       if (!isIdentityError(error) || !REFUSALS.has(error.code)) throw error;
       const [only, ...others] = batch;
-      if (only !== undefined && others.length === 0) return this.#refused(only, error);
+      if (only !== undefined && others.length === 0) return this.#refused(only, asInTheWay(error));
       // One that is refused takes the whole change with it: each on its own tells which it is.
       for (const each of batch) await this.#set([each], signal);
     }
@@ -272,6 +272,12 @@ function declaredIn(index: PolicyIndex): { desired(key: string): unknown; keys()
 function existsElsewhere({ name }: PolicyWrite): IdentityError {
   const message = `the CA has a ${refText(name)} that this controller did not put there; delete it at the CA, and this one will be put in its place`;
   return new IdentityError('already_exists', message);
+}
+
+/** The CA lets nobody replace what is another's: somebody put it there since it was read last. */
+function asInTheWay(error: IdentityError): IdentityError {
+  if (error.code !== 'failed_precondition') return error;
+  return new IdentityError('already_exists', error.message, { cause: error });
 }
 
 function heldPolicies(count: number): string {

@@ -14,6 +14,7 @@ import {
   type SimulateRequest,
   type SimulateResponseSchema,
 } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import { ownerOfDocument } from '../../policy/document-owner.ts';
 import { GrpcServer } from '../../runtime/grpc/server.ts';
 import { listenUnix } from '../../runtime/grpc/unix-listener.ts';
 import { connectGrpc, type GrpcConnection } from '../../runtime/grpc-client.ts';
@@ -107,6 +108,7 @@ export class StandInPolicies implements AsyncDisposable {
     if (refused !== undefined && resources.some(({ document }) => document.includes(refused))) {
       throw new IdentityError('invalid_argument', `${refused} is not taken`, { field: 'resources' });
     }
+    this.#requireOwn(resources.map(({ name }) => keyOf(name)));
     this.writes.push(`set ${resources.map(({ name }) => keyOf(name)).join(' ')}`);
     this.#revision += 1n;
     for (const { name, document } of resources) {
@@ -121,11 +123,21 @@ export class StandInPolicies implements AsyncDisposable {
   }
 
   #delete(names: readonly ResourceName[]) {
+    this.#requireOwn(names.map(keyOf));
     this.writes.push(`delete ${names.map(keyOf).join(' ')}`);
     this.#revision += 1n;
     for (const name of names) this.documents.delete(keyOf(name));
     this.#changes.set(this.#changes.value + 1);
     return { revision: this.#revision };
+  }
+
+  /** As the CA does, for a login whose prefix is `main`. */
+  #requireOwn(keys: readonly string[]): void {
+    for (const key of keys) {
+      const present = this.documents.get(key);
+      if (present === undefined || ownerOfDocument(present) === 'main') continue;
+      throw new IdentityError('failed_precondition', `the CA has ${key}, which is of no controller`);
+    }
   }
 
   async *#list() {

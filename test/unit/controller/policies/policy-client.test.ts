@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { PolicyClient } from '../../../../controller/policies/policy-client.ts';
 import { batchesOf } from '../../../../controller/policies/policy-changes.ts';
-import { ownerOf } from '../../../../controller/policies/policy-object.ts';
+import { ownerOfDocument } from '../../../../policy/document-owner.ts';
 import { IdentityError } from '../../../../core/errors.ts';
 import { StandInPolicies } from '../../../support/stand-in-policies.ts';
 
@@ -41,6 +41,6 @@ test.each([
 test.each(['', 'null', '7', '{"resource":7}', '{"resource":{"metadata":{"labels":{"countersign.dev/controller":7}}}}'])(
   'a document %s is of no controller',
   (document) => {
-    expect(ownerOf(document)).toBeUndefined();
+    expect(ownerOfDocument(document)).toBeUndefined();
   },
 );

@@ -63,6 +63,40 @@ test('a policy that somebody else put there is not overwritten, and the status s
   expect(world.ca.writes).toEqual([]);
 });
 
+test('a policy that somebody else put there since is refused by the CA: the status says so, and it stays', async () => {
+  await using world = await PolicyWorld.create();
+  world.put(ORDERS, { name: 'bills' });
+  world.lead();
+  await expect.poll(() => world.ca.keys).toHaveLength(2);
+  const elsewhere = world.ca.documents.get(KEY)?.replace('"main"', '"west"');
+  world.ca.meddle(KEY, elsewhere);
+  world.put({ ...ORDERS, generation: 2, spec: { action: 'DENY', rules: [{}] } }, { name: 'bills', generation: 2 });
+  await expect.poll(() => world.condition(KEY, 'Ready')).toBe('False PolicyExists');
+  await expect
+    .poll(() => world.ca.resource('AuthorizationPolicy/shop/bills')['resource'])
+    .toMatchObject({
+      metadata: { generation: 2 },
+    });
+  world.remove(ORDERS);
+  await expect.poll(() => world.parts.reconciler.policyCount).toBe(1);
+  await expect.poll(() => world.parts.reconciler.outage.value).toBeUndefined();
+  expect(world.ca.documents.get(KEY)).toBe(elsewhere);
+});
+
+test('a policy of ours that somebody else took over is left to them when it goes here', async () => {
+  await using world = await PolicyWorld.create();
+  world.put(ORDERS);
+  world.lead();
+  await expect.poll(() => world.ca.keys).toEqual([KEY]);
+  const elsewhere = world.ca.documents.get(KEY)?.replace('"main"', '"west"');
+  world.ca.meddle(KEY, elsewhere);
+  world.remove(ORDERS);
+  await expect.poll(() => world.parts.reconciler.policyCount).toBe(0);
+  await expect.poll(() => world.parts.reconciler.outage.value).toBeUndefined();
+  expect(world.ca.documents.get(KEY)).toBe(elsewhere);
+  expect(world.ca.writes).toEqual([`set ${KEY}`]);
+});
+
 test('namespaces that a selector selects go along, and are kept current', async () => {
   await using world = await PolicyWorld.create();
   const key = 'ClusterAuthorizationPolicy//core';
