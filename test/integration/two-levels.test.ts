@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseAllDocuments } from 'yaml';
+import { runToEnd } from '../support/command.ts';
 import { issuerDocuments } from '../support/openid-provider.ts';
 import { type ClientCertificate, type RawAnswer, sendRaw } from '../support/raw-http.ts';
 import type { ClientIdentity } from '../support/running-ca.ts';
@@ -152,6 +153,20 @@ describe.skipIf(process.platform !== 'linux' || !isInstalled('python3'))(
         const user = { verdict: 'allow', userIssuer: host.url, userHash: expect.stringMatching(/^[0-9a-f]{64}$/) };
         expect(levels.decisionsAt('edge').slice(edge)).toMatchObject([{ ...user, destination: idOf('edge') }]);
         expect(levels.decisionsAt('orders').slice(service)).toMatchObject([{ ...user, source: idOf('edge') }]);
+      });
+
+      test('its user is in the log of both levels as the guide says, and found by the key', async () => {
+        expect(await statusOf({ headers: [token()] })).toBe(200);
+        await settled();
+        const [edge, service] = [levels.decisionsAt('edge').at(-1), levels.decisionsAt('orders').at(-1)];
+        const guide = readFileSync(join(import.meta.dirname, '../../docs/operating.md'), 'utf8');
+        const [, example = '{}'] = /^```json\n(\{[^`]*"call decided"\})\n```$/m.exec(guide) ?? [];
+        expect(Object.keys(service ?? {})).toEqual(expect.arrayContaining(Object.keys(JSON.parse(example) as object)));
+        const [, command = 'false'] = /^\$ (printf %s "\$SUB" .*)$/m.exec(guide) ?? [];
+        const cwd = levels.system.folder;
+        const { stdout } = await runToEnd('sh', ['-c', command], { cwd, environment: { SUB: 'alice' } });
+        expect(stdout.trim().split(' ').at(-1)).toBe(service?.userHash);
+        expect(edge?.userHash).toBe(service?.userHash);
       });
 
       test('one that the edge refuses goes no further', async () => {

@@ -1,4 +1,5 @@
 // An Envoy at the edge and one before a service, mTLS between them, each with an agent of its own below one CA.
+import { randomBytes } from 'node:crypto';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parsePolicy } from '../../policy/parse-policy.ts';
@@ -60,6 +61,7 @@ export class TwoLevels implements AsyncDisposable {
   static async start(): Promise<TwoLevels> {
     const system = await WholeSystem.startCa({ ...FILES, caYaml: 'authorization: { default: deny }' });
     const levels = new TwoLevels(system, await EchoServer.start());
+    writeFileSync(levels.hashKeyFile, `${randomBytes(32).toString('hex')}\n`);
     try {
       for (const level of LEVELS) await levels.#startAgent(level);
       const inner = await levels.#startEnvoy('orders', {
@@ -80,6 +82,11 @@ export class TwoLevels implements AsyncDisposable {
       await levels[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** The key of the users' hashes in both agents' logs. */
+  get hashKeyFile(): string {
+    return join(this.system.folder, 'hash.key');
   }
 
   envoy(name: 'orders' | Point): Envoy {
@@ -139,7 +146,7 @@ listen: { workload: "unix:./api.sock", admin: "unix:./private/admin.sock" }
 authorization:
   allowPrivateHosts: [localhost]
   webRootFiles: [./roots.pem]
-  decisionLog: { sample: 1, recordsPerSecond: 1000 }
+  decisionLog: { sample: 1, recordsPerSecond: 1000, hashKeyFile: ${this.hashKeyFile} }
 log: { level: info }
 `;
     const agent = this.#resources.use(new DaemonProcess({ kind: 'agent', folder, config }));
