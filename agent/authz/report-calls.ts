@@ -1,14 +1,12 @@
-import { randomUUID } from 'node:crypto';
-import type { MessageInitShape } from '@bufbuild/protobuf';
 import { Backoff } from '../../core/backoff.ts';
 import { sleep, type Clock } from '../../core/clock.ts';
 import type { IdentityError } from '../../core/errors.ts';
-import { Recording, type ReportCallsRequestSchema } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import { Recording } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { toIdentityError, type GrpcConnection } from '../../runtime/grpc-client.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { isPassing } from '../../runtime/passing-failure.ts';
-import type { CallRecorder, CountedCalls } from './call-recorder.ts';
-import { wireCall } from './recorded-kind.ts';
+import { batchesOf, halvesOf, type CallBatch } from './call-batch.ts';
+import type { CallRecorder } from './call-recorder.ts';
 
 /** What {@link CallReporter} is made from. */
 export interface CallReporterOptions {
@@ -29,32 +27,31 @@ export interface ReportStatus {
   readonly oldestMs: number | undefined;
 }
 
-type Request = MessageInitShape<typeof ReportCallsRequestSchema>;
-interface Batch {
-  readonly request: Request & { readonly batchId: string };
-  readonly kinds: number;
-  readonly sinceMs: number;
+interface Attempt {
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
 }
 
-/** A message stays far below the 4 MiB that a gRPC server accepts. */
-const KINDS_IN_A_BATCH = 1000;
-const BYTES_IN_A_BATCH = 1024 * 1024;
 const RETRY = { initialMs: 1_000, maxMs: 60_000 } as const;
+/** Agents whose CA is back do not report all at once. */
+const RECONNECT_SPREAD_MS = 5_000;
 const TIMEOUT_MS = 10_000;
 /** What is left of a stop for the last report. */
 const LAST_TIMEOUT_MS = 2_000;
 
 /**
  * Reports counted calls to the CA, at intervals and at the end. What could not be reported is sent again as it was, under the same ID, so
- * that it counts once; meanwhile the recorder counts on within its own bounds, so the CA may be away for any time. A CA that has no such
- * service is not asked again before the next connection.
+ * that it counts once; meanwhile the recorder counts on within its own bounds, so the CA may be away for any time, and is
+ * reported to within seconds once it is back. Of what the CA cannot take the other calls are sent without it. A CA that has no such service
+ * is not asked again before the next connection.
  */
 export class CallReporter {
   readonly #options: CallReporterOptions;
   readonly #backoff: Backoff;
-  #batches: readonly Batch[] = [];
+  #batches: readonly CallBatch[] = [];
   #refused = 0;
   #isSupported = true;
+  #reconnected = new AbortController();
   #underWay: Promise<void> | undefined;
 
   constructor(options: CallReporterOptions) {
@@ -64,13 +61,16 @@ export class CallReporter {
 
   get status(): ReportStatus {
     const { recorder } = this.#options;
-    const waiting = this.#batches.reduce((sum, { kinds }) => sum + kinds, recorder.kinds);
+    const waiting = this.#batches.reduce((sum, { request }) => sum + request.calls.length, recorder.kinds);
     return { waiting, refused: this.#refused, oldestMs: this.#batches[0]?.sinceMs ?? recorder.sinceMs };
   }
 
   /** The CA is in touch again; it may be another one. */
   onConnected(): void {
     this.#isSupported = true;
+    this.#backoff.reset();
+    this.#reconnected.abort();
+    this.#reconnected = new AbortController();
   }
 
   /** Reports until the signal aborts. */
@@ -80,7 +80,7 @@ export class CallReporter {
     for (let waitMs = Math.random() * intervalMs; ; waitMs = intervalMs) {
       await sleep(clock, waitMs, signal);
       while (this.#isSupported && !(await this.#report({ signal, timeoutMs: TIMEOUT_MS }))) {
-        await sleep(clock, this.#backoff.nextMs(), signal);
+        await this.#pause(signal);
       }
     }
   }
@@ -98,17 +98,32 @@ export class CallReporter {
       log.warn({ kinds: this.status.waiting }, 'recorded calls are lost: the ca did not take them before the stop');
   }
 
+  /** Waits before the next attempt; for a few seconds at most from when the CA is in touch again. */
+  async #pause(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const reconnected = this.#reconnected.signal;
+    try {
+      await sleep(clock, this.#backoff.nextMs(), AbortSignal.any([signal, reconnected]));
+    } catch (error) {
+      if (signal.aborted || !reconnected.aborted) throw error;
+      await sleep(clock, Math.random() * RECONNECT_SPREAD_MS, signal);
+    }
+  }
+
   /** Sends all there is, after whoever is at it. @returns whether nothing is left to be tried again soon */
-  async #report(options: { readonly signal: AbortSignal; readonly timeoutMs: number }): Promise<boolean> {
+  async #report(attempt: Attempt): Promise<boolean> {
     const before = this.#underWay;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#underWay = promise;
     await before;
     try {
-      if (this.#batches.length === 0) this.#batches = this.#takeBatches();
-      for (const batch of this.#batches) {
-        if (!(await this.#send(batch, options))) return false;
-        this.#batches = this.#batches.slice(1);
+      const { recorder } = this.#options;
+      const { sinceMs = 0 } = recorder;
+      if (this.#batches.length === 0) this.#batches = batchesOf(recorder.take(), sinceMs);
+      for (let [batch] = this.#batches; batch !== undefined; [batch] = this.#batches) {
+        const left = await this.#send(batch, attempt);
+        if (left === 'all') return false;
+        this.#batches = [...left, ...this.#batches.slice(1)];
       }
       return true;
     } finally {
@@ -116,68 +131,44 @@ export class CallReporter {
     }
   }
 
-  #takeBatches(): readonly Batch[] {
-    const { recorder } = this.#options;
-    const sinceMs = recorder.sinceMs ?? 0;
-    return inParts(recorder.take()).map((part) => ({
-      request: { batchId: randomUUID(), calls: part.map(({ kind, count, lastSeenMs }) => wireCall(kind, count, lastSeenMs)) },
-      kinds: part.length,
-      sinceMs,
-    }));
-  }
-
-  /** @returns whether the batch is done with */
-  async #send(batch: Batch, options: { readonly signal: AbortSignal; readonly timeoutMs: number }): Promise<boolean> {
+  /** @returns what of the batch is left to be sent: at once, or later where it is all of it */
+  async #send(batch: CallBatch, attempt: Attempt): Promise<readonly CallBatch[] | 'all'> {
     const { connection, log } = this.#options;
     try {
-      const { refused } = await connection.client(Recording).reportCalls(batch.request, options);
+      const { refused } = await connection.client(Recording).reportCalls(batch.request, attempt);
       if (refused > 0) log.info({ refused }, 'the ca did not take recorded calls: their destinations are not of this agent');
       this.#refused += refused;
       this.#backoff.reset();
-      return true;
+      return [];
     } catch (error) {
-      return !options.signal.aborted && this.#afterFailure(toIdentityError(error), batch);
+      return attempt.signal.aborted ? 'all' : this.#afterFailure(toIdentityError(error), batch);
     }
   }
 
-  #afterFailure(failure: IdentityError, batch: Batch): boolean {
+  #afterFailure(failure: IdentityError, batch: CallBatch): readonly CallBatch[] | 'all' {
     const { log } = this.#options;
     if (failure.code === 'unimplemented') {
       this.#isSupported = false;
       log.debug('the ca records no calls');
-      return false;
+      return 'all';
     }
     // An agent that is denied may be admitted again; what the CA cannot read it never will.
     if (isPassing(failure) || ['permission_denied', 'unauthenticated'].includes(failure.code)) {
       log.debug({ err: failure }, 'recorded calls not reported yet');
-      return false;
+      return 'all';
     }
-    log.warn({ err: failure, kinds: batch.kinds }, 'recorded calls given up: the ca cannot take them');
-    this.#refused += batch.kinds;
-    return true;
+    batch.history.refusals += 1;
+    const halves = failure.code === 'invalid_argument' ? halvesOf(batch) : [];
+    if (halves.length === 0) this.#giveUp(batch, failure);
+    return halves;
   }
-}
 
-function inParts(calls: readonly CountedCalls[]): readonly (readonly CountedCalls[])[] {
-  const parts: CountedCalls[][] = [];
-  let bytes = Number.POSITIVE_INFINITY;
-  for (const call of calls) {
-    const size = sizeOf(call);
-    if (bytes + size > BYTES_IN_A_BATCH || parts.at(-1)?.length === KINDS_IN_A_BATCH) {
-      parts.push([]);
-      bytes = 0;
-    }
-    parts.at(-1)?.push(call);
-    bytes += size;
+  /** One line for what was sent together: the CA may be unable to take any of it. */
+  #giveUp({ request, history }: CallBatch, err: IdentityError): void {
+    const kinds = request.calls.length;
+    const level = history.givenUp === 0 ? 'warn' : 'debug';
+    this.#options.log[level]({ err, kinds }, 'recorded calls given up: the ca cannot take them');
+    history.givenUp += kinds;
+    this.#refused += kinds;
   }
-  return parts;
-}
-
-/** About as many bytes as it takes; three for each character at the most. */
-function sizeOf({ kind: { source, destination, request, decision, audits } }: CountedCalls): number {
-  const policies = [decision?.policy, decision?.dryRun?.policy, ...audits.map(({ policy }) => policy)];
-  const rules = policies.map((policy) => `${policy?.namespace}${policy?.name}`);
-  const asked = request === undefined ? [] : Object.values(request);
-  const texts = [source, destination.spiffeId, destination.namespace, ...destination.selectors, ...asked, ...rules];
-  return texts.reduce((sum, text) => sum + 3 * text.length, 256);
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { CallRecorder } from '../../../../agent/authz/call-recorder.ts';
 import { CallReporter } from '../../../../agent/authz/report-calls.ts';
 import { systemClock } from '../../../../core/clock.ts';
@@ -23,6 +23,9 @@ let logged: string[];
 /** What the CA got, taken or not, and what it fails with. */
 let got: ReportCallsRequest[];
 let failure: IdentityError | undefined;
+/** Callers of calls that the CA cannot take, and those whose calls it took. */
+let bad: (source: string) => boolean;
+let taken: string[];
 
 /** A CA with the service, or one that does not know it. */
 async function startCa(knowsRecording = true): Promise<GrpcConnection> {
@@ -34,6 +37,9 @@ async function startCa(knowsRecording = true): Promise<GrpcConnection> {
       reportCalls: (request) => {
         got.push(request);
         if (failure !== undefined) throw failure;
+        const sources = request.calls.map(({ sourceSpiffeId }) => sourceSpiffeId);
+        if (sources.some(bad)) throw new IdentityError('invalid_argument', 'no', { field: 'calls[0].verdict' });
+        taken.push(...sources);
         return {};
       },
     });
@@ -70,8 +76,13 @@ beforeEach(() => {
   got = [];
   logged = [];
   failure = undefined;
+  bad = () => false;
+  taken = [];
 });
-afterEach(() => resources.disposeAsync());
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await resources.disposeAsync();
+});
 
 const total = (requests: readonly ReportCallsRequest[]): number =>
   requests.flatMap(({ calls }) => calls).reduce((sum, { count }) => sum + Number(count), 0);
@@ -138,6 +149,64 @@ test('what the CA can never take is given up, told and counted; the rest goes on
   failure = undefined;
   recorder.observe(decidedCall());
   await until(() => got.length === 2);
+});
+
+/** Calls of so many callers, and their names. */
+function observeCallers(count: number): readonly string[] {
+  const sources = Array.from({ length: count }, (_, index) => `spiffe://example.org/caller-${index}`);
+  for (const source of sources) recorder.observe(decidedCall({ source }));
+  return sources;
+}
+
+test('calls that the CA can never take are given up alone: the others of their batch are taken, once', async () => {
+  report(await startCa());
+  const sources = observeCallers(300);
+  bad = (source) => source.endsWith('-17') || source.endsWith('-299');
+  await until(() => got.length > 0);
+  await until(() => reporter.status.waiting === 0);
+  expect(taken.toSorted()).toEqual(sources.filter((source) => !bad(source)).toSorted());
+  expect(reporter.status.refused).toBe(2);
+  expect(got.length).toBeLessThan(40);
+  expect(new Set(got.map(({ batchId }) => batchId)).size).toBe(got.length);
+});
+
+test('a part of a batch is sent again as it was where the CA is away in between', async () => {
+  report(await startCa());
+  observeCallers(4);
+  let away = 3;
+  bad = (source) => {
+    if (source.endsWith('-2') && away-- > 0) throw new IdentityError('unavailable', 'away');
+    return source.endsWith('-0');
+  };
+  await until(() => taken.length === 3);
+  const ids = got.map(({ batchId }) => batchId);
+  expect([ids.length, new Set(ids).size, new Set(ids.slice(-4)).size]).toEqual([8, 5, 1]);
+  await until(() => reporter.status.waiting === 0);
+  expect(reporter.status.refused).toBe(1);
+});
+
+test('a CA that can take nothing is not asked about each call, and one line tells of it', async () => {
+  report(await startCa());
+  observeCallers(1_000);
+  bad = () => true;
+  await until(() => reporter.status.refused === 1_000);
+  expect(got.length).toBeLessThan(100);
+  expect(logged.filter((line) => line.includes('"level":40')).length).toBe(1);
+});
+
+test('a CA that is back is reported to within seconds, however long it was away', async () => {
+  // The longest pauses that jitter can make.
+  vi.spyOn(Math, 'random').mockReturnValue(0.999);
+  report(await startCa());
+  failure = new IdentityError('unavailable', 'away');
+  recorder.observe(decidedCall());
+  await until(() => logged.filter((line) => line.includes('not reported yet')).length === 9);
+  failure = undefined;
+  const [sinceMs, asked] = [clock.monotonicMs(), got.length];
+  reporter.onConnected();
+  await until(() => got.length > asked, 250);
+  expect(clock.monotonicMs() - sinceMs).toBeLessThanOrEqual(6_000);
+  await until(() => reporter.status.waiting === 0, 1);
 });
 
 test('many kinds go in parts that a server takes', async () => {
