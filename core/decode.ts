@@ -182,6 +182,7 @@ type Shaped<S extends Shape> = { readonly [K in keyof S]: Decoded<S[K]> };
 
 /** A mapping with exactly these fields; every unknown key is a fault. */
 export function object<S extends Shape>(shape: S): Decoder<Shaped<S>> {
+  const fields = Object.entries(shape);
   return {
     read(input, path, faults) {
       if (!isMapping(input)) return fault(faults, path, `expected a mapping, found ${describe(input)}`);
@@ -190,9 +191,10 @@ export function object<S extends Shape>(shape: S): Decoder<Shaped<S>> {
         if (!Object.hasOwn(shape, key))
           fault(faults, join(path, key), `unknown key; known here: ${Object.keys(shape).join(', ') || 'none'}`);
       }
-      const entries = Object.entries(shape).map(([key, decoder]) => [key, decoder.read(input[key], join(path, key), faults)]);
-      // The cast is sound: the entries follow the shape, and every FAULTY one has recorded a fault.
-      return faults.length > before ? FAULTY : (Object.fromEntries(entries) as Shaped<S>);
+      const read: Record<string, unknown> = {};
+      for (const [key, decoder] of fields) read[key] = decoder.read(input[key], join(path, key), faults);
+      // The cast is sound: the fields follow the shape, and every FAULTY one has recorded a fault.
+      return faults.length > before ? FAULTY : (read as Shaped<S>);
     },
   };
 }

@@ -53,11 +53,20 @@ export interface SimulateOptions {
 export function simulate({ before, after, calls, countsDryRun = false }: SimulateOptions): readonly Change[] {
   const changes: Change[] = [];
   for (const recorded of calls) {
-    const was = verdictBefore(before, recorded);
-    const is = verdictOf(after, recorded.call, countsDryRun);
-    if (was.verdict !== is.verdict) changes.push({ recorded, before: was, after: is });
+    const change = changeOf(recorded, { before, after, countsDryRun });
+    if (change !== undefined) changes.push(change);
   }
   return changes.sort((one, other) => other.recorded.count - one.recorded.count);
+}
+
+/** What becomes of one call; undefined: it is decided as before. */
+export function changeOf(
+  recorded: RecordedCall,
+  { before, after, countsDryRun = false }: Omit<SimulateOptions, 'calls'>,
+): Change | undefined {
+  const was = verdictBefore(before, recorded);
+  const is = verdictOf(after, recorded.call, countsDryRun);
+  return was.verdict === is.verdict ? undefined : { recorded, before: was, after: is };
 }
 
 function verdictBefore(snapshot: Snapshot, { call, observed }: RecordedCall): Simulated {
@@ -96,9 +105,9 @@ interface Strongest {
 }
 
 /** The first rule that matches, else the first of which it is unknown. */
-function strongest({ rules }: RuleIndex, call: Call): Strongest {
+function strongest(index: RuleIndex, call: Call): Strongest {
   let unknown: CompiledRule | undefined;
-  for (const rule of rules) {
+  for (const rule of index.candidates(call)) {
     const outcome = rule.test(call);
     if (outcome === YES) return { outcome, rule };
     if (outcome === UNKNOWN) unknown ??= rule;

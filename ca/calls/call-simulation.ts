@@ -1,16 +1,15 @@
 import type { Clock } from '../../core/clock.ts';
 import type { Snapshot } from '../../policy/compile/snapshot.ts';
-import { consequencesOf } from '../../policy/documents/affected-calls.ts';
+import { Comparison, isHarmlessChange } from '../../policy/documents/affected-calls.ts';
 import type { Destination, PolicyName } from '../../policy/model.ts';
 import { policyKey } from '../../policy/policy.ts';
 import type { Policy } from '../../policy/policy.ts';
-import type { Simulated } from '../../policy/simulate.ts';
+import type { Change, Simulated } from '../../policy/simulate.ts';
 import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
 import type { CountedKind } from './call-kind.ts';
 import type { CallFilter, CallStore } from './call-store.ts';
 import type { CompiledPolicies } from './compiled-policies.ts';
 import { Destinations, recalled, RecalledCalls } from './recorded-calls.ts';
-import type { RecalledCall } from './recorded-calls.ts';
 import { Turns } from './turns.ts';
 
 /** What a {@link CallSimulation} needs. */
@@ -53,8 +52,6 @@ export interface SimulationResult {
   readonly changes: readonly SimulatedChange[];
 }
 
-const KINDS_AT_ONCE = 20;
-
 /** Judges recorded calls by policies as they would be; never holds the event loop for long. */
 export class CallSimulation {
   readonly #options: CallSimulationOptions;
@@ -86,17 +83,15 @@ export class CallSimulation {
     const after = await policies.changed(before, { set, deleted });
     const all = await this.#recall({ sinceMs, ...namespaceOf([...set.map(({ name }) => name), ...deleted], countsDryRun) });
     const isConcerned = concern({ before, after, keys: [...set.map(({ name }) => name), ...deleted].map(policyKey) });
+    const comparison = new Comparison({ before, after, countsDryRun });
     const tally = new Tally();
     const turns = new Turns(clock);
-    let some: RecalledCall[] = [];
     for (const counted of all.values()) {
       tally.look(counted);
-      const call = recalled(counted, this.#destinations);
-      if (countsDryRun || isConcerned(call.call.destination)) some.push(call);
-      if (some.length >= KINDS_AT_ONCE) some = tally.judge(before, after, some, countsDryRun);
+      const destination = this.#destinations.of(counted.kind.destination);
+      if (countsDryRun || isConcerned(destination)) tally.note(counted, comparison.changeOf(recalled(counted, destination)));
       if (turns.isOver) await turns.next();
     }
-    tally.judge(before, after, some, countsDryRun);
     return tally.result(limit);
   }
 
@@ -144,19 +139,13 @@ class Tally {
     this.#kinds += 1;
   }
 
-  /** @returns an empty list, to start anew with */
-  judge(before: Snapshot, after: Snapshot, calls: readonly RecalledCall[], countsDryRun: boolean): RecalledCall[] {
-    const { denied, allowed, unknown, isHarmless } = consequencesOf({ before, after, calls, countsDryRun });
-    this.#isHarmless &&= isHarmless;
-    this.#counts.deny += denied.length;
-    this.#counts.allow += allowed.length;
-    this.#counts.unknown += unknown.length;
-    const countedOf = new Map(calls.map(({ call, counted }) => [call.source, counted]));
-    for (const change of [...denied, ...allowed, ...unknown]) {
-      const counted = countedOf.get(change.recorded.call.source);
-      if (counted !== undefined) this.#changes.push({ counted, before: change.before, after: change.after });
-    }
-    return [];
+  /** Counts what becomes of a kind of call. */
+  note(counted: CountedKind, change: Change | undefined): void {
+    if (change === undefined) return;
+    const { before, after } = change;
+    this.#isHarmless &&= isHarmlessChange(change);
+    this.#counts[after.verdict] += 1;
+    this.#changes.push({ counted, before, after });
   }
 
   result(limit: number): SimulationResult {

@@ -1,9 +1,11 @@
 import type { Clock } from '../../core/clock.ts';
 import { Snapshot } from '../../policy/compile/snapshot.ts';
+import type { SnapshotDraft } from '../../policy/compile/snapshot.ts';
 import { hasExpression, loadAllExpressions, NO_EXPRESSIONS } from '../../policy/expressions/load.ts';
 import type { Expressions } from '../../policy/expressions/expressions.ts';
 import type { DefaultAction, PolicyName } from '../../policy/model.ts';
 import { parsePolicy } from '../../policy/parse-policy.ts';
+import { policyKey } from '../../policy/policy.ts';
 import type { Policy } from '../../policy/policy.ts';
 import { decodePolicy } from '../../policy/wire-policy.ts';
 import type { Logger } from '../../runtime/log.ts';
@@ -32,9 +34,6 @@ export interface CompiledPoliciesOptions {
   readonly log: Logger;
 }
 
-// Each next snapshot copies the index of all policies: few at a time take long in all, many hold the event loop.
-const COMPILED_AT_ONCE = 250;
-
 interface Known {
   readonly name: PolicyName;
   readonly document: string;
@@ -43,7 +42,7 @@ interface Known {
 /** The policies of the registry, compiled: one snapshot, brought up to date when somebody asks, and only by what changed. */
 export class CompiledPolicies {
   readonly #options: CompiledPoliciesOptions;
-  readonly #known = new Map<string, Known>();
+  #known: ReadonlyMap<string, Known> = new Map();
   #snapshot: Snapshot;
   #expressions: Expressions = NO_EXPRESSIONS;
   #revision = -1;
@@ -75,30 +74,33 @@ export class CompiledPolicies {
     const { documents, clock } = this.#options;
     const revision = documents.lastRevision;
     if (revision === this.#revision) return this.#snapshot;
-    const now = new Map([...documents.list()].flatMap((each) => keyed(each)));
     const turns = new Turns(clock);
-    const deleted = [...this.#known].filter(([key]) => !now.has(key));
-    this.#snapshot = this.#snapshot.with({ deleted: deleted.map(([, { name }]) => name) });
-    for (const [key] of deleted) this.#known.delete(key);
-    let read: Policy[] = [];
-    for (const [key, known] of now) {
-      if (this.#known.get(key)?.document === known.document) continue;
-      read.push(this.#read(known));
-      this.#known.set(key, known);
+    // What is known is noted as a whole, at the end: another revision may be on its way while this one is compiled.
+    const now = new Map<string, Known>();
+    const draft = this.#snapshot.edit();
+    // A copy: the registry goes on meanwhile.
+    const all = [...documents.list()];
+    for (const each of all) {
       if (turns.isOver) await turns.next();
-      if (read.length < COMPILED_AT_ONCE) continue;
-      await this.#take(read);
-      read = [];
-      await turns.next();
+      const name = nameOf(each);
+      if (name === undefined) continue;
+      const known = { name, document: each.document };
+      now.set(policyKey(name), known);
+      if (this.#known.get(policyKey(name))?.document !== known.document) await this.#compile(known, draft);
     }
-    await this.#take(read);
+    for (const [key, { name }] of this.#known) if (!now.has(key)) draft.delete(name);
+    await turns.next();
+    this.#snapshot = draft.finish();
+    this.#known = now;
     this.#revision = revision;
     return this.#snapshot;
   }
 
-  async #take(set: readonly Policy[]): Promise<void> {
-    await this.#loadFor(set);
-    this.#snapshot = this.#snapshot.with({ set }, this.#expressions);
+  async #compile(known: Known, draft: SnapshotDraft): Promise<void> {
+    const policy = this.#read(known);
+    if (hasExpression(policy)) await this.#loadFor([policy]);
+    draft.expressions = this.#expressions;
+    draft.set(policy);
   }
 
   async #loadFor(policies: readonly Policy[]): Promise<void> {
@@ -122,7 +124,6 @@ export class CompiledPolicies {
   }
 }
 
-function keyed({ kind, namespace, name, document }: PolicyDocument): readonly (readonly [string, Known])[] {
-  if (kind !== 'AuthorizationPolicy' && kind !== 'ClusterAuthorizationPolicy') return [];
-  return [[`${kind}/${namespace}/${name}`, { name: { kind, namespace, name }, document }]];
+function nameOf({ kind, namespace, name }: PolicyDocument): PolicyName | undefined {
+  return kind === 'AuthorizationPolicy' || kind === 'ClusterAuthorizationPolicy' ? { kind, namespace, name } : undefined;
 }

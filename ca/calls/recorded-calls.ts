@@ -17,11 +17,6 @@ const BY_POLICIES: ReadonlySet<string> = new Set([
   ...REFUSALS,
 ]);
 
-/** A recorded call with the kind that it was made from. */
-export interface RecalledCall extends RecordedCall {
-  readonly counted: CountedKind;
-}
-
 const MOST_DESTINATIONS = 20_000;
 
 /** One object for each destination, as the engine wants it: what applies to one is worked out once. */
@@ -116,6 +111,6 @@ function together(one: CountedKind, other: CountedKind): CountedKind {
 }
 
 /** As the engine takes it. */
-export function recalled(counted: CountedKind, destinations: Destinations): RecalledCall {
-  return { ...recordedCallOf(partsOf(counted, destinations.of(counted.kind.destination))), counted };
+export function recalled(counted: CountedKind, destination: Destination): RecordedCall {
+  return recordedCallOf(partsOf(counted, destination));
 }

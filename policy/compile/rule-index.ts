@@ -1,4 +1,4 @@
-import type { Call } from '../model.ts';
+import type { Call, CallField } from '../model.ts';
 import type { CompiledRule } from './policy.ts';
 import { YES } from './tri.ts';
 
@@ -11,6 +11,7 @@ export class RuleIndex {
   readonly #byId = new Map<string, Entry[]>();
   readonly #byNamespace = new Map<string, Entry[]>();
   readonly #rest: Entry[] = [];
+  #restRules: readonly CompiledRule[] | undefined;
 
   constructor(rules: readonly CompiledRule[]) {
     this.rules = rules;
@@ -20,12 +21,32 @@ export class RuleIndex {
   /** The first rule that matches. */
   first(call: Call): CompiledRule | undefined {
     if (this.rules.length === 0) return undefined;
-    if (call.unseen !== undefined || call.unrecorded !== undefined) return this.rules.find(({ test }) => test(call) === YES);
+    if (call.unseen !== undefined || call.unrecorded !== undefined) {
+      return this.candidates(call).find(({ test }) => test(call) === YES);
+    }
     const { spiffeId, namespace } = call.source;
     let best: Entry | undefined;
     if (spiffeId !== undefined && this.#byId.size > 0) best = firstOf(this.#byId.get(spiffeId.toString()), call, best);
     if (namespace !== undefined && this.#byNamespace.size > 0) best = firstOf(this.#byNamespace.get(namespace), call, best);
     return firstOf(this.#rest, call, best)?.rule;
+  }
+
+  /** The rules that may match, in order: those that name other callers exactly do not. */
+  candidates(call: Call): readonly CompiledRule[] {
+    if (this.#rest.length === this.rules.length || lacksCaller(call.unseen) || lacksCaller(call.unrecorded)) return this.rules;
+    const { spiffeId, namespace } = call.source;
+    const named = [
+      ...((spiffeId && this.#byId.get(spiffeId.toString())) ?? []),
+      ...((namespace !== undefined && this.#byNamespace.get(namespace)) || []),
+    ];
+    if (named.length === 0) return this.#restOnly();
+    const all = new Set([...named, ...this.#rest]);
+    return [...all].sort((one, other) => one.place - other.place).map(({ rule }) => rule);
+  }
+
+  #restOnly(): readonly CompiledRule[] {
+    this.#restRules ??= this.#rest.map(({ rule }) => rule);
+    return this.#restRules;
   }
 
   #add(entry: Entry): void {
@@ -36,6 +57,9 @@ export class RuleIndex {
         push(map, key, entry);
   }
 }
+
+const lacksCaller = (fields: ReadonlySet<CallField> | undefined): boolean =>
+  fields !== undefined && (fields.has('source.spiffeId') || fields.has('source.workload'));
 
 interface Entry {
   readonly place: number;

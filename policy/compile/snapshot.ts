@@ -53,16 +53,17 @@ export class Snapshot {
 
   /** The next snapshot. `expressions` replaces those that this one was made with. */
   with({ set = [], deleted = [] }: PolicyChange, expressions: Expressions = this.#expressions): Snapshot {
-    const policies = new Map(this.policies);
-    const index = new IndexDraft(this.#byKey);
-    for (const name of deleted) drop(policies, index, policyKey(name));
-    for (const policy of set) {
-      const compiled = compilePolicy(policy, expressions);
-      drop(policies, index, compiled.key);
-      policies.set(compiled.key, compiled);
-      index.add(compiled);
-    }
-    return new Snapshot({ defaultAction: this.defaultAction, expressions }, policies, index.finish());
+    const draft = this.edit(expressions);
+    for (const name of deleted) draft.delete(name);
+    for (const policy of set) draft.set(policy);
+    return draft.finish();
+  }
+
+  /** Begins the next snapshot. What there is is copied once, however much changes. */
+  edit(expressions: Expressions = this.#expressions): SnapshotDraft {
+    const finish: Finish = (policies, byKey, last) =>
+      new Snapshot({ defaultAction: this.defaultAction, expressions: last }, policies, byKey);
+    return new SnapshotDraft({ policies: new Map(this.policies), index: new IndexDraft(this.#byKey), expressions, finish });
   }
 
   /** What applies to a destination, in the order of {@link comparePolicies}. */
@@ -80,6 +81,58 @@ export class Snapshot {
       for (const policy of this.#byKey.get(key) ?? []) if (policy.target.selects(destination)) found.add(policy);
     }
     return [...found].sort(comparePolicies);
+  }
+}
+
+type Finish = (
+  policies: ReadonlyMap<string, CompiledPolicy>,
+  byKey: ReadonlyMap<string, Bucket>,
+  expressions: Expressions,
+) => Snapshot;
+
+interface DraftParts {
+  readonly policies: Map<string, CompiledPolicy>;
+  readonly index: IndexDraft;
+  readonly expressions: Expressions;
+  readonly finish: Finish;
+}
+
+/** The next snapshot in the making, for changes that are made in several steps. */
+export class SnapshotDraft {
+  readonly #parts: DraftParts;
+  /** What policies are compiled with from now on. */
+  expressions: Expressions;
+
+  constructor(parts: DraftParts) {
+    this.#parts = parts;
+    this.expressions = parts.expressions;
+  }
+
+  /** Compiles a policy, in place of the one of its name. @throws IdentityError `failed_precondition` as {@link compile} */
+  set(policy: Policy): void {
+    const compiled = compilePolicy(policy, this.expressions);
+    this.#drop(compiled.key);
+    this.#parts.policies.set(compiled.key, compiled);
+    this.#parts.index.add(compiled);
+  }
+
+  /** Takes a policy out; one that is not there counts as taken out. */
+  delete(name: PolicyName): void {
+    this.#drop(policyKey(name));
+  }
+
+  /** The snapshot. The draft is used up. */
+  finish(): Snapshot {
+    const { policies, index, finish } = this.#parts;
+    return finish(policies, index.finish(), this.expressions);
+  }
+
+  #drop(key: string): void {
+    const { policies, index } = this.#parts;
+    const earlier = policies.get(key);
+    if (earlier === undefined) return;
+    policies.delete(key);
+    index.remove(earlier);
   }
 }
 
@@ -115,13 +168,6 @@ class IndexDraft {
     this.#own.set(key, own);
     return own;
   }
-}
-
-function drop(policies: Map<string, CompiledPolicy>, index: IndexDraft, key: string): void {
-  const earlier = policies.get(key);
-  if (earlier === undefined) return;
-  policies.delete(key);
-  index.remove(earlier);
 }
 
 /** The order in which policies decide: those of the cluster first, then by namespace and name. */

@@ -1,7 +1,8 @@
 import type { Snapshot } from '../compile/snapshot.ts';
-import { simulate } from '../simulate.ts';
+import type { Destination } from '../model.ts';
+import { changeOf } from '../simulate.ts';
 import type { Change, RecordedCall } from '../simulate.ts';
-import { policiesAbout, withUncertainPaths } from './recorded-path.ts';
+import { PathTests, policiesAbout } from './recorded-path.ts';
 
 /** What would become of recorded calls. */
 export interface Consequences {
@@ -30,14 +31,43 @@ export interface ConsequencesOptions {
  * @example
  * consequencesOf({ before, after: before.with({ set: [policy] }), calls }).isHarmless;
  */
-export function consequencesOf({ before, after, calls, countsDryRun = false }: ConsequencesOptions): Consequences {
-  const concerned = [...calls].filter(({ call }) => {
-    const [was, is] = [policiesAbout(before, call.destination), policiesAbout(after, call.destination)];
-    return countsDryRun || was.length !== is.length || was.some((policy) => !is.includes(policy));
-  });
-  const changes = simulate({ before, after, calls: withUncertainPaths(concerned, [before, after]), countsDryRun });
+export function consequencesOf({ calls, ...options }: ConsequencesOptions): Consequences {
+  const comparison = new Comparison(options);
+  const changes = [...calls].flatMap((recorded) => comparison.changeOf(recorded) ?? []);
+  changes.sort((one, other) => other.recorded.count - one.recorded.count);
   const of = (verdict: string): readonly Change[] => changes.filter((change) => change.after.verdict === verdict);
-  const [denied, unknown] = [of('deny'), of('unknown')];
-  const isHarmless = denied.length === 0 && unknown.every((change) => change.before.verdict === 'deny');
-  return { denied, allowed: of('allow'), unknown, isHarmless };
+  return { denied: of('deny'), allowed: of('allow'), unknown: of('unknown'), isHarmless: changes.every(isHarmlessChange) };
+}
+
+/** Whether a change cuts nobody off: what was allowed is neither denied nor unknown afterwards. */
+export function isHarmlessChange({ before, after }: Change): boolean {
+  return after.verdict === 'allow' || (after.verdict === 'unknown' && before.verdict === 'deny');
+}
+
+/** Compares two snapshots call by call; what both say of a destination is worked out once. */
+export class Comparison {
+  readonly #options: Omit<ConsequencesOptions, 'calls'>;
+  /** Undefined: both have the same policies about the destination. */
+  readonly #paths = new Map<Destination, PathTests | undefined>();
+
+  constructor(options: Omit<ConsequencesOptions, 'calls'>) {
+    this.#options = options;
+  }
+
+  /** What becomes of a call; undefined: it is decided as before. */
+  changeOf(recorded: RecordedCall): Change | undefined {
+    const paths = this.#pathsOf(recorded.call.destination);
+    return paths && changeOf(paths.mark(recorded), this.#options);
+  }
+
+  #pathsOf(destination: Destination): PathTests | undefined {
+    const { before, after, countsDryRun = false } = this.#options;
+    if (this.#paths.has(destination)) return this.#paths.get(destination);
+    const [was, is] = [policiesAbout(before, destination), policiesAbout(after, destination)];
+    const all = new Set([...was, ...is]);
+    const isChanged = countsDryRun || was.length !== is.length || all.size !== was.length;
+    const paths = isChanged ? new PathTests([...all]) : undefined;
+    this.#paths.set(destination, paths);
+    return paths;
+  }
 }

@@ -22,6 +22,7 @@ import { measurePopulation } from './population.ts';
 import { measureRates } from './rates.ts';
 import { measureRecording } from './recording.ts';
 import { formatFigures, meetsTarget, type Figure } from './report.ts';
+import { measureSimulation } from './simulation.ts';
 import { countersign, spire } from './stacks.ts';
 import { measureStorm } from './storm.ts';
 
@@ -45,7 +46,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<Figure[]>>> = {
   population: () => measurePopulation(stacks, folder),
   large: () => measureLargeStore(folder),
   storm: () => measureStorm(folder),
-  policy: () => Promise.resolve(measurePolicy()),
+  policy: async () => [...measurePolicy(), ...(await measureSimulation('policy'))],
   authorization: () => measureAuthorization(folder),
   enforcement: measureEnforcement,
   'envoy-rbac': () => measureEnvoyRbac(folder),

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compile } from '../../../policy/compile/snapshot.ts';
+import { NO } from '../../../policy/compile/tri.ts';
 import { decide } from '../../../policy/decide.ts';
 import { explain } from '../../../policy/explain.ts';
 import { loadAllExpressions } from '../../../policy/expressions/load.ts';
@@ -49,6 +50,22 @@ describe('properties over random policies and calls', () => {
             );
             expect(outcome === 'matches').toBe(holds);
           }
+        }
+      }),
+      runs,
+    );
+  });
+
+  test('a rule that the index leaves out matches no call of that caller, whatever is not recorded or not seen', () => {
+    fc.assert(
+      fc.property(policies, call, unrecorded, unrecorded, (given, each, lacking, hidden) => {
+        const lacks = { ...each, unrecorded: new Set(lacking), unseen: new Set(hidden) };
+        const { enforced } = compile(given, { expressions }).viewFor(each.destination);
+        for (const index of [enforced.allow, enforced.deny]) {
+          const candidates = index.candidates(lacks);
+          expect(candidates).toEqual(index.rules.filter((rule) => candidates.includes(rule)));
+          const others = index.rules.filter((rule) => !candidates.includes(rule));
+          expect(others.filter((rule) => rule.test(lacks) !== NO)).toEqual([]);
         }
       }),
       runs,

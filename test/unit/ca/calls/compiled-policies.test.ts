@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { CompiledPolicies, type PolicyDocument } from '../../../../ca/calls/compiled-policies.ts';
 import { systemClock } from '../../../../core/clock.ts';
 import { decide } from '../../../../policy/decide.ts';
@@ -91,4 +91,16 @@ test('many policies are compiled in turns', async () => {
   await policies.current();
   clearImmediate(next);
   expect(turns).toBeGreaterThan(5);
+});
+
+test('what was copied once is not copied again: the index is built in one piece, however many turns it takes', async () => {
+  const documents = new Documents();
+  const policies = start(documents);
+  documents.put(documentOf('first', { rules: [{}] }));
+  const first = await policies.current();
+  documents.put(...Array.from({ length: 1500 }, (_, index) => documentOf(`ns-${index % 50}/p-${index}`, { rules: [{}] })));
+  const edits = vi.spyOn(first, 'edit');
+  const second = await policies.current();
+  expect(second.policies.size).toBe(1501);
+  expect(edits).toHaveBeenCalledOnce();
 });
