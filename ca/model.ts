@@ -129,6 +129,8 @@ export interface AgentProgress {
   readonly revision: number;
   /** Policies that it could not put in force: their keys with the revision that it refused. */
   readonly refused: Readonly<Record<string, number>>;
+  /** Why, in its own words, for a few of them. */
+  readonly reasons?: Readonly<Record<string, string>>;
 }
 
 /** What each kind of resource is in the store. `bundle` is a federated one: the own bundle is composed from authorities. */

@@ -158,8 +158,8 @@ class Stream<P> {
       if (message.case === 'ack') this.#acknowledged(Number(message.value.revision));
       if (message.case !== 'nack') continue;
       const { kind, name, revision, error } = message.value;
-      if (kind === 'policy') this.#policyProgress.refused(name, Number(revision));
       const reason = error.slice(0, MAX_LOGGED_ERROR);
+      if (kind === 'policy') this.#policyProgress.refused(name, Number(revision), reason);
       const refusal = { agentId: this.agentId, kind, resource: name, revision: Number(revision), reason };
       this.#options.log.warn(refusal, 'agent refused a resource');
     }

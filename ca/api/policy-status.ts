@@ -32,13 +32,15 @@ function* partsOf(statuses: readonly Status[], complete: boolean): Generator<Res
 }
 
 function statusToProto(status: PolicyStatus): Status {
-  const { policy, revision, nodesConcerned, nodesProgrammed, hits, wouldDenyHits } = status;
+  const { policy, revision, nodesConcerned, nodesProgrammed, nodesRefused, refusal, hits, wouldDenyHits } = status;
   return {
     name: nameOf(policy),
     revision: BigInt(revision),
     generation: BigInt(policy.generation),
     nodesConcerned,
     nodesProgrammed,
+    nodesRefused,
+    ...(refusal === undefined ? {} : { refusal }),
     hits: BigInt(hits),
     wouldDenyHits: BigInt(wouldDenyHits),
   };

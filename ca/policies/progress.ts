@@ -14,10 +14,12 @@ export interface PolicyProgressOptions {
 }
 
 /** What an agent has in force. */
-export type KnownProgress = Pick<AgentProgress, 'revision' | 'refused'>;
+export type KnownProgress = Pick<AgentProgress, 'revision' | 'refused' | 'reasons'>;
 
 const NONE: KnownProgress = { revision: 0, refused: {} };
 
+/** Reasons of an agent that are kept: for people who look for a fault, one is enough. */
+const MAX_REASONS = 20;
 /** What one policy change has many agents acknowledge goes out together. */
 const FIRST_MS = 150;
 /** So far apart are writes at least: they are for people who look at a status. */
@@ -58,7 +60,8 @@ export class PolicyProgress implements AsyncDisposable {
     const revision = Math.max(before.revision, news.revision);
     const refused = this.#current({ ...(news.isFresh ? {} : before.refused), ...news.refused });
     if (this.#stopped || (revision === before.revision && isSame(refused, before.refused))) return;
-    this.#noted.set(name, { agentId, revision, refused });
+    const reasons = reasonsFor(refused, { ...before.reasons, ...news.reasons });
+    this.#noted.set(name, { agentId, revision, refused, ...reasons });
     for (const listener of this.#listeners) listener();
     this.#plan();
   }
@@ -108,6 +111,12 @@ export class PolicyProgress implements AsyncDisposable {
     }
     for (const [name, progress] of noted) if (this.#noted.get(name) === progress) this.#noted.delete(name);
   }
+}
+
+/** The first of them, of what is refused still. */
+function reasonsFor(refused: KnownProgress['refused'], reasons: Record<string, string>): Pick<KnownProgress, 'reasons'> {
+  const kept = Object.entries(reasons).filter(([key]) => refused[key] !== undefined);
+  return kept.length === 0 ? {} : { reasons: Object.fromEntries(kept.slice(0, MAX_REASONS)) };
 }
 
 function isSame(one: KnownProgress['refused'], other: KnownProgress['refused']): boolean {

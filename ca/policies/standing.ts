@@ -16,7 +16,20 @@ export interface PolicyStanding {
   readonly nodesConcerned: number;
   /** Those of them that enforce this revision. */
   readonly nodesProgrammed: number;
+  /** Those of them that could not put this revision in force. */
+  readonly nodesRefused: number;
+  /** What one of these said. */
+  readonly refusal?: Refusal | undefined;
 }
+
+/** Why a node could not put a policy in force. */
+export interface Refusal {
+  readonly agentId: string;
+  /** One line, in the agent's words. */
+  readonly reason: string;
+}
+
+type Figures = Pick<PolicyStanding, 'nodesProgrammed' | 'nodesRefused' | 'refusal'>;
 
 /** What {@link Standings} works with. */
 export interface StandingsOptions {
@@ -26,6 +39,7 @@ export interface StandingsOptions {
 }
 
 interface Node {
+  readonly agentId: string;
   readonly scope: AgentScope;
   /** What it has in force. */
   readonly progress: KnownProgress;
@@ -57,7 +71,7 @@ export class Standings {
       await breathe();
       const { key, policy, revision } = record;
       const reached = nodes.concernedBy(this.#concernOf(policy), roots.get(policy));
-      standings.set(key, { policy, revision, nodesConcerned: reached.length, nodesProgrammed: countEnforcing(reached, record) });
+      standings.set(key, { policy, revision, nodesConcerned: reached.length, ...figuresOf(reached, record) });
     }
     return standings;
   }
@@ -68,7 +82,8 @@ export class Standings {
 
   #nodeOf(agent: Agent): Node {
     const { registry, progress } = this.#options;
-    return { scope: registry.scopes.of(agent), progress: progress.of(agent.id.toString()) };
+    const agentId = agent.id.toString();
+    return { agentId, scope: registry.scopes.of(agent), progress: progress.of(agentId) };
   }
 
   #concernOf(policy: PolicyResource): Concern {
@@ -117,10 +132,16 @@ class Nodes {
   }
 }
 
-function countEnforcing(nodes: readonly Node[], { key, revision }: RevisedPolicy): number {
-  let count = 0;
-  for (const { progress } of nodes) {
-    if (progress.revision >= revision && progress.refused[key] !== revision) count += 1;
+function figuresOf(nodes: readonly Node[], { key, revision }: RevisedPolicy): Figures {
+  let nodesProgrammed = 0;
+  let nodesRefused = 0;
+  let refusal: Refusal | undefined;
+  for (const { agentId, progress } of nodes) {
+    if (progress.refused[key] === revision) {
+      nodesRefused += 1;
+      const reason = progress.reasons?.[key];
+      if (reason !== undefined) refusal ??= { agentId, reason };
+    } else if (progress.revision >= revision) nodesProgrammed += 1;
   }
-  return count;
+  return { nodesProgrammed, nodesRefused, refusal };
 }

@@ -4,6 +4,7 @@ import { Current, changesOf } from '../../core/current.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { CallCounts } from '../calls/hit-counts.ts';
 import type { Registry } from '../registry/registry.ts';
+import { Pace } from './pace.ts';
 import type { PolicyProgress } from './progress.ts';
 import { Standings } from './standing.ts';
 import type { PolicyStanding } from './standing.ts';
@@ -25,16 +26,18 @@ export interface PolicyStatusesOptions {
   readonly log: Logger;
 }
 
-/** What a change has agents acknowledge goes out with it. */
-const COALESCE_MS = 50;
-const INTERVAL_MS = 1000;
+/** What a change has agents acknowledge at once goes out with it. */
+const COALESCE_MS = 40;
 /** Calls are counted whether policies change or not. */
 const HITS_MS = 10_000;
 const HOUR_MS = 3_600_000;
 
 type Statuses = ReadonlyMap<string, PolicyStatus>;
 
-/** How all policy resources stand, for as long as anybody watches: found anew when something changes, about once a second. */
+/**
+ * How all policy resources stand, for as long as anybody watches: found anew when something changes, at once after a quiet second, and
+ * about once a second while it goes on changing.
+ */
 export class PolicyStatuses implements Disposable {
   readonly #options: PolicyStatusesOptions;
   readonly #standings: Standings;
@@ -78,15 +81,18 @@ export class PolicyStatuses implements Disposable {
   async #run(signal: AbortSignal): Promise<void> {
     const { registry, progress, clock } = this.#options;
     const changed = new Signal();
+    const pace = new Pace(clock);
     const ends = [registry.onStandingChange(() => changed.set()), progress.onChange(() => changed.set())];
     signal.addEventListener('abort', () => changed.set(), { once: true });
     try {
       while (!signal.aborted) {
+        pace.waits();
         await this.#changedOrOld(changed);
         await sleep(clock, COALESCE_MS, signal);
         changed.clear();
+        pace.begins();
         await this.#update();
-        await sleep(clock, INTERVAL_MS, signal);
+        await sleep(clock, pace.ended(), signal);
       }
     } finally {
       for (const end of ends) end();
@@ -158,6 +164,9 @@ function isEqual(one: PolicyStatus, other: PolicyStatus): boolean {
     one.revision === other.revision &&
     one.nodesConcerned === other.nodesConcerned &&
     one.nodesProgrammed === other.nodesProgrammed &&
+    one.nodesRefused === other.nodesRefused &&
+    one.refusal?.agentId === other.refusal?.agentId &&
+    one.refusal?.reason === other.refusal?.reason &&
     one.hits === other.hits &&
     one.wouldDenyHits === other.wouldDenyHits
   );

@@ -132,16 +132,18 @@ function decodePolicyResource(_name: string, json: string): PolicyResource {
 interface StoredProgress {
   readonly revision: number;
   readonly refused?: Readonly<Record<string, number>>;
+  readonly reasons?: Readonly<Record<string, string>>;
 }
 
-function encodeProgress({ revision, refused }: AgentProgress): StoredProgress {
-  return { revision, ...(Object.keys(refused).length === 0 ? {} : { refused }) };
+function encodeProgress({ revision, refused, reasons }: AgentProgress): StoredProgress {
+  if (Object.keys(refused).length === 0) return { revision };
+  return { revision, refused, ...(reasons === undefined ? {} : { reasons }) };
 }
 
 function decodeProgress(name: string, json: string): AgentProgress {
   // The cast is sound: encodeProgress wrote it.
-  const { revision, refused = {} } = JSON.parse(json) as StoredProgress;
-  return { agentId: parseSpiffeId(name, 'agent'), revision, refused };
+  const { refused = {}, ...progress } = JSON.parse(json) as StoredProgress;
+  return { agentId: parseSpiffeId(name, 'agent'), ...progress, refused };
 }
 
 function toBase64(bytes: Uint8Array): string {

@@ -47,7 +47,12 @@ function rowOf({ name, document }: Resource, status: ResourceStatus | undefined)
     nodes: status === undefined ? undefined : `${status.nodesProgrammed}/${status.nodesConcerned}`,
     hits: status === undefined ? undefined : Number(status.hits),
     wouldDeny: status === undefined ? undefined : Number(status.wouldDenyHits),
+    ...(status === undefined || status.nodesRefused === 0 ? {} : { refused: refusedText(status) }),
   };
+}
+
+function refusedText({ nodesRefused, refusal }: ResourceStatus): string {
+  return refusal === undefined ? String(nodesRefused) : `${nodesRefused} (${refusal.agentId}: ${refusal.reason})`;
 }
 
 function keyOf(name: ResourceName | undefined): string {

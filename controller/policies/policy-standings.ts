@@ -2,7 +2,7 @@ import { Backoff } from '../../core/backoff.ts';
 import { sleep, type Clock } from '../../core/clock.ts';
 import { Current } from '../../core/current.ts';
 import { isIdentityError, type IdentityError } from '../../core/errors.ts';
-import type { WatchStatusResponse } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import type { ResourceStatus, WatchStatusResponse } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { keyOfStatus, type PolicyClient } from './policy-client.ts';
 
@@ -12,6 +12,10 @@ export interface Standing {
   readonly generation: number;
   readonly nodesConcerned: number;
   readonly nodesProgrammed: number;
+  /** Nodes that could not put it in force. */
+  readonly nodesRefused: number;
+  /** What one of these said; undefined where none is known to have said anything. */
+  readonly refusal: { readonly agentId: string; readonly reason: string } | undefined;
   /** Calls of the last hour that it decided. */
   readonly hits: number;
   /** Calls of the last hour that it would have denied. */
@@ -95,9 +99,7 @@ export class PolicyStandings {
     for (const status of statuses) {
       const key = keyOfStatus(status);
       seen?.add(key);
-      const { revision, generation, nodesConcerned, nodesProgrammed, hits, wouldDenyHits } = status;
-      const figures = { generation: Number(generation), hits: Number(hits), wouldDenyHits: Number(wouldDenyHits) };
-      this.#set(key, revision === 0n ? undefined : { revision, nodesConcerned, nodesProgrammed, ...figures });
+      this.#set(key, status.revision === 0n ? undefined : standingOf(status));
     }
   }
 
@@ -106,4 +108,10 @@ export class PolicyStandings {
     else this.#byKey.set(key, standing);
     this.#options.onChanged(key);
   }
+}
+
+function standingOf({ generation, hits, wouldDenyHits, ...status }: ResourceStatus): Standing {
+  const { revision, nodesConcerned, nodesProgrammed, nodesRefused, refusal } = status;
+  const nodes = { nodesConcerned, nodesProgrammed, nodesRefused, refusal };
+  return { revision, ...nodes, generation: Number(generation), hits: Number(hits), wouldDenyHits: Number(wouldDenyHits) };
 }

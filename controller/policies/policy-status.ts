@@ -90,10 +90,15 @@ function programmedOf({ key, generation, fault }: DeclaredObject, inputs: Policy
   return standingVerdict(standing);
 }
 
-function standingVerdict({ nodesConcerned: all, nodesProgrammed: some_ }: Standing): Verdict {
+function standingVerdict({ nodesConcerned: all, nodesProgrammed: some_, nodesRefused, refusal }: Standing): Verdict {
   if (all === 0) return { status: 'True', reason: 'NoNodes', message: 'no node has a workload that it concerns' };
   const nodes = all === 1 ? 'node' : 'nodes';
   const message = `${some_} of ${all} ${nodes} enforce it`;
+  if (nodesRefused > 0) {
+    const why = refusal === undefined ? '' : ` (${refusal.agentId}: ${refusal.reason})`;
+    const closed = 'what it may concern is denied there';
+    return { status: 'False', reason: 'Refused', message: `${message}; ${nodesRefused} could not read it${why}, and ${closed}` };
+  }
   return some_ < all ? { status: 'False', reason: 'Programming', message } : { status: 'True', reason: 'Programmed', message };
 }
 

@@ -25,6 +25,9 @@ type Status = MessageInitShape<typeof ResourceStatusSchema>;
 export interface Nodes {
   readonly concerned: number;
   readonly programmed: number;
+  readonly refused?: number;
+  /** What one of those that refused it said. */
+  readonly refusal?: { readonly agentId: string; readonly reason: string };
 }
 
 export class StandInPolicies implements AsyncDisposable {
@@ -162,12 +165,13 @@ export class StandInPolicies implements AsyncDisposable {
   }
 
   #statusOf(key: string): Status {
-    const { concerned: nodesConcerned, programmed: nodesProgrammed } = this.#nodes;
+    const { concerned: nodesConcerned, programmed: nodesProgrammed, refused: nodesRefused = 0, refusal } = this.#nodes;
+    const refusals = { nodesRefused, ...(refusal === undefined ? {} : { refusal }) };
     // The cast is sound: it is such a document.
     const { resource } = JSON.parse(this.documents.get(key) ?? '') as { resource: { metadata: { generation: number } } };
     const generation = BigInt(resource.metadata.generation);
     const revision = this.#revisions.get(key) ?? 1n;
-    return { name: nameOf(key), revision, generation, nodesConcerned, nodesProgrammed, hits: this.#hits };
+    return { name: nameOf(key), revision, generation, nodesConcerned, nodesProgrammed, ...refusals, hits: this.#hits };
   }
 
   async #simulate(request: SimulateRequest) {

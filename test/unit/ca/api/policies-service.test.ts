@@ -176,10 +176,16 @@ describe('WatchStatus', () => {
     agent.refuse(answer, key);
     agent.acknowledge(answer);
     await statuses.until('AuthorizationPolicy/refused/two', { nodesProgrammed: 1 });
-    expect(statuses.last(key)).toMatchObject({ nodesConcerned: 1, nodesProgrammed: 0 });
+    const refusal = { agentId: test.id.toString(), reason: 'cannot be read' };
+    expect(statuses.last(key)).toMatchObject({ nodesConcerned: 1, nodesProgrammed: 0, nodesRefused: 1, refusal });
     await set(policyOnWire(key, { generation: 2 }));
     agent.acknowledge(await agent.until(key));
-    expect(await statuses.until(key, { nodesProgrammed: 1 })).toMatchObject({ generation: 2n, nodesConcerned: 1 });
+    expect(await statuses.until(key, { nodesProgrammed: 1 })).toMatchObject({
+      generation: 2n,
+      nodesConcerned: 1,
+      nodesRefused: 0,
+    });
+    expect(statuses.last(key)?.refusal).toBeUndefined();
   });
 
   test('an agent that resumes says by that what it enforces', async () => {

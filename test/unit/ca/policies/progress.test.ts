@@ -51,7 +51,7 @@ async function pass(ms: number): Promise<void> {
   for (let turns = 0; turns < 10; turns += 1) await new Promise((resolve) => void setImmediate(resolve));
 }
 
-const note = (agentId: SpiffeId, revision: number, news: { refused?: Record<string, number>; isFresh?: boolean } = {}) =>
+const note = (agentId: SpiffeId, revision: number, news: Partial<Parameters<PolicyProgress['note']>[1]> = {}) =>
   progress.note(agentId, { revision, refused: {}, isFresh: false, ...news });
 const stored = (id = one) => rig.registry.progress.get(id.toString())?.revision;
 
@@ -100,14 +100,20 @@ test('what an agent refused is not in force, until it changes, goes, or the agen
   await rig.mutate((tx) => tx.putPolicies(keys.map((key) => policyResource(key))));
   const { revision } = rig.registry;
   const refused = Object.fromEntries(keys.map((key) => [key, revision]));
+  const reasons = { 'AuthorizationPolicy/shop/one': 'no such field', 'AuthorizationPolicy/shop/never': 'gone' };
   const known = (): unknown => progress.of(one.toString()).refused;
-  note(one, revision, { refused: { ...refused, 'AuthorizationPolicy/shop/never': revision } });
+  note(one, revision, { refused: { ...refused, 'AuthorizationPolicy/shop/never': revision }, reasons });
   expect(known()).toEqual(refused);
   await pass(200);
-  expect(rig.registry.progress.get(one.toString())).toMatchObject({ revision, refused });
+  expect(rig.registry.progress.get(one.toString())).toMatchObject({
+    revision,
+    refused,
+    reasons: { 'AuthorizationPolicy/shop/one': 'no such field' },
+  });
   await rig.mutate((tx) => tx.putPolicies([policyResource('AuthorizationPolicy/shop/one', { generation: 2 })]));
   note(one, revision + 2);
   expect(known()).toEqual({ 'AuthorizationPolicy/shop/two': revision });
+  expect(progress.of(one.toString()).reasons).toBeUndefined();
   note(one, revision + 2, { isFresh: true });
   expect(known()).toEqual({});
 });
@@ -118,7 +124,7 @@ test('of what a stream acknowledges, only what puts policies in force, or does n
   const stream = new StreamPolicyProgress(one, {
     of: () => known,
     note: (_id, news) => {
-      noted.push([news.revision, news.refused, news.isFresh]);
+      noted.push([news.revision, news.refused, news.isFresh, ...Object.values(news.reasons ?? {})]);
       known = { revision: Math.max(known.revision, news.revision), refused: news.refused };
     },
   });
@@ -136,9 +142,9 @@ test('of what a stream acknowledges, only what puts policies in force, or does n
   expect(noted.splice(0)).toEqual([[12, {}, false]]);
   // Refused before it is acknowledged, and after.
   stream.sent(14, false);
-  stream.refused('a', 14);
+  stream.refused('a', 14, 'spec.rules\n\u001B[31m: no such field');
   stream.acknowledged(14);
-  expect(noted.splice(0)).toEqual([[14, { a: 14 }, false]]);
-  stream.refused('b', 10);
-  expect(noted.splice(0)).toEqual([[0, { b: 10 }, false]]);
+  expect(noted.splice(0)).toEqual([[14, { a: 14 }, false, 'spec.rules [31m: no such field']]);
+  stream.refused('b', 10, 'x'.repeat(500));
+  expect(noted.splice(0)).toEqual([[0, { b: 10 }, false, `${'x'.repeat(199)}…`]]);
 });

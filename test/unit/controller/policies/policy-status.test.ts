@@ -27,6 +27,24 @@ test('a status follows the nodes', async () => {
   expect(() => decode(policyStatus.decoder, world.status(KEY))).not.toThrow();
 });
 
+test('nodes that could not put it in force are named, with what one of them said', async () => {
+  await using world = await PolicyWorld.create();
+  world.ca.tell({ concerned: 3, programmed: 2 });
+  world.put(WEB);
+  world.lead();
+  await expect.poll(() => world.condition(KEY, 'Programmed')).toBe('False Programming');
+  const refusal = { agentId: 'spiffe://example.org/spire/agent/old', reason: 'spec.rules[0].form: unknown field' };
+  world.ca.tell({ concerned: 3, programmed: 2, refused: 1, refusal });
+  await expect.poll(() => world.condition(KEY, 'Ready')).toBe('False Refused');
+  const text = JSON.stringify(world.status(KEY));
+  expect(text).toContain(
+    '2 of 3 nodes enforce it; 1 could not read it (spiffe://example.org/spire/agent/old: spec.rules[0].form',
+  );
+  expect(() => decode(policyStatus.decoder, world.status(KEY))).not.toThrow();
+  world.ca.tell({ concerned: 3, programmed: 3 });
+  await expect.poll(() => world.condition(KEY, 'Ready'), { timeout: 1_000 }).toBe('True Programmed');
+});
+
 test('figures alone are not written all the time', async () => {
   await using world = await PolicyWorld.create();
   world.ca.tell({ concerned: 1, programmed: 1 });

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file countersign/policy/v1/policy.proto.
  */
 export const file_countersign_policy_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("CiJjb3VudGVyc2lnbi9wb2xpY3kvdjEvcG9saWN5LnByb3RvEhVjb3VudGVyc2lnbi5wb2xpY3kudjEiPQoMUmVzb3VyY2VOYW1lEgwKBGtpbmQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEgwKBG5hbWUYAyABKAkiTwoIUmVzb3VyY2USMQoEbmFtZRgBIAEoCzIjLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXNvdXJjZU5hbWUSEAoIZG9jdW1lbnQYAiABKAkiSQoTU2V0UmVzb3VyY2VzUmVxdWVzdBIyCglyZXNvdXJjZXMYASADKAsyHy5jb3VudGVyc2lnbi5wb2xpY3kudjEuUmVzb3VyY2UiKAoUU2V0UmVzb3VyY2VzUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQiTAoWRGVsZXRlUmVzb3VyY2VzUmVxdWVzdBIyCgVuYW1lcxgBIAMoCzIjLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXNvdXJjZU5hbWUiKwoXRGVsZXRlUmVzb3VyY2VzUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQiJQoUTGlzdFJlc291cmNlc1JlcXVlc3QSDQoFa2luZHMYASADKAkiYwoVTGlzdFJlc291cmNlc1Jlc3BvbnNlEjIKCXJlc291cmNlcxgBIAMoCzIfLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXNvdXJjZRIWCg5kZWZhdWx0X2FjdGlvbhgCIAEoCSIUChJXYXRjaFN0YXR1c1JlcXVlc3QiYAoTV2F0Y2hTdGF0dXNSZXNwb25zZRI3CghzdGF0dXNlcxgBIAMoCzIlLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXNvdXJjZVN0YXR1cxIQCghjb21wbGV0ZRgCIAEoCCLDAQoOUmVzb3VyY2VTdGF0dXMSMQoEbmFtZRgBIAEoCzIjLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXNvdXJjZU5hbWUSEAoIcmV2aXNpb24YAiABKAQSEgoKZ2VuZXJhdGlvbhgDIAEoAxIXCg9ub2Rlc19jb25jZXJuZWQYBCABKA0SGAoQbm9kZXNfcHJvZ3JhbW1lZBgFIAEoDRIMCgRoaXRzGAYgASgEEhcKD3dvdWxkX2RlbnlfaGl0cxgHIAEoBCLHAQoPU2ltdWxhdGVSZXF1ZXN0EiwKA3NldBgBIAMoCzIfLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXNvdXJjZRI0CgdkZWxldGVkGAIgAygLMiMuY291bnRlcnNpZ24ucG9saWN5LnYxLlJlc291cmNlTmFtZRIWCg5jb3VudHNfZHJ5X3J1bhgDIAEoCBIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFbGltaXQYBSABKA0ipAEKEFNpbXVsYXRlUmVzcG9uc2USDQoFY2FsbHMYASABKAQSDQoFa2luZHMYAiABKAQSDgoGZGVuaWVkGAMgASgNEg8KB2FsbG93ZWQYBCABKA0SDwoHdW5rbm93bhgFIAEoDRIQCghoYXJtbGVzcxgGIAEoCBIuCgdjaGFuZ2VzGAcgAygLMh0uY291bnRlcnNpZ24ucG9saWN5LnYxLkNoYW5nZSKSAQoGQ2hhbmdlEikKBGNhbGwYASABKAsyGy5jb3VudGVyc2lnbi5wb2xpY3kudjEuQ2FsbBIuCgZiZWZvcmUYAiABKAsyHi5jb3VudGVyc2lnbi5wb2xpY3kudjEuVmVyZGljdBItCgVhZnRlchgDIAEoCzIeLmNvdW50ZXJzaWduLnBvbGljeS52MS5WZXJkaWN0Il4KB1ZlcmRpY3QSDwoHdmVyZGljdBgBIAEoCRIOCgZyZWFzb24YAiABKAkSMgoEcnVsZRgDIAEoCzIkLmNvdW50ZXJzaWduLnBvbGljeS52MS5SdWxlUmVmZXJlbmNlIlIKDVJ1bGVSZWZlcmVuY2USMwoGcG9saWN5GAEgASgLMiMuY291bnRlcnNpZ24ucG9saWN5LnYxLlJlc291cmNlTmFtZRIMCgRydWxlGAIgASgNIvEDCgRDYWxsEhgKEHNvdXJjZV9zcGlmZmVfaWQYASABKAkSGAoQc291cmNlX25hbWVzcGFjZRgCIAEoCRIeChZzb3VyY2Vfc2VydmljZV9hY2NvdW50GAMgASgJEjcKC2Rlc3RpbmF0aW9uGAQgASgLMiIuY291bnRlcnNpZ24ucG9saWN5LnYxLkRlc3RpbmF0aW9uEi8KB3JlcXVlc3QYBSABKAsyHi5jb3VudGVyc2lnbi5wb2xpY3kudjEuUmVxdWVzdBIPCgd2ZXJkaWN0GAYgASgJEg4KBnJlYXNvbhgHIAEoCRIyCgRydWxlGAggASgLMiQuY291bnRlcnNpZ24ucG9saWN5LnYxLlJ1bGVSZWZlcmVuY2USOgoMZHJ5X3J1bl9ydWxlGAkgASgLMiQuY291bnRlcnNpZ24ucG9saWN5LnYxLlJ1bGVSZWZlcmVuY2USEgoKd291bGRfZGVueRgKIAEoCBINCgVjb3VudBgLIAEoBBItCglsYXN0X3NlZW4YDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXBvaW50GA0gASgJEjkKC2F1ZGl0X3J1bGVzGA4gAygLMiQuY291bnRlcnNpZ24ucG9saWN5LnYxLlJ1bGVSZWZlcmVuY2UibQoLRGVzdGluYXRpb24SEQoJc3BpZmZlX2lkGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRIXCg9zZXJ2aWNlX2FjY291bnQYAyABKAkSDAoEcG9ydBgEIAEoDRIRCglzZWxlY3RvcnMYBSADKAkiaQoHUmVxdWVzdBIOCgZtZXRob2QYASABKAkSDAoEaG9zdBgCIAEoCRIVCg1wYXRoX3RlbXBsYXRlGAMgASgJEhQKDGdycGNfc2VydmljZRgEIAEoCRITCgtncnBjX21ldGhvZBgFIAEoCSJSChJSZXBvcnRDYWxsc1JlcXVlc3QSEAoIYmF0Y2hfaWQYASABKAkSKgoFY2FsbHMYAiADKAsyGy5jb3VudGVyc2lnbi5wb2xpY3kudjEuQ2FsbCImChNSZXBvcnRDYWxsc1Jlc3BvbnNlEg8KB3JlZnVzZWQYASABKA0iXAoQTGlzdENhbGxzUmVxdWVzdBIpCgVzaW5jZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHQoVZGVzdGluYXRpb25fbmFtZXNwYWNlGAIgASgJIj8KEUxpc3RDYWxsc1Jlc3BvbnNlEioKBWNhbGxzGAEgAygLMhsuY291bnRlcnNpZ24ucG9saWN5LnYxLkNhbGwy+gQKCFBvbGljaWVzEmcKDFNldFJlc291cmNlcxIqLmNvdW50ZXJzaWduLnBvbGljeS52MS5TZXRSZXNvdXJjZXNSZXF1ZXN0GisuY291bnRlcnNpZ24ucG9saWN5LnYxLlNldFJlc291cmNlc1Jlc3BvbnNlEnAKD0RlbGV0ZVJlc291cmNlcxItLmNvdW50ZXJzaWduLnBvbGljeS52MS5EZWxldGVSZXNvdXJjZXNSZXF1ZXN0Gi4uY291bnRlcnNpZ24ucG9saWN5LnYxLkRlbGV0ZVJlc291cmNlc1Jlc3BvbnNlEmwKDUxpc3RSZXNvdXJjZXMSKy5jb3VudGVyc2lnbi5wb2xpY3kudjEuTGlzdFJlc291cmNlc1JlcXVlc3QaLC5jb3VudGVyc2lnbi5wb2xpY3kudjEuTGlzdFJlc291cmNlc1Jlc3BvbnNlMAESZgoLV2F0Y2hTdGF0dXMSKS5jb3VudGVyc2lnbi5wb2xpY3kudjEuV2F0Y2hTdGF0dXNSZXF1ZXN0GiouY291bnRlcnNpZ24ucG9saWN5LnYxLldhdGNoU3RhdHVzUmVzcG9uc2UwARJbCghTaW11bGF0ZRImLmNvdW50ZXJzaWduLnBvbGljeS52MS5TaW11bGF0ZVJlcXVlc3QaJy5jb3VudGVyc2lnbi5wb2xpY3kudjEuU2ltdWxhdGVSZXNwb25zZRJgCglMaXN0Q2FsbHMSJy5jb3VudGVyc2lnbi5wb2xpY3kudjEuTGlzdENhbGxzUmVxdWVzdBooLmNvdW50ZXJzaWduLnBvbGljeS52MS5MaXN0Q2FsbHNSZXNwb25zZTABMnEKCVJlY29yZGluZxJkCgtSZXBvcnRDYWxscxIpLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXBvcnRDYWxsc1JlcXVlc3QaKi5jb3VudGVyc2lnbi5wb2xpY3kudjEuUmVwb3J0Q2FsbHNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CiJjb3VudGVyc2lnbi9wb2xpY3kvdjEvcG9saWN5LnByb3RvEhVjb3VudGVyc2lnbi5wb2xpY3kudjEiPQoMUmVzb3VyY2VOYW1lEgwKBGtpbmQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEgwKBG5hbWUYAyABKAkiTwoIUmVzb3VyY2USMQoEbmFtZRgBIAEoCzIjLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXNvdXJjZU5hbWUSEAoIZG9jdW1lbnQYAiABKAkiSQoTU2V0UmVzb3VyY2VzUmVxdWVzdBIyCglyZXNvdXJjZXMYASADKAsyHy5jb3VudGVyc2lnbi5wb2xpY3kudjEuUmVzb3VyY2UiKAoUU2V0UmVzb3VyY2VzUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQiTAoWRGVsZXRlUmVzb3VyY2VzUmVxdWVzdBIyCgVuYW1lcxgBIAMoCzIjLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXNvdXJjZU5hbWUiKwoXRGVsZXRlUmVzb3VyY2VzUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQiJQoUTGlzdFJlc291cmNlc1JlcXVlc3QSDQoFa2luZHMYASADKAkiYwoVTGlzdFJlc291cmNlc1Jlc3BvbnNlEjIKCXJlc291cmNlcxgBIAMoCzIfLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXNvdXJjZRIWCg5kZWZhdWx0X2FjdGlvbhgCIAEoCSIUChJXYXRjaFN0YXR1c1JlcXVlc3QiYAoTV2F0Y2hTdGF0dXNSZXNwb25zZRI3CghzdGF0dXNlcxgBIAMoCzIlLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXNvdXJjZVN0YXR1cxIQCghjb21wbGV0ZRgCIAEoCCKLAgoOUmVzb3VyY2VTdGF0dXMSMQoEbmFtZRgBIAEoCzIjLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXNvdXJjZU5hbWUSEAoIcmV2aXNpb24YAiABKAQSEgoKZ2VuZXJhdGlvbhgDIAEoAxIXCg9ub2Rlc19jb25jZXJuZWQYBCABKA0SGAoQbm9kZXNfcHJvZ3JhbW1lZBgFIAEoDRIMCgRoaXRzGAYgASgEEhcKD3dvdWxkX2RlbnlfaGl0cxgHIAEoBBIVCg1ub2Rlc19yZWZ1c2VkGAggASgNEi8KB3JlZnVzYWwYCSABKAsyHi5jb3VudGVyc2lnbi5wb2xpY3kudjEuUmVmdXNhbCIrCgdSZWZ1c2FsEhAKCGFnZW50X2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCSLHAQoPU2ltdWxhdGVSZXF1ZXN0EiwKA3NldBgBIAMoCzIfLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXNvdXJjZRI0CgdkZWxldGVkGAIgAygLMiMuY291bnRlcnNpZ24ucG9saWN5LnYxLlJlc291cmNlTmFtZRIWCg5jb3VudHNfZHJ5X3J1bhgDIAEoCBIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFbGltaXQYBSABKA0ipAEKEFNpbXVsYXRlUmVzcG9uc2USDQoFY2FsbHMYASABKAQSDQoFa2luZHMYAiABKAQSDgoGZGVuaWVkGAMgASgNEg8KB2FsbG93ZWQYBCABKA0SDwoHdW5rbm93bhgFIAEoDRIQCghoYXJtbGVzcxgGIAEoCBIuCgdjaGFuZ2VzGAcgAygLMh0uY291bnRlcnNpZ24ucG9saWN5LnYxLkNoYW5nZSKSAQoGQ2hhbmdlEikKBGNhbGwYASABKAsyGy5jb3VudGVyc2lnbi5wb2xpY3kudjEuQ2FsbBIuCgZiZWZvcmUYAiABKAsyHi5jb3VudGVyc2lnbi5wb2xpY3kudjEuVmVyZGljdBItCgVhZnRlchgDIAEoCzIeLmNvdW50ZXJzaWduLnBvbGljeS52MS5WZXJkaWN0Il4KB1ZlcmRpY3QSDwoHdmVyZGljdBgBIAEoCRIOCgZyZWFzb24YAiABKAkSMgoEcnVsZRgDIAEoCzIkLmNvdW50ZXJzaWduLnBvbGljeS52MS5SdWxlUmVmZXJlbmNlIlIKDVJ1bGVSZWZlcmVuY2USMwoGcG9saWN5GAEgASgLMiMuY291bnRlcnNpZ24ucG9saWN5LnYxLlJlc291cmNlTmFtZRIMCgRydWxlGAIgASgNIvEDCgRDYWxsEhgKEHNvdXJjZV9zcGlmZmVfaWQYASABKAkSGAoQc291cmNlX25hbWVzcGFjZRgCIAEoCRIeChZzb3VyY2Vfc2VydmljZV9hY2NvdW50GAMgASgJEjcKC2Rlc3RpbmF0aW9uGAQgASgLMiIuY291bnRlcnNpZ24ucG9saWN5LnYxLkRlc3RpbmF0aW9uEi8KB3JlcXVlc3QYBSABKAsyHi5jb3VudGVyc2lnbi5wb2xpY3kudjEuUmVxdWVzdBIPCgd2ZXJkaWN0GAYgASgJEg4KBnJlYXNvbhgHIAEoCRIyCgRydWxlGAggASgLMiQuY291bnRlcnNpZ24ucG9saWN5LnYxLlJ1bGVSZWZlcmVuY2USOgoMZHJ5X3J1bl9ydWxlGAkgASgLMiQuY291bnRlcnNpZ24ucG9saWN5LnYxLlJ1bGVSZWZlcmVuY2USEgoKd291bGRfZGVueRgKIAEoCBINCgVjb3VudBgLIAEoBBItCglsYXN0X3NlZW4YDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXBvaW50GA0gASgJEjkKC2F1ZGl0X3J1bGVzGA4gAygLMiQuY291bnRlcnNpZ24ucG9saWN5LnYxLlJ1bGVSZWZlcmVuY2UibQoLRGVzdGluYXRpb24SEQoJc3BpZmZlX2lkGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRIXCg9zZXJ2aWNlX2FjY291bnQYAyABKAkSDAoEcG9ydBgEIAEoDRIRCglzZWxlY3RvcnMYBSADKAkiaQoHUmVxdWVzdBIOCgZtZXRob2QYASABKAkSDAoEaG9zdBgCIAEoCRIVCg1wYXRoX3RlbXBsYXRlGAMgASgJEhQKDGdycGNfc2VydmljZRgEIAEoCRITCgtncnBjX21ldGhvZBgFIAEoCSJSChJSZXBvcnRDYWxsc1JlcXVlc3QSEAoIYmF0Y2hfaWQYASABKAkSKgoFY2FsbHMYAiADKAsyGy5jb3VudGVyc2lnbi5wb2xpY3kudjEuQ2FsbCImChNSZXBvcnRDYWxsc1Jlc3BvbnNlEg8KB3JlZnVzZWQYASABKA0iXAoQTGlzdENhbGxzUmVxdWVzdBIpCgVzaW5jZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHQoVZGVzdGluYXRpb25fbmFtZXNwYWNlGAIgASgJIj8KEUxpc3RDYWxsc1Jlc3BvbnNlEioKBWNhbGxzGAEgAygLMhsuY291bnRlcnNpZ24ucG9saWN5LnYxLkNhbGwy+gQKCFBvbGljaWVzEmcKDFNldFJlc291cmNlcxIqLmNvdW50ZXJzaWduLnBvbGljeS52MS5TZXRSZXNvdXJjZXNSZXF1ZXN0GisuY291bnRlcnNpZ24ucG9saWN5LnYxLlNldFJlc291cmNlc1Jlc3BvbnNlEnAKD0RlbGV0ZVJlc291cmNlcxItLmNvdW50ZXJzaWduLnBvbGljeS52MS5EZWxldGVSZXNvdXJjZXNSZXF1ZXN0Gi4uY291bnRlcnNpZ24ucG9saWN5LnYxLkRlbGV0ZVJlc291cmNlc1Jlc3BvbnNlEmwKDUxpc3RSZXNvdXJjZXMSKy5jb3VudGVyc2lnbi5wb2xpY3kudjEuTGlzdFJlc291cmNlc1JlcXVlc3QaLC5jb3VudGVyc2lnbi5wb2xpY3kudjEuTGlzdFJlc291cmNlc1Jlc3BvbnNlMAESZgoLV2F0Y2hTdGF0dXMSKS5jb3VudGVyc2lnbi5wb2xpY3kudjEuV2F0Y2hTdGF0dXNSZXF1ZXN0GiouY291bnRlcnNpZ24ucG9saWN5LnYxLldhdGNoU3RhdHVzUmVzcG9uc2UwARJbCghTaW11bGF0ZRImLmNvdW50ZXJzaWduLnBvbGljeS52MS5TaW11bGF0ZVJlcXVlc3QaJy5jb3VudGVyc2lnbi5wb2xpY3kudjEuU2ltdWxhdGVSZXNwb25zZRJgCglMaXN0Q2FsbHMSJy5jb3VudGVyc2lnbi5wb2xpY3kudjEuTGlzdENhbGxzUmVxdWVzdBooLmNvdW50ZXJzaWduLnBvbGljeS52MS5MaXN0Q2FsbHNSZXNwb25zZTABMnEKCVJlY29yZGluZxJkCgtSZXBvcnRDYWxscxIpLmNvdW50ZXJzaWduLnBvbGljeS52MS5SZXBvcnRDYWxsc1JlcXVlc3QaKi5jb3VudGVyc2lnbi5wb2xpY3kudjEuUmVwb3J0Q2FsbHNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * Which resource.
@@ -275,6 +275,20 @@ export type ResourceStatus = Message<"countersign.policy.v1.ResourceStatus"> & {
    * @generated from field: uint64 would_deny_hits = 7;
    */
   wouldDenyHits: bigint;
+
+  /**
+   * Those of `nodes_concerned` that could not put this revision in force: what it may concern is denied there.
+   *
+   * @generated from field: uint32 nodes_refused = 8;
+   */
+  nodesRefused: number;
+
+  /**
+   * What one of these said.
+   *
+   * @generated from field: countersign.policy.v1.Refusal refusal = 9;
+   */
+  refusal?: Refusal | undefined;
 };
 
 /**
@@ -283,6 +297,32 @@ export type ResourceStatus = Message<"countersign.policy.v1.ResourceStatus"> & {
  */
 export const ResourceStatusSchema: GenMessage<ResourceStatus> = /*@__PURE__*/
   messageDesc(file_countersign_policy_v1_policy, 10);
+
+/**
+ * @generated from message countersign.policy.v1.Refusal
+ */
+export type Refusal = Message<"countersign.policy.v1.Refusal"> & {
+  /**
+   * SPIFFE ID.
+   *
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * One line, in the agent's words.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message countersign.policy.v1.Refusal.
+ * Use `create(RefusalSchema)` to create a new message.
+ */
+export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
+  messageDesc(file_countersign_policy_v1_policy, 11);
 
 /**
  * @generated from message countersign.policy.v1.SimulateRequest
@@ -327,7 +367,7 @@ export type SimulateRequest = Message<"countersign.policy.v1.SimulateRequest"> &
  * Use `create(SimulateRequestSchema)` to create a new message.
  */
 export const SimulateRequestSchema: GenMessage<SimulateRequest> = /*@__PURE__*/
-  messageDesc(file_countersign_policy_v1_policy, 11);
+  messageDesc(file_countersign_policy_v1_policy, 12);
 
 /**
  * @generated from message countersign.policy.v1.SimulateResponse
@@ -380,7 +420,7 @@ export type SimulateResponse = Message<"countersign.policy.v1.SimulateResponse">
  * Use `create(SimulateResponseSchema)` to create a new message.
  */
 export const SimulateResponseSchema: GenMessage<SimulateResponse> = /*@__PURE__*/
-  messageDesc(file_countersign_policy_v1_policy, 12);
+  messageDesc(file_countersign_policy_v1_policy, 13);
 
 /**
  * A kind of call whose verdict would be another.
@@ -409,7 +449,7 @@ export type Change = Message<"countersign.policy.v1.Change"> & {
  * Use `create(ChangeSchema)` to create a new message.
  */
 export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
-  messageDesc(file_countersign_policy_v1_policy, 13);
+  messageDesc(file_countersign_policy_v1_policy, 14);
 
 /**
  * @generated from message countersign.policy.v1.Verdict
@@ -440,7 +480,7 @@ export type Verdict = Message<"countersign.policy.v1.Verdict"> & {
  * Use `create(VerdictSchema)` to create a new message.
  */
 export const VerdictSchema: GenMessage<Verdict> = /*@__PURE__*/
-  messageDesc(file_countersign_policy_v1_policy, 14);
+  messageDesc(file_countersign_policy_v1_policy, 15);
 
 /**
  * @generated from message countersign.policy.v1.RuleReference
@@ -464,7 +504,7 @@ export type RuleReference = Message<"countersign.policy.v1.RuleReference"> & {
  * Use `create(RuleReferenceSchema)` to create a new message.
  */
 export const RuleReferenceSchema: GenMessage<RuleReference> = /*@__PURE__*/
-  messageDesc(file_countersign_policy_v1_policy, 15);
+  messageDesc(file_countersign_policy_v1_policy, 16);
 
 /**
  * Equal calls, counted.
@@ -566,7 +606,7 @@ export type Call = Message<"countersign.policy.v1.Call"> & {
  * Use `create(CallSchema)` to create a new message.
  */
 export const CallSchema: GenMessage<Call> = /*@__PURE__*/
-  messageDesc(file_countersign_policy_v1_policy, 16);
+  messageDesc(file_countersign_policy_v1_policy, 17);
 
 /**
  * @generated from message countersign.policy.v1.Destination
@@ -607,7 +647,7 @@ export type Destination = Message<"countersign.policy.v1.Destination"> & {
  * Use `create(DestinationSchema)` to create a new message.
  */
 export const DestinationSchema: GenMessage<Destination> = /*@__PURE__*/
-  messageDesc(file_countersign_policy_v1_policy, 17);
+  messageDesc(file_countersign_policy_v1_policy, 18);
 
 /**
  * @generated from message countersign.policy.v1.Request
@@ -646,7 +686,7 @@ export type Request = Message<"countersign.policy.v1.Request"> & {
  * Use `create(RequestSchema)` to create a new message.
  */
 export const RequestSchema: GenMessage<Request> = /*@__PURE__*/
-  messageDesc(file_countersign_policy_v1_policy, 18);
+  messageDesc(file_countersign_policy_v1_policy, 19);
 
 /**
  * @generated from message countersign.policy.v1.ReportCallsRequest
@@ -670,7 +710,7 @@ export type ReportCallsRequest = Message<"countersign.policy.v1.ReportCallsReque
  * Use `create(ReportCallsRequestSchema)` to create a new message.
  */
 export const ReportCallsRequestSchema: GenMessage<ReportCallsRequest> = /*@__PURE__*/
-  messageDesc(file_countersign_policy_v1_policy, 19);
+  messageDesc(file_countersign_policy_v1_policy, 20);
 
 /**
  * @generated from message countersign.policy.v1.ReportCallsResponse
@@ -689,7 +729,7 @@ export type ReportCallsResponse = Message<"countersign.policy.v1.ReportCallsResp
  * Use `create(ReportCallsResponseSchema)` to create a new message.
  */
 export const ReportCallsResponseSchema: GenMessage<ReportCallsResponse> = /*@__PURE__*/
-  messageDesc(file_countersign_policy_v1_policy, 20);
+  messageDesc(file_countersign_policy_v1_policy, 21);
 
 /**
  * @generated from message countersign.policy.v1.ListCallsRequest
@@ -715,7 +755,7 @@ export type ListCallsRequest = Message<"countersign.policy.v1.ListCallsRequest">
  * Use `create(ListCallsRequestSchema)` to create a new message.
  */
 export const ListCallsRequestSchema: GenMessage<ListCallsRequest> = /*@__PURE__*/
-  messageDesc(file_countersign_policy_v1_policy, 21);
+  messageDesc(file_countersign_policy_v1_policy, 22);
 
 /**
  * @generated from message countersign.policy.v1.ListCallsResponse
@@ -732,7 +772,7 @@ export type ListCallsResponse = Message<"countersign.policy.v1.ListCallsResponse
  * Use `create(ListCallsResponseSchema)` to create a new message.
  */
 export const ListCallsResponseSchema: GenMessage<ListCallsResponse> = /*@__PURE__*/
-  messageDesc(file_countersign_policy_v1_policy, 22);
+  messageDesc(file_countersign_policy_v1_policy, 23);
 
 /**
  * For whoever declares policies, such as the controller.
@@ -742,7 +782,8 @@ export const ListCallsResponseSchema: GenMessage<ListCallsResponse> = /*@__PURE_
 export const Policies: GenService<{
   /**
    * Puts resources as one change: all of them, or none where one cannot be read. What is there already costs nothing.
-   * Caller: local, admin, controller.
+   * A controller puts documents with its own prefix in the label `countersign.dev/controller`, else PERMISSION_DENIED, and
+   * replaces no other: FAILED_PRECONDITION. Caller: local, admin, controller.
    *
    * @generated from rpc countersign.policy.v1.Policies.SetResources
    */
@@ -752,7 +793,8 @@ export const Policies: GenService<{
     output: typeof SetResourcesResponseSchema;
   },
   /**
-   * Removes resources as one change; one that is not there counts as removed. Caller: local, admin, controller.
+   * Removes resources as one change; one that is not there counts as removed. A controller removes its own alone, else
+   * FAILED_PRECONDITION. Caller: local, admin, controller.
    *
    * @generated from rpc countersign.policy.v1.Policies.DeleteResources
    */
@@ -772,7 +814,8 @@ export const Policies: GenService<{
     output: typeof ListResourcesResponseSchema;
   },
   /**
-   * How the resources stand: all of them first, then those whose standing changed, about once a second.
+   * How the resources stand: all of them first, then those whose standing changed: at once after a quiet second, and about
+   * once a second while they go on changing.
    * Caller: local, admin, controller.
    *
    * @generated from rpc countersign.policy.v1.Policies.WatchStatus
