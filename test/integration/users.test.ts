@@ -1,4 +1,5 @@
 // Users of a real OpenID provider: its tokens verified and exchanged, service by service, with clients that know nothing of us.
+import { readFileSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -91,6 +92,22 @@ describe('a user of a real OpenID provider', () => {
       act: { sub: ORDERS, act: { sub: WEB } },
     });
   });
+});
+
+test('the request of docs/users.md is answered with a token of the claims that stand there', async () => {
+  const guide = readFileSync(join(import.meta.dirname, '../../docs/users.md'), 'utf8');
+  const [, form = ''] = /^```http\n[^]*?\n\n([^]*?)^```$/m.exec(guide) ?? [];
+  const [, claims = '{}'] = /^```json\n([^]*?)^```$/m.exec(guide) ?? [];
+  const sent = form.replaceAll('\n', '').replace('eyJ…', await signIn(host));
+  const { status, body } = await rig.send(sent, { identity: web });
+  expect(status).toBe(200);
+  const given = decoded(body['access_token']);
+  expect(given.header).toMatchObject({ typ: 'at+jwt' });
+  // The cast is sound: JSON between braces.
+  const documented = JSON.parse(claims) as Record<string, unknown>;
+  expect(Object.keys(given.claims).toSorted()).toEqual(Object.keys(documented).toSorted());
+  const { sub, aud, client_id: clientId, scope, roles, act } = documented;
+  expect(given.claims).toMatchObject({ sub, aud, client_id: clientId, scope, roles, act });
 });
 
 test.skipIf(!isInstalled('python3'))('a client in Python exchanges a token over mTLS (needs python3)', async () => {
