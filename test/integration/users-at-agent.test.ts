@@ -23,6 +23,7 @@ const resources = new AsyncDisposableStack();
 let people: TestIssuer;
 let rig: TokenRig;
 let ask: (token: string) => Promise<string>;
+let metric: (name: string) => Promise<number>;
 
 beforeAll(async () => {
   const folder = await mkdtemp(join(tmpdir(), 'users-'));
@@ -38,7 +39,8 @@ beforeAll(async () => {
     - { workloads: [${WEB}], addressedAs: [web], audiences: [orders] }`);
   resources.use(rig);
   const authorization = { allowPrivateHosts: ['localhost'], webRootFiles: [join(folder, 'roots.pem')] };
-  const agent = resources.use(await startTestAgent(rig.ca, { authorization }));
+  const listen = { workload: 'unix:./api.sock', http: '127.0.0.1:0' };
+  const agent = resources.use(await startTestAgent(rig.ca, { authorization, listen }));
   const entry = { spiffeId: own('/orders'), parentId: own(agent.idPath), selectors: [OWN_SELECTOR] };
   await rig.ca.local(Entry).batchCreateEntry({ entries: [{ ...entry, countersignWorkload: { namespace: 'shop' } }] });
   await declare(host.url);
@@ -48,6 +50,10 @@ beforeAll(async () => {
     const http = { method: 'GET', path: '/', host: 'orders', headers: { authorization: `Bearer ${token}` } };
     const { dynamicMetadata } = await client.check({ attributes: { source: { principal: WEB }, request: { http } } });
     return JSON.stringify(dynamicMetadata?.['reason']);
+  };
+  metric = async (name) => {
+    const lines = (await (await fetch(`http://127.0.0.1:${agent.httpPort}/metrics`)).text()).split('\n');
+    return Number(lines.find((line) => line.startsWith(`${name} `))?.slice(name.length + 1));
   };
 }, 60_000);
 
@@ -98,6 +104,19 @@ test('a token of the exchange is accepted with its chain of callers; the one tha
   // Of another audience, and then without a caller in it.
   expect(await ask(token)).toBe('"user_refused"');
   expect(await ask(userToken('orders'))).toBe('"no_rule_matches"');
+});
+
+test('a token that was verified is known; one that was refused is looked at each time', async () => {
+  const [hits, misses] = ['hit', 'miss'].map((outcome) => `countersign_agent_user_token_cache_total{outcome="${outcome}"}`);
+  const counts = async (): Promise<readonly number[]> => Promise.all([hits, misses].map((name) => metric(name ?? '')));
+  const token = userToken('orders');
+  await until(token, 'no_rule_matches');
+  const [known = NaN, unknown = NaN] = await counts();
+  expect(await ask(token)).toBe('"no_rule_matches"');
+  expect(await counts()).toEqual([known + 1, unknown]);
+  const refused = userToken('elsewhere');
+  for (let count = 0; count < 2; count += 1) expect(await ask(refused)).toBe('"user_refused"');
+  expect(await counts()).toEqual([known + 1, unknown + 2]);
 });
 
 test('what only looks like a token of the exchange is refused', async () => {

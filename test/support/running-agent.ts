@@ -17,6 +17,8 @@ export interface RunningTestAgent extends AsyncDisposable {
   readonly socket: string;
   /** The folder that relative paths of its configuration are of. */
   readonly folder: string;
+  /** Undefined unless `listen.http` is configured. */
+  readonly httpPort: number | undefined;
 }
 
 /** Starts an agent that attests with a join token of the CA; `config` replaces keys of `agent.yaml`. */
@@ -45,6 +47,7 @@ export async function startTestAgent(
     idPath: `/spire/agent/join_token/${token}`,
     socket: join(folder, 'api.sock'),
     folder,
+    httpPort: agent.httpPort,
     async [Symbol.asyncDispose]() {
       await agent[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });
