@@ -19,7 +19,7 @@ import { policyToProto } from './authorization-encoding.ts';
 import type { ApiContext } from './api-context.ts';
 import type { Authorizer } from './authorizer.ts';
 import { watchStatus } from './policy-status.ts';
-import { kindOf, policyFromProto, policyKeyFromProto } from './policy-documents.ts';
+import { kindOf, policyKeyFromProto, readPolicyResource, requireCompiles } from './policy-documents.ts';
 import { requireOwnLabel, requireOwnPresent } from './policy-ownership.ts';
 import type { PolicyCaller } from './policy-ownership.ts';
 
@@ -58,9 +58,11 @@ async function setResources(
   const turns = new Turns(context.clock);
   for (const [index, resource] of resources.entries()) {
     if (turns.isOver) await turns.next();
-    const policy = policyFromProto(resource, `resources[${index}]`);
-    requireOwnLabel(policy, caller);
-    read.push(policy);
+    const field = `resources[${index}]`;
+    const found = readPolicyResource(resource, field);
+    requireOwnLabel(found.resource, caller);
+    await requireCompiles(found, field);
+    read.push(found.resource);
   }
   checkDistinct(read);
   return change(context, async (tx) => {

@@ -1,5 +1,8 @@
 import { DecodeError } from '../../core/decode.ts';
 import { IdentityError } from '../../core/errors.ts';
+import { ownerOfDocument } from '../../policy/document-owner.ts';
+import { expressionFaults } from '../../policy/expression-faults.ts';
+import type { Policy } from '../../policy/policy.ts';
 import {
   decodePolicy,
   decodeRequestAuthentication,
@@ -47,13 +50,25 @@ export function kindOf(text: string, field: string): PolicyResourceKind {
  *
  * @throws IdentityError `invalid_argument` that names the field, such as `resources[3].document.spec.rules[0].to[0].ports`
  */
-export function policyFromProto({ name, document }: Resource, field: string): PolicyResource {
+export function policyFromProto(resource: Resource, field: string): PolicyResource {
+  return readPolicyResource(resource, field).resource;
+}
+
+/** A resource with the policy that it is, where it is one. */
+export interface ReadPolicyResource {
+  readonly resource: PolicyResource;
+  /** Absent for a RequestAuthentication. */
+  readonly policy: Policy | undefined;
+}
+
+/** The same as {@link policyFromProto}, with the policy as it was read. */
+export function readPolicyResource({ name, document }: Resource, field: string): ReadPolicyResource {
   const key = policyKeyFromProto(name, `${field}.name`);
   const at = `${field}.document`;
   if (document.length > MAX_DOCUMENT_CHARACTERS) {
     throw faulty(at, `must have at most ${MAX_DOCUMENT_CHARACTERS} characters; it has ${document.length}`);
   }
-  const { meta, kind, text } = below(at, () => read(key.kind, document));
+  const { meta, kind, text, policy } = below(at, () => read(key.kind, document));
   for (const [part, said, found] of [
     ['kind', key.kind, kind],
     ['metadata.namespace', key.namespace, meta.namespace],
@@ -61,22 +76,37 @@ export function policyFromProto({ name, document }: Resource, field: string): Po
   ] as const) {
     if (said !== found) throw faulty(`${at}.${part}`, `is "${found}", but the resource is named "${said}"`);
   }
-  return { ...key, generation: meta.generation, document: text };
+  return { resource: { ...key, generation: meta.generation, document: text }, policy };
 }
 
 interface Read {
   readonly kind: PolicyResourceKind;
   readonly meta: ResourceMeta;
   readonly text: string;
+  readonly policy: Policy | undefined;
 }
 
 function read(kind: PolicyResourceKind, document: string): Read {
   if (kind === 'RequestAuthentication') {
     const authentication = decodeRequestAuthentication(document);
-    return { kind, meta: authentication.meta, text: encodeRequestAuthentication(authentication) };
+    return { kind, meta: authentication.meta, text: encodeRequestAuthentication(authentication), policy: undefined };
   }
   const policy = decodePolicy(document);
-  return { kind: policy.name.kind, meta: policy.meta, text: encodePolicy(policy) };
+  return { kind: policy.name.kind, meta: policy.meta, text: encodePolicy(policy), policy };
+}
+
+/**
+ * Whether all expressions of a policy compile. What a controller declares is not looked at: whoever declared it there is told by its
+ * status, and until it is mended it is in force all the same, where what does not compile allows nothing and always denies. Refused, a
+ * DENY would be missing, and a destination without its ALLOW would be open.
+ *
+ * @throws DecodeError that names each field, such as `resources[3].document.spec.rules[0].when`
+ */
+export async function requireCompiles({ resource, policy }: ReadPolicyResource, field: string): Promise<void> {
+  if (policy === undefined || ownerOfDocument(resource.document) !== undefined) return;
+  const faults = await expressionFaults(policy);
+  if (faults.length === 0) return;
+  throw new DecodeError(faults.map(({ path, message }) => ({ path: `${field}.document.${path}`, message })));
 }
 
 /** Has the faults of what is below a field say the whole path. */

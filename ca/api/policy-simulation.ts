@@ -4,7 +4,6 @@ import { IdentityError } from '../../core/errors.ts';
 import type { PolicyName } from '../../policy/model.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Simulated } from '../../policy/simulate.ts';
-import { decodePolicy } from '../../policy/wire-policy.ts';
 import type {
   ListCallsRequest,
   ListCallsResponseSchema,
@@ -20,7 +19,7 @@ import type { Peer } from '../../runtime/peer.ts';
 import { callToProto } from '../calls/call-conversion.ts';
 import type { SimulatedChange } from '../calls/call-simulation.ts';
 import type { CallRecording } from '../calls/recording.ts';
-import { policyFromProto, policyKeyFromProto } from './policy-documents.ts';
+import { policyKeyFromProto, readPolicyResource } from './policy-documents.ts';
 
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
@@ -55,8 +54,8 @@ async function simulate(
 
 /** Who users are is not recorded: a RequestAuthentication changes no verdict that is known. */
 function policyOf(resource: Resource, field: string): readonly Policy[] {
-  const { kind, document } = policyFromProto(resource, field);
-  return kind === 'RequestAuthentication' ? [] : [decodePolicy(document)];
+  const { policy } = readPolicyResource(resource, field);
+  return policy === undefined ? [] : [policy];
 }
 
 function nameOf(name: ResourceName, field: string): readonly PolicyName[] {

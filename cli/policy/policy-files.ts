@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 
 import { IdentityError } from '../../core/errors.ts';
 import { compile, type Snapshot } from '../../policy/compile/snapshot.ts';
+import { expressionFaults } from '../../policy/expression-faults.ts';
 import type { Expressions } from '../../policy/expressions/expressions.ts';
 import { parsePolicy } from '../../policy/parse-policy.ts';
 import type { DefaultAction } from '../../policy/model.ts';
@@ -35,6 +36,8 @@ export async function readPolicies(invocation: Invocation, paths: readonly strin
 export interface DeclaredResources {
   readonly policies: readonly Policy[];
   readonly authentications: readonly RequestAuthentication[];
+  /** Where each policy stands, by its key. */
+  readonly fileOf: (policy: Policy) => string;
 }
 
 /**
@@ -55,7 +58,12 @@ export async function readResources(invocation: Invocation, paths: readonly stri
   const namespaces = placed.map(({ object }) => object).filter((object) => Reflect.get(object, 'kind') === 'Namespace');
   const authentications = placed.filter(isAuthentication);
   const read = authentications.map(({ file, object }) => named(file, object, () => parseRequestAuthentication(object)));
-  return { policies: distinct(placed.filter(isPolicy)).map((policy) => resolved(policy, namespaces)), authentications: read };
+  const found = distinct(placed.filter(isPolicy));
+  return {
+    policies: [...found.values()].map(({ policy }) => resolved(policy, namespaces)),
+    authentications: read,
+    fileOf: ({ name }) => found.get(policyKey(name))?.file ?? '',
+  };
 }
 
 /** Compiles policies as the options say. */
@@ -63,6 +71,22 @@ export function snapshotOf(invocation: Invocation, policies: readonly Policy[], 
   const snapshot = compile(policies, { defaultAction: defaultOf(invocation), expressions });
   warn(invocation, snapshot);
   return snapshot;
+}
+
+/**
+ * Whether all expressions of declared policies compile.
+ *
+ * @throws IdentityError `invalid_argument` that names file, policy, field and reason of each that does not
+ */
+export async function requireCompiles({ policies, fileOf }: DeclaredResources): Promise<void> {
+  const found = await Promise.all(
+    policies.map(async (policy) => {
+      const faults = (await expressionFaults(policy)).map(({ path, message }) => `${path}: ${message}`);
+      return faults.length === 0 ? [] : [`${fileOf(policy)}, ${policy.name.kind} ${policy.name.name}:`, ...faults];
+    }),
+  );
+  const lines = found.flat();
+  if (lines.length > 0) throw new IdentityError('invalid_argument', lines.join('\n'));
 }
 
 /** What `--default` says. @throws IdentityError `invalid_argument` */
@@ -113,8 +137,13 @@ function isAuthentication({ object }: Placed): boolean {
   return Reflect.get(object, 'kind') === 'RequestAuthentication' && OURS.test(String(Reflect.get(object, 'apiVersion')));
 }
 
-function distinct(placed: readonly Placed[]): readonly Policy[] {
-  const byKey = new Map<string, { readonly policy: Policy; readonly file: string }>();
+interface Found {
+  readonly policy: Policy;
+  readonly file: string;
+}
+
+function distinct(placed: readonly Placed[]): ReadonlyMap<string, Found> {
+  const byKey = new Map<string, Found>();
   for (const { file, object } of placed) {
     const policy = named(file, object, () => parsePolicy(object));
     const key = policyKey(policy.name);
@@ -124,7 +153,7 @@ function distinct(placed: readonly Placed[]): readonly Policy[] {
     }
     byKey.set(key, { policy, file });
   }
-  return [...byKey.values()].map(({ policy }) => policy);
+  return byKey;
 }
 
 function named<T>(file: string, object: object, read: () => T): T {

@@ -3,7 +3,7 @@ import { encodePolicy, encodeRequestAuthentication } from '../../policy/wire-pol
 import { Policies } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { connectCa } from '../ca-connection.ts';
 import { usage, type CommandRun, type Invocation } from '../command.ts';
-import { readResources } from '../policy/policy-files.ts';
+import { readResources, requireCompiles } from '../policy/policy-files.ts';
 
 interface Name {
   readonly kind: string;
@@ -13,7 +13,9 @@ interface Name {
 
 /** `countersign policy set`: all of them in one change, or none. */
 export const setPolicies: CommandRun = async (invocation) => {
-  const { policies, authentications } = await readResources(invocation, invocation.texts('file'));
+  const declared = await readResources(invocation, invocation.texts('file'));
+  await requireCompiles(declared);
+  const { policies, authentications } = declared;
   const resources = [
     ...policies.map((policy) => ({ name: policy.name, document: encodePolicy(policy) })),
     ...authentications.map((each) => ({ name: nameOf(each.meta), document: encodeRequestAuthentication(each) })),

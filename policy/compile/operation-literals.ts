@@ -1,3 +1,4 @@
+import { IdentityError } from '../../core/errors.ts';
 import type { Expressions } from '../expressions/expressions.ts';
 import { globTest } from '../match/glob.ts';
 import { fitsTemplate, parsePathTemplate } from '../match/path-template.ts';
@@ -19,9 +20,22 @@ export function operationMatchers(clause: OperationFields, expressions: Expressi
     ...given(hosts, (names) => ['hosts', 'request.host', ofRequest(({ host }, test) => test(host), anyOf(names.map(hostTest)))]),
     ...given(methods, (names) => ['methods', 'request.method', anyMethod(names)]),
     ...given(paths, (list) => ['paths', 'request.path', anyPath(list, expressions)]),
-    ...headers.map((header, index): FieldMatcher => [`headers[${index}]`, 'request.headers', headerMatcher(header, expressions)]),
+    ...headers.map((header, index): FieldMatcher => {
+      const place = `headers[${index}]`;
+      return [place, 'request.headers', naming(`${place}.regex`, () => headerMatcher(header, expressions))];
+    }),
     ...given(grpc, (calls) => ['grpc', 'request.grpc', anyGrpc(calls)]),
   ];
+}
+
+/** Has the fault of an expression say where it is written. Nothing else of a clause can fail. */
+function naming<T>(field: string, compile: () => T): T {
+  try {
+    return compile();
+  } catch (cause) {
+    if (!(cause instanceof IdentityError) || cause.code !== 'invalid_argument') throw cause;
+    throw new IdentityError(cause.code, cause.message, { field, cause });
+  }
 }
 
 function ofRequest<T>(judge: (request: Request, test: T) => boolean, test: T): Matcher {
@@ -52,7 +66,10 @@ function anyMethod(names: readonly string[]): Matcher {
 
 function anyPath(clauses: readonly PathClause[], expressions: Expressions): Matcher {
   const exact = new Set(clauses.flatMap((clause) => (clause.exact === undefined ? [] : [withoutSlash(clause.exact)])));
-  const test = anyOf(clauses.filter((clause) => clause.exact === undefined).map((clause) => pathTest(clause, expressions)));
+  const tests = clauses.flatMap((clause, index) =>
+    clause.exact === undefined ? [naming(`paths[${index}].regex`, () => pathTest(clause, expressions))] : [],
+  );
+  const test = anyOf(tests);
   return ({ request }) => (request === undefined ? undefined : exact.has(request.path) || test(request.path));
 }
 

@@ -70,11 +70,14 @@ function sourceClauseOf({ not, ...fields }: SourceClause, path: string, { bias, 
 
 function operationClauseOf({ not, ...fields }: OperationClause, path: string, context: RuleContext, problems: Problem[]): Clause {
   const { bias, expressions } = context;
+  let part = path;
   try {
-    const negated = not === undefined ? [] : operationMatchers(not, expressions);
-    return clauseOf(path, bias, operationMatchers(fields, expressions), negated);
+    const positive = operationMatchers(fields, expressions);
+    // A fault says where it is, below `path`.
+    part = `${path}.not`;
+    return clauseOf(path, bias, positive, not === undefined ? [] : operationMatchers(not, expressions));
   } catch (error) {
-    problems.push(problemOf(path, error));
+    problems.push(problemOf(part, error));
     return { path, literals: [], test: () => bias };
   }
 }
@@ -116,6 +119,8 @@ function conditionTest({ fields, holds }: Condition, bias: Bias): Test {
 
 function problemOf(path: string, error: unknown): Problem {
   // Expressions that were not loaded are a fault of the caller, not of the policy.
-  if (error instanceof IdentityError && error.code !== 'failed_precondition') return { path, message: error.message };
-  throw error;
+  if (!(error instanceof IdentityError) || error.code === 'failed_precondition') throw error;
+  const { field, message } = error;
+  if (field === undefined) return { path, message };
+  return { path: `${path}.${field}`, message: message.slice(`${field}: `.length) };
 }

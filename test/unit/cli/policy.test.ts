@@ -296,6 +296,22 @@ describe('--policies', () => {
   });
 });
 
+describe('set', () => {
+  test('refuses expressions that do not compile before it asks for a CA, with file, policy, field and reason', async () => {
+    const withRules = (name: string, rules: object[]) =>
+      `${POLICY.slice(0, POLICY.indexOf('  rules:')).replace('name: orders', `name: ${name}`)}  rules: ${JSON.stringify(rules)}\n`;
+    const loops = 'user.claims.a.exists(a, user.claims.b.exists(b, user.claims.c.exists(c, user.claims.d.exists(d, a == d))))';
+    write('good.yaml', withRules('good', [{ when: 'request.path == "/"' }]));
+    write('bad.yaml', `${withRules('cel', [{}, { when: 'request.' }])}---\n${withRules('endless', [{ when: loops }])}`);
+    write('re2.yaml', withRules('re2', [{ to: [{ paths: [{ exact: '/' }, { regex: '(a' }] }] }]));
+    const failure = run('policy set -f good.yaml -f bad.yaml -f re2.yaml');
+    await expect(failure).rejects.toMatchObject({ code: 'invalid_argument' });
+    await expect(failure).rejects.toThrow(
+      /^bad.yaml, AuthorizationPolicy cel:\nspec.rules\[1\].when: the condition is no CEL: .*\nbad.yaml, AuthorizationPolicy endless:\nspec.rules\[0\].when: the condition could take \d+ steps.*\nre2.yaml, AuthorizationPolicy re2:\nspec.rules\[0\].to\[0\].paths\[1\].regex: is no regular expression of RE2$/,
+    );
+  });
+});
+
 test.each(POLICY_COMMANDS.map((command) => [command.path.join(' '), command] as const))('the help of %s', (name, command) => {
   const help = formatHelp(command);
   expect(help).toContain(`Usage: countersign ${name} [OPTIONS]`);

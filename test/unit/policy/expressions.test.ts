@@ -70,7 +70,7 @@ describe('a policy that does not compile', async () => {
     const snapshot = compile([parsePolicy(object)], { defaultAction: 'allow', expressions });
     expect(decide(snapshot, call).verdict).toBe(verdict);
     const problems = [...snapshot.policies.values()].flatMap((policy) => policy.problems.map(({ path }) => path));
-    expect(problems).toEqual(['spec.rules[0].when', 'spec.rules[1].to[0]']);
+    expect(problems).toEqual(['spec.rules[0].when', 'spec.rules[1].to[0].paths[0].regex']);
   });
 
   test('without the libraries, compiling a policy that needs them fails', () => {

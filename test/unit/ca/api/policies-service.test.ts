@@ -13,6 +13,8 @@ import { RunningCa } from '../../../support/running-ca.ts';
 import { attestTestAgent } from '../../../support/test-agent.ts';
 import type { TestAgent } from '../../../support/test-agent.ts';
 
+const ENDLESS = 'user.claims.a.exists(a, user.claims.b.exists(b, user.claims.c.exists(c, user.claims.d.exists(d, a == d))))';
+
 let ca: RunningCa;
 beforeAll(async () => {
   ca = await RunningCa.start({ yaml: 'authorization: { default: deny }' });
@@ -86,6 +88,19 @@ describe('SetResources and DeleteResources', () => {
       withSpec({ rules: [{ to: [{ ports: ['0'] }] }] }),
       'resources[1].document.spec.rules[0].to[0].ports[0]',
     ],
+    ['no CEL', withSpec({ rules: [{ when: 'request.path ==' }] }), 'resources[1].document.spec.rules[0].when'],
+    ['a condition that is no condition', withSpec({ rules: [{}, { when: '"a"' }] }), 'resources[1].document.spec.rules[1].when'],
+    ['CEL that could take long', withSpec({ rules: [{ when: ENDLESS }] }), 'resources[1].document.spec.rules[0].when'],
+    [
+      'no regular expression',
+      withSpec({ action: 'DENY', rules: [{ to: [{ not: { paths: [{ exact: '/' }, { regex: '(' }] } }] }] }),
+      'resources[1].document.spec.rules[0].to[0].not.paths[1].regex',
+    ],
+    [
+      'a regular expression that becomes too large',
+      withSpec({ rules: [{ to: [{ headers: [{ name: 'a', regex: '(a{100}){100}' }] }] }] }),
+      'resources[1].document.spec.rules[0].to[0].headers[0].regex',
+    ],
     ['an endless document', { ...good, document: ' '.repeat(512 * 1024 + 1) }, 'resources[1].document'],
     ['one twice', policyOnWire('AuthorizationPolicy/bad/first'), 'resources[1].name'],
   ])('[bad input] %s is refused by its field, and nothing is written', async (_what, resource, field) => {
@@ -93,6 +108,14 @@ describe('SetResources and DeleteResources', () => {
     const { code, message } = await failureOf(ca.local(Policies).setResources({ resources }));
     expect({ code, message }).toMatchObject({ code: 'invalid_argument', message: expect.stringContaining(field) });
     expect((await list()).filter((key) => key.includes('/bad/'))).toEqual([]);
+  });
+
+  test('what a controller declares is in force all the same: missing, a DENY would let in what it is about', async () => {
+    const { name, document } = withSpec({ action: 'DENY', rules: [{ when: 'request.path ==' }] });
+    const labelled = document.replace('"name":"one"', '"name":"one","labels":{"countersign.dev/controller":"main"}');
+    await set({ name, document: labelled });
+    expect(await list()).toContain('AuthorizationPolicy/bad/one');
+    await ca.local(Policies).deleteResources({ names: [name] });
   });
 
   test.each([

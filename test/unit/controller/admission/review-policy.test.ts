@@ -90,7 +90,7 @@ describe('what is wrong with a policy itself', () => {
     [
       'a catastrophic regular expression',
       { rules: [{ to: [{ paths: [{ regex: '((a{100}){100}){100}' }] }] }] },
-      'spec.rules[0].to[0]',
+      'spec.rules[0].to[0].paths[0].regex',
       'regular expression',
     ],
     ['endless CEL', { rules: [{ when: `${'['.repeat(60)}1${']'.repeat(60)} == []` }] }, 'spec.rules[0].when', 'condition'],
