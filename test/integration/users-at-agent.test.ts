@@ -15,6 +15,7 @@ import { authz } from '../support/policy/policy-objects.ts';
 import { startTestAgent } from '../support/running-agent.ts';
 import { IssuerHost, OWN_ISSUER, TokenRig } from '../support/token-rig.ts';
 import { TestIssuer } from '../support/user-tokens.ts';
+import { UnixHttp } from '../support/unix-http.ts';
 import { OWN_SELECTOR, own } from '../support/whole-system.ts';
 
 const WEB = 'spiffe://example.org/web';
@@ -23,6 +24,8 @@ const resources = new AsyncDisposableStack();
 let people: TestIssuer;
 let rig: TokenRig;
 let ask: (token: string) => Promise<string>;
+/** Asks `/authenticate` as a proxy does. @returns the status */
+let authenticate: (token?: string) => Promise<number | undefined>;
 let metric: (name: string) => Promise<number>;
 
 beforeAll(async () => {
@@ -39,7 +42,7 @@ beforeAll(async () => {
     - { workloads: [${WEB}], addressedAs: [web], audiences: [orders] }`);
   resources.use(rig);
   const authorization = { allowPrivateHosts: ['localhost'], webRootFiles: [join(folder, 'roots.pem')] };
-  const listen = { workload: 'unix:./api.sock', http: '127.0.0.1:0' };
+  const listen = { workload: 'unix:./api.sock', authz: 'unix:./authz.sock', http: '127.0.0.1:0' };
   const agent = resources.use(await startTestAgent(rig.ca, { authorization, listen }));
   const entry = { spiffeId: own('/orders'), parentId: own(agent.idPath), selectors: [OWN_SELECTOR] };
   await rig.ca.local(Entry).batchCreateEntry({ entries: [{ ...entry, countersignWorkload: { namespace: 'shop' } }] });
@@ -50,6 +53,14 @@ beforeAll(async () => {
     const http = { method: 'GET', path: '/', host: 'orders', headers: { authorization: `Bearer ${token}` } };
     const { dynamicMetadata } = await client.check({ attributes: { source: { principal: WEB }, request: { http } } });
     return JSON.stringify(dynamicMetadata?.['reason']);
+  };
+  authenticate = async (token) => {
+    using proxy = await UnixHttp.open(join(agent.folder, 'authz.sock'));
+    const call = 'a1'.repeat(16);
+    const said = { Request: 'GET /7 HTTP/1.1', Host: 'orders', Port: '1', Address: 'unix:', Verify: '', Certificate: '' };
+    const lines = Object.entries(said).map(([name, value]) => `X-Countersign-${name}: ${call} ${value}\r\n`);
+    if (token !== undefined) lines.push(`Authorization: Bearer ${token}\r\n`);
+    return (await proxy.ask(`GET /authenticate?call=${call} HTTP/1.1\r\nHost: a\r\n${lines.join('')}\r\n`))?.status;
   };
   metric = async (name) => {
     const lines = (await (await fetch(`http://127.0.0.1:${agent.httpPort}/metrics`)).text()).split('\n');
@@ -124,4 +135,16 @@ test('what only looks like a token of the exchange is refused', async () => {
   const claims = { iss: OWN_ISSUER, sub: 'alice', aud: 'orders', act: { sub: WEB }, iat: seconds, exp: seconds + 300 };
   expect(await ask(people.sign(claims, { typ: 'at+jwt' }))).toBe('"user_refused"');
   expect(await ask(people.sign({ ...claims, iss: people.name }, { typ: 'at+jwt' }))).toBe('"user_refused"');
+});
+
+test('answers of /authenticate are counted, and are no recorded calls', async () => {
+  await until(userToken('orders'), 'no_rule_matches');
+  const accepted = 'countersign_agent_user_tokens_total{outcome="accepted"}';
+  const missing = 'countersign_agent_user_tokens_total{outcome="missing"}';
+  const unplaced = 'countersign_agent_calls_not_recorded_total{why="unplaced"}';
+  const counts = async (): Promise<readonly number[]> => Promise.all([accepted, unplaced].map((name) => metric(name)));
+  const [before = NaN] = await counts();
+  expect([await authenticate(userToken('orders')), await authenticate()]).toEqual([200, 401]);
+  expect(await counts()).toEqual([before + 1, 0]);
+  expect(await metric(missing)).toBe(1);
 });
