@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Agent } from '../../proto/gen/spire/api/server/agent/v1/agent_pb.ts';
 import { Bundle } from '../../proto/gen/spire/api/server/bundle/v1/bundle_pb.ts';
 import { Entry } from '../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
-import { Policies } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
+import { Policies, type ResourceStatus } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { SVID } from '../../proto/gen/spire/api/server/svid/v1/svid_pb.ts';
 import { EnforcingAgent } from '../support/enforcing-agent.ts';
 import { policyOnWire } from '../support/policies.ts';
@@ -62,7 +62,7 @@ describe.skipIf(missing !== undefined)(`CA on PostgreSQL${missing === undefined 
     expect(bundles.map(({ x509Authorities }) => x509Authorities.length)).toEqual([2, 2]);
   });
 
-  test('replicas know each other’s policies, and which nodes of the other enforce them', async () => {
+  test('replicas know each other’s policies, and which nodes of the other enforce or refuse them', async () => {
     const store = yaml();
     await using one = await RunningCa.start({ yaml: store });
     await using two = await RunningCa.start({ yaml: store });
@@ -80,16 +80,21 @@ describe.skipIf(missing !== undefined)(`CA on PostgreSQL${missing === undefined 
     await Promise.all([first.next(), second.next()]);
 
     const startedMs = performance.now();
-    await one.local(Policies).setResources({ resources: [policyOnWire('AuthorizationPolicy/shop/one')] });
+    const keys = ['AuthorizationPolicy/shop/one', 'AuthorizationPolicy/shop/two'];
+    await one.local(Policies).setResources({ resources: keys.map((key) => policyOnWire(key)) });
     const answers = await Promise.all([first, second].map((agent) => agent.until('AuthorizationPolicy/shop/one')));
     expect(performance.now() - startedMs).toBeLessThan(1000);
+    first.refuse(answers[0] ?? never(), 'AuthorizationPolicy/shop/two');
     first.acknowledge(answers[0] ?? never());
     second.acknowledge(answers[1] ?? never());
-    for (let programmed = 0; programmed < 2;) {
+    const last = new Map<string, ResourceStatus>();
+    while (last.get('one')?.nodesProgrammed !== 2) {
       const { value } = await statuses.next();
-      expect(value?.statuses).toMatchObject([{ name: { name: 'one' }, nodesConcerned: 2 }]);
-      programmed = value?.statuses[0]?.nodesProgrammed ?? 0;
+      for (const status of value?.statuses ?? []) last.set(status.name?.name ?? '', status);
     }
+    expect(last.get('one')).toMatchObject({ nodesConcerned: 2, nodesRefused: 0 });
+    const refusal = { agentId: nodes[0]?.id.toString(), reason: 'cannot be read' };
+    expect(last.get('two')).toMatchObject({ nodesConcerned: 2, nodesProgrammed: 1, nodesRefused: 1, refusal });
     stop.abort();
   });
 
