@@ -10,6 +10,7 @@ import type {
 import type { Call } from '../../runtime/grpc/call.ts';
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
+import type { CallRecording } from '../calls/recording.ts';
 import { Turns } from '../calls/turns.ts';
 import { policyResourceKey } from '../model.ts';
 import type { PolicyResource } from '../model.ts';
@@ -32,6 +33,7 @@ const PART_CHARACTERS = 512 * 1024;
 export interface PoliciesOptions extends ApiContext {
   readonly policyStatuses: PolicyStatuses;
   readonly authorizer: Pick<Authorizer, 'policyOwner'>;
+  readonly recording: Pick<CallRecording, 'defaultAction'>;
 }
 
 /** `countersign.policy.v1.Policies`: the resources that say who may call whom. */
@@ -91,7 +93,7 @@ async function change({ store, registry }: ApiContext, work: (tx: Mutation) => P
 }
 
 async function* listResources(
-  { registry }: ApiContext,
+  { registry, recording: { defaultAction } }: PoliciesOptions,
   { kinds }: ListResourcesRequest,
 ): AsyncGenerator<MessageInitShape<typeof ListResourcesResponseSchema>, void, undefined> {
   const wanted = new Set(kinds.map((kind, index) => kindOf(kind, `kinds[${index}]`)));
@@ -102,11 +104,11 @@ async function* listResources(
     part.push(policy);
     characters += policy.document.length;
     if (characters < PART_CHARACTERS) continue;
-    yield { resources: part.map(policyToProto) };
+    yield { resources: part.map(policyToProto), defaultAction };
     part = [];
     characters = 0;
   }
-  if (part.length > 0) yield { resources: part.map(policyToProto) };
+  yield { resources: part.map(policyToProto), defaultAction };
 }
 
 function checkCount(count: number, field: string): void {

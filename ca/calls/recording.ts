@@ -49,6 +49,11 @@ export class CallRecording implements AsyncDisposable {
     this.simulation = new CallSimulation({ calls: store, policies: this.policies, clock, metadataOf });
   }
 
+  /** What is decided where no ALLOW policy is about the destination. */
+  get defaultAction(): DefaultAction {
+    return this.#options.defaultAction;
+  }
+
   /** Calls since the start, by what became of them. */
   get totals(): Readonly<Record<'stored' | 'folded' | 'refused', number>> {
     return { ...this.#recorder.totals, refused: this.#refused };

@@ -8,7 +8,11 @@ const POLICIES: Readonly<Record<'policies' | 'default', OptionSpec>> = {
     summary: 'policies in YAML or JSON; of a folder all files; without it those that the CA has',
     multiple: true,
   },
-  default: { value: 'audit|allow|deny', summary: 'what holds where no ALLOW policy selects the destination; audit unless given' },
+  default: {
+    value: 'audit|allow|deny',
+    summary:
+      'what holds where no ALLOW policy selects the destination; without it what the CA has configured, and with --policies audit',
+  },
 };
 
 const TEXT_OR_JSON: Readonly<Record<'output', OptionSpec>> = {
@@ -76,9 +80,10 @@ export const POLICY_COMMANDS: readonly CommandSpec[] = [
   },
   {
     path: ['policy', 'simulate'],
-    summary: 'List the recorded calls that new or changed policies would decide otherwise',
+    summary: 'List the recorded calls that new, changed or deleted policies would decide otherwise',
     options: {
-      file: { value: 'FILE', short: 'f', summary: 'new or changed policies', multiple: true, required: true },
+      file: { value: 'FILE', short: 'f', summary: 'new or changed policies', multiple: true },
+      delete: { value: 'KIND/NAMESPACE/NAME', summary: 'a policy that would be taken back', multiple: true },
       ...POLICIES,
       against: {
         value: CALLS,
@@ -91,6 +96,7 @@ export const POLICY_COMMANDS: readonly CommandSpec[] = [
     },
     examples: [
       'countersign policy simulate -f new.yaml --against recorded',
+      'countersign policy simulate --delete AuthorizationPolicy/shop/orders',
       'countersign policy simulate -f new.yaml --policies policies/ --against calls.jsonl',
     ],
     load: async () => (await import('../run/policy-simulate.ts')).simulatePolicies,

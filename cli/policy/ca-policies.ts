@@ -1,26 +1,44 @@
 import type { Snapshot } from '../../policy/compile/snapshot.ts';
 import { loadExpressions } from '../../policy/expressions/load.ts';
+import type { DefaultAction } from '../../policy/model.ts';
 import type { Policy } from '../../policy/policy.ts';
 import { decodePolicy } from '../../policy/wire-policy.ts';
 import { Policies, type Resource } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import type { GrpcConnection } from '../../runtime/grpc-client.ts';
 import { connectCa } from '../ca-connection.ts';
 import type { Invocation } from '../command.ts';
-import { readPolicies, snapshotOf } from './policy-files.ts';
+import { defaultOf, readPolicies, snapshotOf } from './policy-files.ts';
 
-/** The policies of `--policies`; without it those that the CA has. */
-export async function policiesOfOptions(invocation: Invocation): Promise<readonly Policy[]> {
-  const files = invocation.texts('policies');
-  if (files.length > 0) return readPolicies(invocation, files);
-  using connection = await connectCa(invocation);
-  const kinds = ['AuthorizationPolicy', 'ClusterAuthorizationPolicy'];
-  return (await Array.fromAsync(resourcesOf(connection, kinds))).map(({ document }) => decodePolicy(document));
+/** Policies, and what holds where no ALLOW policy selects the destination. */
+export interface PolicySet {
+  readonly policies: readonly Policy[];
+  readonly defaultAction: DefaultAction;
 }
 
-/** {@link policiesOfOptions}, compiled with the default of `--default`. Faults of expressions are told on standard error. */
+/** The policies of `--policies`; without it those that the CA has, with its default unless `--default` says another. */
+export async function policiesOfOptions(invocation: Invocation): Promise<PolicySet> {
+  const files = invocation.texts('policies');
+  const said = defaultOf(invocation);
+  if (files.length > 0) return { policies: await readPolicies(invocation, files), defaultAction: said ?? 'audit' };
+  using connection = await connectCa(invocation);
+  const policies: Policy[] = [];
+  let ofCa: DefaultAction | undefined;
+  const kinds = ['AuthorizationPolicy', 'ClusterAuthorizationPolicy'];
+  for await (const { resources, defaultAction } of connection.client(Policies).listResources({ kinds })) {
+    ofCa ??= actionOf(defaultAction);
+    policies.push(...resources.map(({ document }) => decodePolicy(document)));
+  }
+  return { policies, defaultAction: said ?? ofCa ?? 'audit' };
+}
+
+function actionOf(text: string): DefaultAction | undefined {
+  return text === 'audit' || text === 'allow' || text === 'deny' ? text : undefined;
+}
+
+/** {@link policiesOfOptions}, compiled. Faults of expressions are told on standard error. */
 export async function snapshotOfOptions(invocation: Invocation): Promise<Snapshot> {
-  const policies = await policiesOfOptions(invocation);
-  return snapshotOf(invocation, policies, await loadExpressions(policies));
+  const { policies, defaultAction } = await policiesOfOptions(invocation);
+  return snapshotOf(invocation, policies, { defaultAction, expressions: await loadExpressions(policies) });
 }
 
 /** The resources that the CA has; no kinds: of all. */

@@ -2,9 +2,8 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
 import { IdentityError } from '../../core/errors.ts';
-import { compile, type Snapshot } from '../../policy/compile/snapshot.ts';
+import { compile, type CompileOptions, type Snapshot } from '../../policy/compile/snapshot.ts';
 import { expressionFaults } from '../../policy/expression-faults.ts';
-import type { Expressions } from '../../policy/expressions/expressions.ts';
 import { parsePolicy } from '../../policy/parse-policy.ts';
 import type { DefaultAction } from '../../policy/model.ts';
 import { policyKey, type Policy } from '../../policy/policy.ts';
@@ -66,9 +65,9 @@ export async function readResources(invocation: Invocation, paths: readonly stri
   };
 }
 
-/** Compiles policies as the options say. */
-export function snapshotOf(invocation: Invocation, policies: readonly Policy[], expressions: Expressions): Snapshot {
-  const snapshot = compile(policies, { defaultAction: defaultOf(invocation), expressions });
+/** Compiles policies. Faults of expressions are told on standard error. */
+export function snapshotOf(invocation: Invocation, policies: readonly Policy[], options: CompileOptions): Snapshot {
+  const snapshot = compile(policies, options);
   warn(invocation, snapshot);
   return snapshot;
 }
@@ -89,10 +88,10 @@ export async function requireCompiles({ policies, fileOf }: DeclaredResources): 
   if (lines.length > 0) throw new IdentityError('invalid_argument', lines.join('\n'));
 }
 
-/** What `--default` says. @throws IdentityError `invalid_argument` */
-export function defaultOf(invocation: Invocation): DefaultAction {
-  const text = invocation.text('default') ?? 'audit';
-  if (text === 'audit' || text === 'allow' || text === 'deny') return text;
+/** What `--default` says, if anything. @throws IdentityError `invalid_argument` */
+export function defaultOf(invocation: Invocation): DefaultAction | undefined {
+  const text = invocation.text('default');
+  if (text === undefined || text === 'audit' || text === 'allow' || text === 'deny') return text;
   throw usage(invocation.command, `--default ${text} is unknown; use audit, allow or deny`);
 }
 

@@ -1,15 +1,9 @@
-import { IdentityError } from '../../core/errors.ts';
 import { encodePolicy, encodeRequestAuthentication } from '../../policy/wire-policy.ts';
 import { Policies } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { connectCa } from '../ca-connection.ts';
 import { usage, type CommandRun, type Invocation } from '../command.ts';
 import { readResources, requireCompiles } from '../policy/policy-files.ts';
-
-interface Name {
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-}
+import { parseResourceName, type ResourceName } from '../policy/policy-names.ts';
 
 /** `countersign policy set`: all of them in one change, or none. */
 export const setPolicies: CommandRun = async (invocation) => {
@@ -26,7 +20,7 @@ export const setPolicies: CommandRun = async (invocation) => {
   return 0;
 };
 
-function nameOf({ namespace, name }: { readonly namespace: string; readonly name: string }): Name {
+function nameOf({ namespace, name }: { readonly namespace: string; readonly name: string }): ResourceName {
   return { kind: 'RequestAuthentication', namespace, name };
 }
 
@@ -39,28 +33,15 @@ export const deletePolicies: CommandRun = async (invocation) => {
   return 0;
 };
 
-async function namesOf(invocation: Invocation): Promise<readonly Name[]> {
+async function namesOf(invocation: Invocation): Promise<readonly ResourceName[]> {
   const files = invocation.texts('file');
-  const given = invocation.positionals.map(parseName);
+  const given = invocation.positionals.map(parseResourceName);
   if (files.length === 0 && given.length === 0)
     throw usage(invocation.command, 'name at least one KIND/NAMESPACE/NAME, or -f FILE');
   const { policies, authentications } = await readResources(invocation, files);
   return [...given, ...policies.map(({ name }) => name), ...authentications.map(({ meta }) => nameOf(meta))];
 }
 
-/** Reads `AuthorizationPolicy/shop/orders` or `ClusterAuthorizationPolicy/baseline`. */
-function parseName(text: string): Name {
-  const [kind = '', ...parts] = text.split('/');
-  const [namespace, name] = parts.length === 1 ? ['', parts[0]] : parts;
-  if (parts.length > 2 || namespace === undefined || name === undefined || name === '') {
-    throw new IdentityError(
-      'invalid_argument',
-      `"${text}" must be KIND/NAMESPACE/NAME, or KIND/NAME of a ClusterAuthorizationPolicy`,
-    );
-  }
-  return { kind, namespace, name };
-}
-
-function textOf({ kind, namespace, name }: Name): string {
+function textOf({ kind, namespace, name }: ResourceName): string {
   return namespace === '' ? `${kind}/${name}` : `${kind}/${namespace}/${name}`;
 }

@@ -25,7 +25,7 @@ spec: { issuers: [{ issuer: "https://issuer.example", audiences: [orders] }] }
 let ca: CaProcess;
 let rig: CallsRig<CaProcess>;
 beforeAll(async () => {
-  ca = await CaProcess.start();
+  ca = await CaProcess.start({ yaml: 'authorization: { default: allow }' });
   rig = await CallsRig.on(ca);
   writeFileSync(join(ca.folder, 'new.yaml'), POLICY);
   await rig.report(
@@ -61,6 +61,20 @@ test('simulate names the recorded calls that a policy would cut off', async () =
   const json = JSON.parse(await output('policy simulate -f new.yaml --output json', 1)) as { denied: object[] };
   expect(json.denied).toMatchObject([{ call: BATCH, count: 3, after: { verdict: 'deny' } }]);
   expect(await run('policy simulate -f new.yaml --default deny')).toMatchObject({ code: 1, stdout: '' });
+});
+
+test('simulate takes back what the CA has, and its default holds where nothing is left', async () => {
+  await output('policy set -f new.yaml');
+  expect(await output('policy simulate --delete AuthorizationPolicy/shop/orders-callers')).toContain('would be allowed: 1\n');
+  const missing = await run('policy simulate --delete AuthorizationPolicy/shop/orders');
+  expect(missing).toMatchObject({ code: 1, stderr: expect.stringContaining('there is no AuthorizationPolicy/shop/orders') });
+  await output('policy delete -f new.yaml');
+});
+
+test('the default of the CA decides unless another is said', async () => {
+  const line = `policy explain --from ${account('shop', 'web')} --to ${account('shop', 'orders')} --path /orders/7`;
+  expect(await output(line)).toMatch(/^allow default_allow\n/);
+  expect(await output(`${line} --default deny`)).toMatch(/^deny default_deny\n/);
 });
 
 test('recorded calls are exported, and what is simulated with them is the same', async () => {

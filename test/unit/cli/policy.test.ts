@@ -182,6 +182,29 @@ describe('policy simulate', () => {
     expect([code, denied.length, unknown[0].count, unknown[0].after.rule]).toEqual([1, 0, 4, 0]);
   });
 
+  test('what would be taken back: the rest decides, or the default', async () => {
+    const line = 'policy simulate --delete AuthorizationPolicy/shop/orders --policies policy.yaml --against calls.jsonl';
+    expect(await run(line)).toMatchObject({ code: 0, out: 'no recorded call would be decided otherwise\n' });
+    const { code, out } = await run(`${line} --default deny`);
+    expect(code).toBe(1);
+    expect(out).toContain('allow -> deny: default_deny');
+  });
+
+  test.each([
+    ['policy simulate --policies policy.yaml --against calls.jsonl', 'say what would change'],
+    ['policy simulate --delete shop/orders --policies policy.yaml --against calls.jsonl', 'must be AuthorizationPolicy/'],
+    [
+      'policy simulate --delete AuthorizationPolicy/shop/order --policies policy.yaml --against calls.jsonl',
+      'there is no AuthorizationPolicy/shop/order that',
+    ],
+    [
+      'policy simulate -f policy.yaml --delete AuthorizationPolicy/shop/orders --policies policy.yaml --against calls.jsonl',
+      'cannot be both',
+    ],
+  ])('%s is refused', async (line, why) => {
+    await expect(run(line)).rejects.toThrow(why);
+  });
+
   test('is content when nothing changes', async () => {
     write('new.yaml', POLICY.replace('[GET]', '[GET, POST]'));
     expect(await run('policy simulate -f new.yaml --policies policy.yaml --against calls.jsonl')).toEqual({

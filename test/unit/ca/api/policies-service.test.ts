@@ -42,6 +42,12 @@ describe('SetResources and DeleteResources', () => {
     expect(await list(['RequestAuthentication'])).toEqual(['RequestAuthentication/set/people']);
   });
 
+  test('the list says what holds where no policy is about the destination, even when it is empty', async () => {
+    const parts: ListResourcesResponse[] = [];
+    for await (const part of ca.local(Policies).listResources({ kinds: ['RequestAuthentication'] })) parts.push(part);
+    expect(parts.map(({ defaultAction }) => defaultAction)).toEqual(['deny']);
+  });
+
   test('the same resource in another order of keys is the same', async () => {
     const resource = policyOnWire('AuthorizationPolicy/order/one');
     const { revision } = await set(resource);

@@ -174,7 +174,7 @@ export type ListResourcesResponse = Message<"countersign.policy.v1.ListResources
   resources: Resource[];
 
   /**
-   * What is decided where no ALLOW policy is about the destination: `audit`, `allow` or `deny`. In the first part.
+   * What is decided where no ALLOW policy is about the destination: `audit`, `allow` or `deny`. In every part.
    *
    * @generated from field: string default_action = 2;
    */
@@ -781,7 +781,8 @@ export const ListCallsResponseSchema: GenMessage<ListCallsResponse> = /*@__PURE_
  */
 export const Policies: GenService<{
   /**
-   * Puts resources as one change: all of them, or none where one cannot be read. What is there already costs nothing.
+   * Puts resources as one change: all of them, or none where one cannot be read, or has an expression that does not compile
+   * (of a controller's own the latter are taken: they are in force closed). What is there already costs nothing.
    * A controller puts documents with its own prefix in the label `countersign.dev/controller`, else PERMISSION_DENIED, and
    * replaces no other: FAILED_PRECONDITION. Caller: local, admin, controller.
    *
