@@ -25,10 +25,17 @@ function grouped(conditions: readonly Condition[]): Condition {
 
 /** What every path begins with for which the condition holds; undefined where it does not say. */
 function beginningOf(condition: Condition): string | undefined {
-  const [first] = condition.kind === 'all' ? condition.of : [condition];
-  if (first?.kind !== 'path') return undefined;
-  if ('prefix' in first.text) return first.text.prefix;
-  return 'exact' in first.text ? first.text.exact : undefined;
+  if (condition.kind === 'all') return condition.of[0] && beginningOf(condition.of[0]);
+  if (condition.kind === 'any') return beginningOfAny(condition.of);
+  if (condition.kind !== 'path' || 'regex' in condition.text || condition.text.ignoreCase === true) return undefined;
+  const { text } = condition;
+  if ('prefix' in text) return text.prefix;
+  return 'exact' in text ? text.exact : undefined;
+}
+
+function beginningOfAny(conditions: readonly Condition[]): string | undefined {
+  const beginnings = conditions.map(beginningOf).filter((each) => each !== undefined);
+  return beginnings.length === conditions.length ? sharedBeginning(beginnings) : undefined;
 }
 
 function sharedBeginning([first = '', ...others]: readonly string[]): string {

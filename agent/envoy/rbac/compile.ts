@@ -10,7 +10,8 @@ import {
   RBACSchema,
 } from '../../../proto/gen/envoy/config/rbac/v3/rbac_pb.ts';
 import { anyByPath } from './by-path.ts';
-import { all, ALWAYS, any, type Condition, header, not } from './condition.ts';
+import { anyCaller } from './callers.ts';
+import { all, ALWAYS, any, type Condition, header, NEVER, not } from './condition.ts';
 import { permissionsOf, principalsOf } from './encode.ts';
 import type { ExpressionLimits } from './path-conditions.ts';
 import { byPorts } from './ports.ts';
@@ -90,18 +91,24 @@ function tokenCondition({ areRequired, headers }: AcceptedTokens, sees: RuleCont
   return sees === 'requests' ? any(...headers.map((name) => header(name.toLowerCase()))) : any();
 }
 
+/** Rules over the same operations are one, so that what is asked for is looked at once, and who calls after that. */
 function allowed(rules: readonly CompiledRule[], input: RbacInput): Condition {
+  const conditions = rules.map((rule) => conditionOf(rule, false, input));
+  const alike = [...Map.groupBy(conditions, ({ what }) => JSON.stringify(what)).values()];
   return anyByPath(
-    rules.map((rule) => {
-      const { who, what } = conditionOf(rule, false, input);
+    alike.map((group) => {
+      const who = anyCaller(
+        group.map((each) => each.who),
+        input.limits,
+      );
       // Who calls costs Envoy more to tell than what is asked for.
-      return all(what, who);
+      return all(group[0]?.what ?? NEVER, who);
     }),
   );
 }
 
 function conditionOf(rule: CompiledRule, bias: boolean, { sees, known, limits }: RbacInput) {
-  return ruleCondition(rule, { bias, sees, limits, workloads: new Workloads(known) }, rule.policy.name.namespace);
+  return ruleCondition(rule, { bias, sees, limits, workloads: new Workloads(known, limits) }, rule.policy.name.namespace);
 }
 
 function nameOf({ policy, index }: CompiledRule): string {

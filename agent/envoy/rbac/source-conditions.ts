@@ -2,6 +2,7 @@ import { anyGlobTest } from '../../../policy/match/glob.ts';
 import { formatIpAddress, readIpBlock } from '../../../policy/match/ip.ts';
 import type { SourceClause } from '../../../policy/resources/source-clause.ts';
 import type { WorkloadMetadata } from '../../../policy/workload-metadata.ts';
+import { anyCaller } from './callers.ts';
 import { all, any, type Condition, HAS_ADDRESS, judged, NEVER, not, principal } from './condition.ts';
 import { type Matched, UNKNOWN } from './path-conditions.ts';
 import { escaped } from './path-text.ts';
@@ -39,8 +40,18 @@ export function sourceCondition({ not: refused, ...fields }: SourceClause, conte
 function fieldsOf(fields: SourceFields, { workloads, namespace, limits }: RuleContext): readonly SourceField[] {
   const { spiffeIDs, trustDomains, namespaces, serviceAccounts, ipBlocks, users } = fields;
   return [
-    ...given(spiffeIDs, (patterns) => ofIdentity(patterns.map((each) => spiffeIdCondition(each, limits)))),
-    ...given(trustDomains, (names) => ofIdentity(names.map((name) => ({ matches: trustDomainCondition(name) })))),
+    ...given(spiffeIDs, (patterns) =>
+      ofIdentity(
+        patterns.map((each) => spiffeIdCondition(each, limits)),
+        limits,
+      ),
+    ),
+    ...given(trustDomains, (names) =>
+      ofIdentity(
+        names.map((name) => ({ matches: trustDomainCondition(name) })),
+        limits,
+      ),
+    ),
     ...given(namespaces, (patterns) => ofRegistration(isInNamespace(patterns), hasNamespace, workloads)),
     ...given(serviceAccounts, (patterns) => ofRegistration(isAccount(patterns, namespace), hasAccount, workloads)),
     ...given(ipBlocks, ofAddress),
@@ -52,10 +63,14 @@ function given<T>(value: T | undefined, make: (value: T) => SourceField): Source
   return value === undefined ? [] : [make(value)];
 }
 
-function ofIdentity(values: readonly Matched[]): SourceField {
+function ofIdentity(values: readonly Matched[], limits: RuleContext['limits']): SourceField {
   const unknown = any(...values.map((each) => each.unknown ?? NEVER));
   // Where one of several expressions was left out, none of them says who is not meant.
-  return { matches: any(...values.map(({ matches }) => matches)), unknown, isTold: all(HAS_IDENTITY, not(unknown)) };
+  const matches = anyCaller(
+    values.map((each) => each.matches),
+    limits,
+  );
+  return { matches, unknown, isTold: all(HAS_IDENTITY, not(unknown)) };
 }
 
 function ofRegistration(

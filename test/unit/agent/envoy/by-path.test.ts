@@ -13,6 +13,8 @@ const one: fc.Arbitrary<Condition> = fc.oneof(
   text.map((exact) => path({ exact })),
   text.map((prefix) => all(path({ prefix }), header('x-a'))),
   text.map((suffix) => all(path({ suffix }), header('x-a'))),
+  fc.tuple(text, text).map(([exact, prefix]) => all(any(path({ exact }), path({ prefix })), header('x-a'))),
+  fc.tuple(text, text).map(([exact, suffix]) => any(path({ exact }), path({ suffix }))),
 );
 
 function holds(condition: Condition, headers: ReadonlyMap<string, readonly string[]>): boolean {
