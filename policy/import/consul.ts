@@ -2,6 +2,8 @@ import { array, decode, integer, literal, object, optional, record, string } fro
 import type { Decoded } from '../../core/decode.ts';
 import { anything, checkedPolicy, LossReport, naming } from './foreign.ts';
 import type { Lose } from './foreign.ts';
+import { fitted } from './fitting.ts';
+import type { DraftedPolicy, RuleDraft } from './fitting.ts';
 import { operationsOf, permission } from './consul-permissions.ts';
 import { ANY_ID } from './istio-values.ts';
 import type { Imported } from './losses.ts';
@@ -70,8 +72,8 @@ export function importConsul(documents: readonly object[], options: ConsulOption
     if (spec.action === 'deny') continue;
     lose(field, 'allows less', 'carried over to the destinations that are named in these documents');
   }
-  const policies = [...destinations].map(([, destination]) => policyFor(destination, all, options));
-  return { resources: [...policies, ...baselineOf(wide)], losses: report.losses };
+  const policies = [...destinations].map(([, destination]) => policyFor(destination, all, options, report));
+  return { resources: [...fitted(policies), ...baselineOf(wide)], losses: report.losses };
 }
 
 /** Whoever denies everything to everybody wants no workload without a policy. */
@@ -147,13 +149,18 @@ function inLowerCase(value: unknown): unknown {
   );
 }
 
-function policyFor(destination: Service, all: readonly Intention[], { defaultPolicy }: ConsulOptions): object {
+function policyFor(
+  destination: Service,
+  all: readonly Intention[],
+  { defaultPolicy }: ConsulOptions,
+  report: LossReport,
+): DraftedPolicy {
   const about = all.filter((each) => covers(each.destination, destination)).sort(byPrecedence);
   const rules = about.flatMap((each, index) => ruleOf(each, about.slice(0, index)));
   const isOpen = defaultPolicy === 'allow' && !about.some(({ source: from }) => from.name === '*' && from.namespace === '*');
   const others = isOpen ? [{ spiffeIDs: ANY_ID, ...exclusionOf(about) }] : [];
-  const title = `${destination.namespace}/${destination.name}`;
-  return checkedPolicy(`the intentions of ${title}`, {
+  const title = `the intentions of ${destination.namespace}/${destination.name}`;
+  const resource = {
     apiVersion: 'countersign.dev/v1alpha1',
     kind: 'AuthorizationPolicy',
     metadata: { name: `${destination.name}-intentions`, namespace: destination.namespace },
@@ -162,7 +169,8 @@ function policyFor(destination: Service, all: readonly Intention[], { defaultPol
       action: 'ALLOW',
       rules: [...rules, ...others.map((clause) => ({ from: [clause] }))],
     },
-  });
+  };
+  return { title, resource, lose: report.of(title) };
 }
 
 function covers(one: Service, other: Service): boolean {
@@ -179,7 +187,7 @@ function exactness({ name, namespace }: Service): number {
   return namespace === '*' ? 0 : name === '*' ? 1 : 2;
 }
 
-function ruleOf({ source: service, spec, field, lose }: Intention, earlier: readonly Intention[]): object[] {
+function ruleOf({ source: service, spec, field, lose }: Intention, earlier: readonly Intention[]): RuleDraft[] {
   const foreign = (['partition', 'peer', 'samenessGroup'] as const).filter((key) => spec[key] !== '' && spec[key] !== 'default');
   if (foreign.length > 0) {
     if (spec.action !== 'deny')
@@ -187,7 +195,7 @@ function ruleOf({ source: service, spec, field, lose }: Intention, earlier: read
     return [];
   }
   if (spec.permissions.length === 0 && spec.action !== 'allow') return [];
-  const clause = { ...fieldsOf(service), ...exclusionOf(earlier) };
+  const clause = { ...fieldsOf(service), ...exclusionOf(earlier.filter((each) => meets(each.source, service))) };
   const to = spec.permissions.length === 0 ? undefined : operationsOf(spec.permissions, `${field}.permissions`, lose);
   if (to?.length === 0) return [];
   return [{ from: [clause], ...(to === undefined || to.some((each) => Object.keys(each).length === 0) ? {} : { to }) }];
@@ -198,8 +206,21 @@ function fieldsOf({ name, namespace }: Service): object {
   return name === '*' ? { namespaces: [namespace] } : { serviceAccounts: [`${namespace}/${name}`] };
 }
 
+/** Whether both may be about the same service. */
+function meets(one: Service, other: Service): boolean {
+  const agree = (left: string, right: string): boolean => left === '*' || right === '*' || left === right;
+  return agree(one.name, other.name) && agree(one.namespace, other.namespace);
+}
+
+/** Whether it lets its source in whatever is asked for: then nothing changes when a later one does too. */
+function isPlainAllow({ spec: { action, permissions, partition, peer, samenessGroup } }: Intention): boolean {
+  const isHere = [partition, peer, samenessGroup].every((each) => each === '' || each === 'default');
+  return isHere && action === 'allow' && permissions.length === 0;
+}
+
 /** Whoever an earlier intention is about is not decided by a later one. */
-function exclusionOf(earlier: readonly Intention[]): object {
+function exclusionOf(intentions: readonly Intention[]): object {
+  const earlier = intentions.filter((each) => !isPlainAllow(each));
   if (earlier.length === 0) return {};
   const fields = new Map<string, Set<string>>();
   for (const { source: service } of earlier) {

@@ -1,8 +1,10 @@
 import { array, decode, literal, map, object, optional, record, string } from '../../core/decode.ts';
 import type { Decoded, Decoder } from '../../core/decode.ts';
 import { IdentityError } from '../../core/errors.ts';
-import { parsePolicy } from '../parse-policy.ts';
 import { parseRequestAuthentication } from '../resources/request-authentication.ts';
+import { draftKey, fitted } from './fitting.ts';
+import type { DraftedPolicy } from './fitting.ts';
+import { naming } from './foreign.ts';
 import { ruleOf } from './istio-rules.ts';
 import { ANY_ID } from './istio-values.ts';
 import type { Imported, Loss } from './losses.ts';
@@ -77,24 +79,27 @@ export function importIstio(
   { trustDomain, rootNamespace = 'istio-system' }: IstioOptions,
 ): Imported {
   const losses: Loss[] = [];
-  const resources = documents.flatMap((document) => {
+  const drafts = documents.flatMap((document) => {
     const { apiVersion, kind, metadata: meta, spec = {} } = Object(document);
     if (!String(apiVersion).startsWith('security.istio.io/')) return [];
     const place = decode(metadata, { metadata: meta }).metadata;
-    const resource = `${kind} ${place.namespace}/${place.name}`;
-    const lose: Context['lose'] = (field, effect, why) => void losses.push({ resource, field, effect, why });
+    const title = `${kind} ${place.namespace}/${place.name}`;
+    const lose: Context['lose'] = (field, effect, why) => void losses.push({ resource: title, field, effect, why });
     const context = { ...place, trustDomain, isRoot: place.namespace === rootNamespace, lose };
-    try {
-      return translate(String(kind), spec, context).map(checked);
-    } catch (cause) {
-      if (!(cause instanceof IdentityError)) throw cause;
-      throw new IdentityError('invalid_argument', `${resource}:\n${cause.message}`, { cause });
-    }
+    return naming(title, () => translate(String(kind), spec, context)).map((resource) => ({ title, resource, lose }));
   });
-  return { resources, losses };
+  const taken = new Set(drafts.map(({ resource }) => draftKey(resource)));
+  return { resources: drafts.flatMap((draft) => checked(draft, taken)), losses };
 }
 
-function translate(kind: string, spec: unknown, context: Context): readonly object[] {
+type Draft = DraftedPolicy['resource'] | RequestAuthenticationDraft;
+
+interface RequestAuthenticationDraft extends Pick<DraftedPolicy['resource'], 'apiVersion' | 'metadata'> {
+  readonly kind: 'RequestAuthentication';
+  readonly spec: object;
+}
+
+function translate(kind: string, spec: unknown, context: Context): readonly Draft[] {
   if (kind === 'AuthorizationPolicy') return [authorizationPolicy(decode(policySpec, spec), context)];
   if (kind === 'RequestAuthentication') return requestAuthentication(decode(authenticationSpec, spec), context);
   if (kind === 'PeerAuthentication') return peerAuthentication(decode(peerSpec, spec), context);
@@ -103,13 +108,17 @@ function translate(kind: string, spec: unknown, context: Context): readonly obje
 }
 
 /** Whatever comes out is what our own parsers read. */
-function checked(resource: object): object {
-  if (Reflect.get(resource, 'kind') === 'RequestAuthentication') parseRequestAuthentication(resource);
-  else parsePolicy(resource);
-  return resource;
+function checked({ title, resource, lose }: Omit<DraftedPolicy, 'resource'> & { readonly resource: Draft }, taken: Set<string>) {
+  if (!isAuthentication(resource)) return fitted([{ title, resource, lose }], taken);
+  naming(title, () => parseRequestAuthentication(resource));
+  return [resource];
 }
 
-function authorizationPolicy(spec: Decoded<typeof policySpec>, context: Context): object {
+function isAuthentication(resource: Draft): resource is RequestAuthenticationDraft {
+  return resource.kind === 'RequestAuthentication';
+}
+
+function authorizationPolicy(spec: Decoded<typeof policySpec>, context: Context): DraftedPolicy['resource'] {
   const isAllow = spec.action === 'ALLOW';
   const { lose } = context;
   const isTargeted = spec.targetRef !== undefined || spec.targetRefs.length > 0;
@@ -127,7 +136,11 @@ function authorizationPolicy(spec: Decoded<typeof policySpec>, context: Context)
   return policyOf(context, spec.selector, { action, rules: translated.filter((rule) => rule !== undefined) });
 }
 
-function policyOf({ name, namespace, isRoot, isDryRun }: Context, selected: Decoded<typeof selector>, spec: object): object {
+function policyOf(
+  { name, namespace, isRoot, isDryRun }: Context,
+  selected: Decoded<typeof selector>,
+  spec: DraftedPolicy['resource']['spec'],
+): DraftedPolicy['resource'] {
   const labels = selected?.matchLabels ?? {};
   return {
     apiVersion: 'countersign.dev/v1alpha1',
@@ -145,7 +158,7 @@ function policyOf({ name, namespace, isRoot, isDryRun }: Context, selected: Deco
 function peerAuthentication(
   { selector: selected, mtls, portLevelMtls }: Decoded<typeof peerSpec>,
   context: Context,
-): readonly object[] {
+): readonly Draft[] {
   const ports = Object.entries(portLevelMtls);
   const isStrict = mtls.mode === 'STRICT';
   const others = ports.filter(([, each]) => (each.mode === 'STRICT') !== isStrict && each.mode !== 'UNSET').map(([port]) => port);
@@ -160,7 +173,7 @@ function peerAuthentication(
   return [policyOf(named, selected, { action: 'DENY', rules: [isStrict ? allButPorts : strictPorts] })];
 }
 
-function requestAuthentication(spec: Decoded<typeof authenticationSpec>, context: Context): readonly object[] {
+function requestAuthentication(spec: Decoded<typeof authenticationSpec>, context: Context): readonly Draft[] {
   const { name, namespace, isRoot, lose } = context;
   if (isRoot || spec.targetRef !== undefined || spec.targetRefs.length > 0) {
     lose(
@@ -171,11 +184,16 @@ function requestAuthentication(spec: Decoded<typeof authenticationSpec>, context
     return [];
   }
   const headers = new Set<string>();
-  const issuers = spec.jwtRules.flatMap((rule, index) => issuerOf(rule, `spec.jwtRules[${index}]`, context, headers));
+  const found = spec.jwtRules.flatMap((rule, index) => issuerOf(rule, `spec.jwtRules[${index}]`, context, headers));
+  const issuers = found.slice(0, MOST_ISSUERS);
+  if (found.length > MOST_ISSUERS)
+    lose('spec.jwtRules', 'not carried over', `more than ${MOST_ISSUERS} issuers; tokens of the others are not accepted`);
+  if (headers.size > MOST_HEADERS)
+    lose('spec.jwtRules', 'not carried over', `more than ${MOST_HEADERS} headers; tokens in the others are not seen`);
   if (issuers.length === 0) return [];
   const labels = spec.selector?.matchLabels ?? {};
   const selected = Object.keys(labels).length === 0 ? {} : { selector: { matchLabels: labels } };
-  const named = headers.size === 0 ? {} : { headers: [...headers] };
+  const named = headers.size === 0 ? {} : { headers: [...headers].slice(0, MOST_HEADERS) };
   return [
     {
       apiVersion: 'countersign.dev/v1alpha1',
@@ -186,6 +204,8 @@ function requestAuthentication(spec: Decoded<typeof authenticationSpec>, context
   ];
 }
 
+const MOST_ISSUERS = 16;
+const MOST_HEADERS = 4;
 const CARRIED = new Set(['issuer', 'audiences', 'jwksUri', 'fromHeaders']);
 
 function issuerOf(

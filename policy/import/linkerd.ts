@@ -1,6 +1,8 @@
 import { array, integer, literal, object, optional, record, string } from '../../core/decode.ts';
 import type { Decoded } from '../../core/decode.ts';
-import { anything, checkedPolicy, foreignResource, LossReport, readSpec, titleOf } from './foreign.ts';
+import { fitted } from './fitting.ts';
+import type { DraftedPolicy, RuleDraft } from './fitting.ts';
+import { anything, foreignResource, LossReport, readSpec, titleOf } from './foreign.ts';
 import type { ForeignResource, Lose } from './foreign.ts';
 import { Authentications } from './linkerd-clients.ts';
 import type { SourceClauses } from './linkerd-clients.ts';
@@ -80,7 +82,7 @@ export function importLinkerd(documents: readonly object[]): Imported {
     } else if (!KNOWN.has(resource.kind)) lose('kind', 'not carried over', 'not one of the kinds that are translated');
   }
   const policies = [...grants].map(([server, granted]) => policyOf(server, granted, ports));
-  return { resources: policies, losses: report.losses };
+  return { resources: fitted(policies), losses: report.losses };
 }
 
 const KNOWN = new Set(['Server', 'HTTPRoute', 'MeshTLSAuthentication', 'NetworkAuthentication']);
@@ -142,7 +144,7 @@ function isSelected(
 
 const portNumber = integer({ min: 1, max: 65_535 });
 
-function policyOf({ resource, spec, lose }: Server, granted: readonly Grant[], ports: NamedPorts): object {
+function policyOf({ resource, spec, lose }: Server, granted: readonly Grant[], ports: NamedPorts): DraftedPolicy {
   const { name, namespace } = resource;
   const matchLabels = spec.podSelector?.matchLabels ?? {};
   const numbers =
@@ -166,7 +168,7 @@ function policyOf({ resource, spec, lose }: Server, granted: readonly Grant[], p
       rules: isTold ? granted.map(({ from, to }) => ruleOf(from, to, numbers.map(String))) : [],
     },
   };
-  return checkedPolicy(titleOf(resource), policy);
+  return { title: titleOf(resource), resource: policy, lose };
 }
 
 function selected({ matchLabels, matchExpressions }: { matchLabels: object; matchExpressions: readonly unknown[] }): object {
@@ -177,7 +179,7 @@ function selected({ matchLabels, matchExpressions }: { matchLabels: object; matc
   return Object.keys(parts).length === 0 ? {} : { selector: parts };
 }
 
-function ruleOf(from: SourceClauses, to: readonly object[], ports: readonly string[]): object {
+function ruleOf(from: SourceClauses, to: readonly object[], ports: readonly string[]): RuleDraft {
   const isAnybody = from.some((clause) => Object.keys(clause).length === 0);
   return { ...(isAnybody ? {} : { from }), to: to.map((clause) => ({ ...clause, ports })) };
 }

@@ -221,9 +221,8 @@ describe('what policies are about', () => {
 
   test('an unknown field is refused, and so is what does not fit', () => {
     expect(() => imported('AuthorizationPolicy', { rule: [] })).toThrow('AuthorizationPolicy shop/p:\nrule: unknown key');
-    const ports = Array.from({ length: 65 }, (_, port) => `${port + 1}`);
-    expect(() => imported('AuthorizationPolicy', { rules: [{ to: [{ operation: { ports } }] }] })).toThrow(
-      'spec.rules[0].to[0].ports',
+    expect(() => imported('AuthorizationPolicy', { rules: [{ to: [{ operation: { ports: ['0'] } }] }] })).toThrow(
+      'AuthorizationPolicy shop/p:\nspec.rules[0].to[0].ports[0]',
     );
   });
 
