@@ -10,9 +10,12 @@ const HEX = '[0-9A-Fa-f]';
 const ANY = '[!-~]*';
 const NO_HEX = '[!-/:-@G-`g-~]';
 const CONTINUATION = '%[89ab][0-9a-f]';
+const LABEL = '[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?';
+const NAME = `(?i)${LABEL}(?:[.]${LABEL})*[.]?`;
 
 const contains = (text: string): Condition => path({ contains: text, ignoreCase: true });
 const matches = (regex: string): Condition => path({ regex });
+const hasDotAtEnd = any(path({ suffix: '.' }), path({ contains: './' }));
 const isAsterisk = all(header(':method', { exact: 'OPTIONS' }), path({ exact: '*' }));
 
 /**
@@ -32,9 +35,9 @@ export const REFUSALS: ReadonlyMap<NativeRefusal, Condition> = new Map<NativeRef
   ['path_double_encoding', whereEncoded(matches(`${ANY}%25${HEX}{2}${ANY}`))],
   ['path_not_utf8', whereEncoded(any(not(matches(utf8Shape())), matches(badLeads())))],
   // A segment that ends with a dot or a blank, `.` and `..` included.
-  ['path_trailing_dot', any(path({ suffix: '.' }), path({ contains: './' }), whereEncoded(matches(`${ANY}%20(?:/${ANY})?`)))],
+  ['path_trailing_dot', any(all(path({ contains: '.' }), hasDotAtEnd), whereEncoded(matches(`${ANY}%20(?:/${ANY})?`)))],
   ['path_not_normalized', any(path({ contains: '//' }), whereEncoded(matches(`(?i)${ANY}%(?:${encodedUnreserved()})${ANY}`)))],
-  ['host_invalid', all(header(':authority'), not(header(':authority', { exact: '' })), any(...badHosts()))],
+  ['host_invalid', all(not(isUsualHost()), header(':authority'), not(header(':authority', { exact: '' })), any(...badHosts()))],
   ['method_invalid', unlessUsual(not(header(':method', { regex: "[!#$%&'*+.^_`|~0-9A-Za-z-]+" })))],
   ['method_case', unlessUsual(all(not(header(':method', { regex: '[A-Z]+' })), header(':method', { regex: knownMethods() })))],
   ['header_repeated', any(...['authorization', 'content-type', 'origin', 'from'].map(mayBeJoined))],
@@ -65,13 +68,17 @@ function encodedUnreserved(): string {
   return '2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae]';
 }
 
+/** A name, with a port that is certainly none too high: told by one expression. */
+function isUsualHost(): Condition {
+  return header(':authority', { regex: `${NAME}(?::(?:[0-9]{1,4}|[0-5][0-9]{4}))?` });
+}
+
 function badHosts(): readonly Condition[] {
-  const label = '[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?';
   const address = String.raw`\[[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*\]`;
   const host = (regex: string): Condition => header(':authority', { regex });
   const tooHigh = host(`${ANY}:(?:[7-9][0-9]{4}|6[6-9][0-9]{3}|65[6-9][0-9]{2}|655[4-9][0-9]|6553[6-9])`);
   return [
-    not(any(host(`(?i)${label}(?:[.]${label})*[.]?(?::[0-9]{1,5})?`), host(`(?i)${address}(?::[0-9]{1,5})?`))),
+    not(any(host(`${NAME}(?::[0-9]{1,5})?`), host(`(?i)${address}(?::[0-9]{1,5})?`))),
     all(header(':authority', { contains: ':' }), tooHigh),
   ];
 }
