@@ -42,7 +42,7 @@ export const commonFields = {
   action: optional('What a matching rule does. AUDIT records and changes nothing.', word('ALLOW', 'DENY', 'AUDIT'), 'ALLOW'),
   mode: optional('DryRun: its verdict is computed and recorded, and changes nothing.', word('Enforce', 'DryRun'), 'Enforce'),
   failureMode: optional(
-    "What holds for the selected destinations while their policy is missing or older than the agent's `maxStaleness`.",
+    "What holds for the selected destinations while the policy that a running agent holds is older than its `maxStaleness`. An agent that holds none (it started and has not reached a CA yet) denies, whatever stands here.",
     word('Closed', 'Open'),
     'Closed',
   ),
