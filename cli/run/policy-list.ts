@@ -16,7 +16,8 @@ export const listPolicies: CommandRun = async (invocation) => {
   using connection = await connectCa(invocation);
   const resources = (await Array.fromAsync(resourcesOf(connection))).toSorted(byKey);
   const statuses = await statusesOf(connection);
-  const rows = resources.map((resource) => rowOf(resource, statuses.get(keyOf(resource.name))));
+  const isTable = (invocation.text('output') ?? 'table') === 'table';
+  const rows = resources.map((resource) => rowOf(resource, statuses.get(keyOf(resource.name)), isTable));
   await printRows(invocation, rows);
   return 0;
 };
@@ -36,19 +37,25 @@ async function statusesOf(connection: GrpcConnection): Promise<ReadonlyMap<strin
   return found;
 }
 
-function rowOf({ name, document }: Resource, status: ResourceStatus | undefined): Row {
-  const { kind = '' } = name ?? {};
+function rowOf({ name: key, document }: Resource, status: ResourceStatus | undefined, isTable: boolean): Row {
+  const { kind = '', namespace = '', name = '' } = key ?? {};
   const policy = kind === 'RequestAuthentication' ? undefined : decodePolicy(document);
   return {
     kind,
-    name: keyOf(name).slice(kind.length + 1),
+    ...(namespace === '' && !isTable ? {} : { namespace }),
+    name,
     action: policy?.action,
     mode: policy?.mode,
-    nodes: status === undefined ? undefined : `${status.nodesProgrammed}/${status.nodesConcerned}`,
+    ...(status === undefined ? {} : nodesOf(status, isTable)),
     hits: status === undefined ? undefined : Number(status.hits),
     wouldDeny: status === undefined ? undefined : Number(status.wouldDenyHits),
     ...(status === undefined || status.nodesRefused === 0 ? {} : { refused: refusedText(status) }),
   };
+}
+
+/** People read `2/3`, programs numbers. */
+function nodesOf({ nodesProgrammed, nodesConcerned }: ResourceStatus, isTable: boolean): Row {
+  return isTable ? { nodes: `${nodesProgrammed}/${nodesConcerned}` } : { nodesProgrammed, nodesConcerned };
 }
 
 function refusedText({ nodesRefused, refusal }: ResourceStatus): string {

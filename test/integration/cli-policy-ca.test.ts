@@ -117,9 +117,22 @@ test('list shows what there is, delete takes it back', async () => {
   // The cast is sound: --output json prints a list.
   const rows = JSON.parse(await output('policy list --output json')) as object[];
   expect(rows).toMatchObject([
-    { kind: 'AuthorizationPolicy', name: 'shop/orders-callers', action: 'ALLOW', mode: 'Enforce' },
-    { kind: 'RequestAuthentication', name: 'shop/customers' },
+    {
+      kind: 'AuthorizationPolicy',
+      namespace: 'shop',
+      name: 'orders-callers',
+      action: 'ALLOW',
+      mode: 'Enforce',
+      nodesProgrammed: 0,
+      nodesConcerned: expect.any(Number),
+      hits: 0,
+      wouldDeny: 0,
+    },
+    { kind: 'RequestAuthentication', namespace: 'shop', name: 'customers' },
   ]);
+  const [head, first] = (await output('policy list')).split('\n');
+  expect(head).toMatch(/^KIND +NAMESPACE +NAME +ACTION +MODE +NODES +HITS +WOULDDENY/);
+  expect(first).toMatch(/^AuthorizationPolicy +shop +orders-callers +ALLOW +Enforce +\d+\/\d+ +0 +0$/);
   expect(await output('policy delete AuthorizationPolicy/shop/orders-callers -f tokens.yaml')).toBe(
     'AuthorizationPolicy/shop/orders-callers deleted\nRequestAuthentication/shop/customers deleted\n',
   );
