@@ -7,15 +7,24 @@ export interface Fault {
   readonly message: string;
 }
 
-/** All faults of an input at once. */
+/** What is no such document at all has a fault in each line: a text that is read by people, logged and sent names the first. */
+const NAMED_FAULTS = 20;
+
+/** All faults of an input at once; its text has the first 20 and the number of the others. */
 export class DecodeError extends IdentityError {
   readonly faults: readonly Fault[];
 
   constructor(faults: readonly Fault[]) {
-    super('invalid_argument', faults.map(({ path, message }) => `${path === '' ? 'input' : path}: ${message}`).join('\n'));
+    super('invalid_argument', firstLines(faults.map(({ path, message }) => `${path === '' ? 'input' : path}: ${message}`)));
     this.name = 'DecodeError';
     this.faults = faults;
   }
+}
+
+/** The first 20 of some lines, each of which is about a fault, and how many more there are. */
+export function firstLines(lines: readonly string[]): string {
+  const more = lines.length - NAMED_FAULTS;
+  return [...lines.slice(0, NAMED_FAULTS), ...(more > 0 ? [`and ${more} more`] : [])].join('\n');
 }
 
 /** What a decoder gives back when the value was unusable; the fault has been recorded. */

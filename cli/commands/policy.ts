@@ -5,7 +5,7 @@ import { OUTPUT_OPTION } from '../output.ts';
 const POLICIES: Readonly<Record<'policies' | 'default', OptionSpec>> = {
   policies: {
     value: 'DIR|FILE',
-    summary: 'policies in YAML or JSON; of a folder all files; without it those that the CA has',
+    summary: 'policies in YAML or JSON; of a folder all files; - for standard input; without it those that the CA has',
     multiple: true,
   },
   default: {
@@ -82,7 +82,7 @@ export const POLICY_COMMANDS: readonly CommandSpec[] = [
     path: ['policy', 'simulate'],
     summary: 'List the recorded calls that new, changed or deleted policies would decide otherwise',
     options: {
-      file: { value: 'FILE', short: 'f', summary: 'new or changed policies', multiple: true },
+      file: { value: 'FILE', short: 'f', summary: 'new or changed policies; - for standard input', multiple: true },
       delete: { value: 'KIND/NAMESPACE/NAME', summary: 'a policy that would be taken back', multiple: true },
       ...POLICIES,
       against: {
@@ -155,7 +155,7 @@ export const POLICY_COMMANDS: readonly CommandSpec[] = [
       file: {
         value: 'DIR|FILE',
         short: 'f',
-        summary: 'policies in YAML or JSON; of a folder all files',
+        summary: 'policies in YAML or JSON; of a folder all files; - for standard input',
         multiple: true,
         required: true,
       },

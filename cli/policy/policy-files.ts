@@ -1,6 +1,8 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
+import { OWN_DEFINITIONS, POLICY_DEFINITIONS } from '../../crds/index.ts';
+import { firstLines } from '../../core/decode.ts';
 import { IdentityError } from '../../core/errors.ts';
 import { compile, type CompileOptions, type Snapshot } from '../../policy/compile/snapshot.ts';
 import { expressionFaults } from '../../policy/expression-faults.ts';
@@ -11,10 +13,15 @@ import { parseRequestAuthentication } from '../../policy/resources/request-authe
 import type { RequestAuthentication } from '../../policy/resources/request-authentication.ts';
 import { matches } from '../../policy/schema/label-selector.ts';
 import { usage, type Invocation } from '../command.ts';
+import { readFileOrInput } from '../input-file.ts';
 import { documentsOf } from './yaml-documents.ts';
 
 const FILE = /\.(ya?ml|json)$/;
 const OURS = /^countersign\.dev\//;
+/** As elsewhere: `-` stands for standard input. */
+const INPUT = '-';
+const STANDARD_INPUT = 'standard input';
+const OUR_KINDS = [...POLICY_DEFINITIONS, ...OWN_DEFINITIONS].map(({ type }) => type.kind);
 
 interface Placed {
   readonly file: string;
@@ -22,8 +29,8 @@ interface Placed {
 }
 
 /**
- * Reads the policies of files, and of the YAML and JSON files in folders and those below. Documents of other kinds are passed over; labels of
- * `Namespace` objects among them answer the namespace selectors.
+ * Reads the policies of files, of the YAML and JSON files in folders and those below, and of standard input (`-`). Documents of other groups
+ * are passed over; labels of `Namespace` objects among them answer the namespace selectors.
  *
  * @throws IdentityError `invalid_argument` that names the file and every faulty field
  */
@@ -47,10 +54,12 @@ export interface DeclaredResources {
 export async function readResources(invocation: Invocation, paths: readonly string[]): Promise<DeclaredResources> {
   const placed: Placed[] = [];
   for (const path of paths) {
-    const files = await filesOf(resolve(invocation.terminal.cwd, path), path);
-    const own = (await Promise.all(files.map(objectsOf))).flat();
-    if (files.length === 1 && files[0]?.shown === path && !own.some(isPolicy) && !own.some(isAuthentication)) {
-      throw new IdentityError('invalid_argument', `${path} holds no AuthorizationPolicy and no ClusterAuthorizationPolicy`);
+    const files = path === INPUT ? [] : await filesOf(resolve(invocation.terminal.cwd, path), path);
+    const own = path === INPUT ? await objectsOfInput(invocation) : (await Promise.all(files.map(objectsOf))).flat();
+    own.forEach(requireKnownKind);
+    if ((path === INPUT || files[0]?.shown === path) && !own.some(isPolicy) && !own.some(isAuthentication)) {
+      const what = path === INPUT ? STANDARD_INPUT : path;
+      throw new IdentityError('invalid_argument', `${what} holds no AuthorizationPolicy and no ClusterAuthorizationPolicy`);
     }
     placed.push(...own);
   }
@@ -85,7 +94,7 @@ export async function requireCompiles({ policies, fileOf }: DeclaredResources): 
     }),
   );
   const lines = found.flat();
-  if (lines.length > 0) throw new IdentityError('invalid_argument', lines.join('\n'));
+  if (lines.length > 0) throw new IdentityError('invalid_argument', firstLines(lines));
 }
 
 /** What `--default` says, if anything. @throws IdentityError `invalid_argument` */
@@ -121,8 +130,24 @@ async function filesOf(path: string, shown: string): Promise<readonly NamedFile[
 }
 
 async function objectsOf({ path, shown }: NamedFile): Promise<readonly Placed[]> {
-  const documents = await documentsOf(await readFile(path, 'utf8'), shown);
-  return documents.map((object) => ({ file: shown, object }));
+  return placedIn(shown, await readFile(path, 'utf8'));
+}
+
+async function objectsOfInput(invocation: Invocation): Promise<readonly Placed[]> {
+  return placedIn(STANDARD_INPUT, await readFileOrInput(invocation, INPUT));
+}
+
+async function placedIn(file: string, text: string): Promise<readonly Placed[]> {
+  return (await documentsOf(text, file)).map((object) => ({ file, object }));
+}
+
+/** A misspelt kind that is passed over would be a policy that nobody notices is missing. */
+function requireKnownKind({ file, object }: Placed): void {
+  const version: unknown = Reflect.get(object, 'apiVersion');
+  const kind: unknown = Reflect.get(object, 'kind');
+  if (typeof version !== 'string' || !OURS.test(version) || OUR_KINDS.some((each) => each === kind)) return;
+  const what = typeof kind === 'string' ? `"${kind}" is no kind` : 'a document has no kind';
+  throw new IdentityError('invalid_argument', `${file}: ${what} of ${version}; there are ${OUR_KINDS.join(', ')}`);
 }
 
 function isPolicy({ object }: Placed): boolean {

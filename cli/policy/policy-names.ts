@@ -1,3 +1,4 @@
+import { POLICY_DEFINITIONS } from '../../crds/index.ts';
 import { IdentityError } from '../../core/errors.ts';
 import type { PolicyName } from '../../policy/model.ts';
 
@@ -8,22 +9,28 @@ export interface ResourceName {
   readonly name: string;
 }
 
+const KINDS = POLICY_DEFINITIONS.map(({ type }) => type.kind);
+
 /**
  * Reads `AuthorizationPolicy/shop/orders` or `ClusterAuthorizationPolicy/baseline`.
  *
- * @throws IdentityError `invalid_argument`
+ * @param kinds those that may be named
+ * @throws IdentityError `invalid_argument` that says how a name is written
  */
-export function parseResourceName(text: string): ResourceName {
+export function parseResourceName(text: string, kinds: readonly string[] = KINDS): ResourceName {
   const [kind = '', ...parts] = text.split('/');
-  const [namespace, name] = parts.length === 1 ? ['', parts[0]] : parts;
-  if (parts.length > 2 || namespace === undefined || name === undefined || name === '') {
-    throw new IdentityError(
-      'invalid_argument',
-      `"${text}" must be KIND/NAMESPACE/NAME, or KIND/NAME of a ClusterAuthorizationPolicy`,
-    );
-  }
-  return { kind, namespace, name };
+  const isOfCluster = kind === 'ClusterAuthorizationPolicy';
+  const [namespace = '', name = ''] = isOfCluster ? ['', ...parts] : parts;
+  const isWhole = parts.length === (isOfCluster ? 1 : 2) && name !== '' && (isOfCluster || namespace !== '');
+  if (isWhole && kinds.includes(kind)) return { kind, namespace, name };
+  throw new IdentityError('invalid_argument', `"${text}" must be written ${kinds.map(formOf).join(' or ')}`);
 }
+
+function formOf(kind: string): string {
+  return kind === 'ClusterAuthorizationPolicy' ? `${kind}/NAME` : `${kind}/NAMESPACE/NAME`;
+}
+
+const POLICY_KINDS = ['AuthorizationPolicy', 'ClusterAuthorizationPolicy'] as const;
 
 /**
  * Reads the name of a policy.
@@ -31,11 +38,6 @@ export function parseResourceName(text: string): ResourceName {
  * @throws IdentityError `invalid_argument` for a name of anything else
  */
 export function parsePolicyName(text: string): PolicyName {
-  const { kind, namespace, name } = parseResourceName(text);
-  if (kind === 'AuthorizationPolicy' && namespace !== '') return { kind, namespace, name };
-  if (kind === 'ClusterAuthorizationPolicy' && namespace === '') return { kind, namespace, name };
-  throw new IdentityError(
-    'invalid_argument',
-    `"${text}" must be AuthorizationPolicy/NAMESPACE/NAME or ClusterAuthorizationPolicy/NAME`,
-  );
+  const { kind, namespace, name } = parseResourceName(text, POLICY_KINDS);
+  return { kind: kind === 'AuthorizationPolicy' ? kind : 'ClusterAuthorizationPolicy', namespace, name };
 }

@@ -13,7 +13,7 @@ export async function documentsOf(text: string, file: string): Promise<readonly 
     if (error !== undefined) {
       throw new IdentityError('invalid_argument', `${file} is neither YAML nor JSON: ${error.message}`, { cause: error });
     }
-    const value: unknown = document.toJS();
+    const value = valueOf(document, `${file}, document ${index}`);
     if (value === null || value === undefined) return [];
     if (typeof value !== 'object') {
       throw new IdentityError('invalid_argument', `${file}, document ${index}: must be a mapping`);
@@ -22,6 +22,16 @@ export async function documentsOf(text: string, file: string): Promise<readonly 
     if (Array.isArray(value)) return value.filter(isObject);
     return Array.isArray(items) && String(Reflect.get(value, 'kind')).endsWith('List') ? items.filter(isObject) : [value];
   });
+}
+
+/** What a document holds. The library refuses aliases that would unfold to very much. */
+function valueOf(document: { toJS(): unknown }, place: string): unknown {
+  try {
+    return document.toJS();
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : 'unknown reason';
+    throw new IdentityError('invalid_argument', `${place}: cannot be unfolded: ${why}`, { cause });
+  }
 }
 
 /** The one document of a text. @throws IdentityError `invalid_argument` when there is none, or more than one */

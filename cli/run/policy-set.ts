@@ -35,7 +35,7 @@ export const deletePolicies: CommandRun = async (invocation) => {
 
 async function namesOf(invocation: Invocation): Promise<readonly ResourceName[]> {
   const files = invocation.texts('file');
-  const given = invocation.positionals.map(parseResourceName);
+  const given = invocation.positionals.map((text) => parseResourceName(text));
   if (files.length === 0 && given.length === 0)
     throw usage(invocation.command, 'name at least one KIND/NAMESPACE/NAME, or -f FILE');
   const { policies, authentications } = await readResources(invocation, files);

@@ -37,7 +37,7 @@ function textOf(judged: readonly Judged[]): string {
   const counted = (callers: string): number => judged.filter((each) => each.callers === callers).length;
   const lines = judged.map(({ operation, callers, reason, rules }) => {
     const who = callers === 'some' ? '' : ` ${callers}${reason === undefined ? '' : ` (${reason})`}`;
-    return [`${operation.method} ${operation.path}:${who}`, ...rules.map((rule) => `  ${ruleText(rule)}`), ''].join('\n');
+    return [`${operation.method} ${operation.shownPath}:${who}`, ...rules.map((rule) => `  ${ruleText(rule)}`), ''].join('\n');
   });
   return `${lines.join('')}${judged.length} operations; nobody may call ${counted('nobody')}, everybody ${counted('everybody')}\n`;
 }
@@ -79,7 +79,7 @@ function userText({ issuer, subjects, roles, scopes }: NonNullable<SourceClause[
 }
 
 function jsonOf(judged: readonly Judged[]): string {
-  const written = judged.map(({ operation: { method, path, id }, callers, reason, rules }) => ({
+  const written = judged.map(({ operation: { method, shownPath: path, id }, callers, reason, rules }) => ({
     method,
     path,
     operationId: id,

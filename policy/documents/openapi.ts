@@ -10,6 +10,8 @@ import { RefusedRequest } from '../normalize/refusal.ts';
 export interface DescribedOperation extends Operation {
   /** `operationId`, where it has one. */
   readonly id: string | undefined;
+  /** The path as the description has it, with the base path; {@link Operation.path} may stand for more. */
+  readonly shownPath: string;
 }
 
 // OpenAPI 3.1 §4.8.9; `query` is of 3.2.
@@ -32,7 +34,7 @@ export function parseOpenApi(document: unknown): readonly DescribedOperation[] {
     path.startsWith('x-') ? [] : operationsOf({ root, path, item, faults }),
   );
   if (faults.length > 0) throw new DecodeError(faults);
-  const distinct = new Map(found.map((each) => [`${each.method} ${each.path}`, each]));
+  const distinct = new Map(found.map((each) => [`${each.method} ${each.shownPath}`, each]));
   if (distinct.size === 0) throw new IdentityError('invalid_argument', 'describes no operation', { field: 'paths' });
   return [...distinct.values()];
 }
@@ -76,7 +78,7 @@ function operationsOf({ root, path, item, faults }: PathOptions): readonly Descr
     const id = typeof operation['operationId'] === 'string' ? operation['operationId'] : undefined;
     return basesOf(servers, place, faults).flatMap((base) => {
       const normal = normalized(`${base}${path}`, at, faults);
-      return normal === undefined ? [] : [{ method: method.toUpperCase(), path: normal, id }];
+      return normal === undefined ? [] : [{ method: method.toUpperCase(), path: normal, id, shownPath: `${base}${path}` }];
     });
   });
 }

@@ -1,7 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Readable } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parse } from 'yaml';
 import { findCommand, parseInvocation } from '../../../cli/command.ts';
 import { POLICY_COMMANDS } from '../../../cli/commands/policy.ts';
@@ -192,7 +193,7 @@ describe('policy simulate', () => {
 
   test.each([
     ['policy simulate --policies policy.yaml --against calls.jsonl', 'say what would change'],
-    ['policy simulate --delete shop/orders --policies policy.yaml --against calls.jsonl', 'must be AuthorizationPolicy/'],
+    ['policy simulate --delete shop/orders --policies policy.yaml --against calls.jsonl', 'must be written AuthorizationPolicy/'],
     [
       'policy simulate --delete AuthorizationPolicy/shop/order --policies policy.yaml --against calls.jsonl',
       'there is no AuthorizationPolicy/shop/order that',
@@ -311,12 +312,79 @@ describe('--policies', () => {
     });
   });
 
+  test.each([
+    ['that unfolds to very much', 'bomb.yaml', 'bomb.yaml, document 0: cannot be unfolded: Excessive alias count'],
+    [
+      'with a misspelt kind',
+      'kind.yaml',
+      'kind.yaml: "AuthorisationPolicy" is no kind of countersign.dev/v1alpha1; there are AuthorizationPolicy, ',
+    ],
+    ['with a misspelt kind in a folder', 'wrong', 'kind.yaml: "AuthorisationPolicy" is no kind'],
+  ])('a file %s is refused, as a fault of it', async (_title, file, message) => {
+    const levels = Array.from({ length: 12 }, (_, level) => `b${level}: &b${level} [${`*b${level - 1}, `.repeat(9)}]`);
+    write('bomb.yaml', ['b0: &b0 [x, x]', ...levels.slice(1)].join('\n'));
+    mkdirSync(join(folder, 'wrong'));
+    for (const each of ['kind.yaml', 'wrong/kind.yaml'])
+      write(each, `${POLICY}---${POLICY.replace('kind: AuthorizationPolicy', 'kind: AuthorisationPolicy')}`);
+    await expect(run(`${explain} ${file}`)).rejects.toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringContaining(message),
+    });
+  });
+
+  test('standard input, once', async () => {
+    const said = (): unknown => vi.spyOn(process, 'stdin', 'get').mockReturnValue(stdin(POLICY));
+    said();
+    expect((await run(`${explain} -`)).out).toContain('allow allowed_by_rule (rule 0 of shop/orders)');
+    said();
+    expect(await run('policy simulate -f - --policies policy.yaml --against calls.jsonl')).toMatchObject({ code: 0 });
+    said();
+    await expect(run('policy simulate -f - --policies - --against calls.jsonl')).rejects.toThrow(
+      'only one option can read standard input',
+    );
+    said();
+    await expect(run('policy simulate -f - --policies policy.yaml --against -')).rejects.toMatchObject({
+      code: 'invalid_argument',
+    });
+    vi.spyOn(process, 'stdin', 'get').mockReturnValue(stdin('kind: Namespace\nmetadata: { name: shop }\n'));
+    await expect(run(`${explain} -`)).rejects.toThrow('standard input holds no AuthorizationPolicy');
+  });
+
   test('the same policy twice', async () => {
     write('again.yaml', POLICY);
     await expect(run(`${explain} policy.yaml --policies again.yaml`)).rejects.toThrow(
       'AuthorizationPolicy/shop/orders stands in policy.yaml and in again.yaml',
     );
   });
+});
+
+function stdin(text: string): typeof process.stdin {
+  // The cast is sound for what is used of it: it is read to its end.
+  return Readable.from([text]) as unknown as typeof process.stdin;
+}
+
+test('calls that are none: the first faults, and how many more', async () => {
+  write('calls.jsonl', '\u0000\u0001\n'.repeat(11_590));
+  const error: unknown = await run('policy simulate -f policy.yaml --policies policy.yaml --against calls.jsonl').catch(
+    (thrown: unknown) => thrown,
+  );
+  const lines = String(error).split('\n');
+  expect(lines).toHaveLength(21);
+  expect(lines[0]).toContain('calls.jsonl: line 1');
+  expect(lines.at(-1)).toBe('calls.jsonl: and 11570 more');
+});
+
+test.each([
+  'shop/x',
+  'AuthorizationPolicy/x',
+  'ClusterAuthorizationPolicy/shop/x',
+  'Policy/shop/x',
+  'x',
+  'AuthorizationPolicy/shop/',
+])('delete: %s is no name, and how one is written is said', async (name) => {
+  await expect(run(`policy delete ${name}`)).rejects.toThrow(
+    `"${name}" must be written AuthorizationPolicy/NAMESPACE/NAME or ClusterAuthorizationPolicy/NAME or RequestAuthentication/NAMESPACE/NAME`,
+  );
 });
 
 describe('set', () => {
@@ -391,6 +459,11 @@ paths:
       { method: 'DELETE', callers: 'nobody', reason: 'no_rule_matches', rules: [] },
       { path: '/v1/health', callers: 'everybody' },
     ]);
+  });
+
+  test('paths as the description has them', async () => {
+    write('api.yaml', 'openapi: 3.0.3\nservers: [{ url: /v1 }]\npaths: { "/files/{a}.json": { get: {} } }\n');
+    expect((await run(`policy test --openapi api.yaml ${TO}`)).out).toContain('GET /v1/files/{a}.json:');
   });
 
   test('0 when every operation is for somebody', async () => {

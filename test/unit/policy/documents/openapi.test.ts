@@ -47,7 +47,9 @@ describe('operations of an OpenAPI description', () => {
   });
 
   test('carry their operationId', () => {
-    expect(parseOpenApi(described({ paths: { '/a': get } }))).toEqual([{ method: 'GET', path: '/a', id: 'read' }]);
+    expect(parseOpenApi(described({ paths: { '/a': get } }))).toEqual([
+      { method: 'GET', path: '/a', id: 'read', shownPath: '/a' },
+    ]);
   });
 
   test.each<[string, unknown, string]>([
