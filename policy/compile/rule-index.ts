@@ -11,7 +11,6 @@ export class RuleIndex {
   readonly #byId = new Map<string, Entry[]>();
   readonly #byNamespace = new Map<string, Entry[]>();
   readonly #rest: Entry[] = [];
-  #restRules: readonly CompiledRule[] | undefined;
 
   constructor(rules: readonly CompiledRule[]) {
     this.rules = rules;
@@ -35,18 +34,13 @@ export class RuleIndex {
   candidates(call: Call): readonly CompiledRule[] {
     if (this.#rest.length === this.rules.length || lacksCaller(call.unseen) || lacksCaller(call.unrecorded)) return this.rules;
     const { spiffeId, namespace } = call.source;
-    const named = [
-      ...((spiffeId && this.#byId.get(spiffeId.toString())) ?? []),
-      ...((namespace !== undefined && this.#byNamespace.get(namespace)) || []),
-    ];
-    if (named.length === 0) return this.#restOnly();
-    const all = new Set([...named, ...this.#rest]);
+    const byId = spiffeId === undefined ? undefined : this.#byId.get(spiffeId.toString());
+    const byNamespace = namespace === undefined ? undefined : this.#byNamespace.get(namespace);
+    const lists = [byId, byNamespace, this.#rest].filter((list) => list !== undefined && list.length > 0);
+    const [only, second] = lists;
+    if (only !== undefined && second === undefined) return only.map(({ rule }) => rule);
+    const all = new Set(lists.flatMap((list) => list ?? []));
     return [...all].sort((one, other) => one.place - other.place).map(({ rule }) => rule);
-  }
-
-  #restOnly(): readonly CompiledRule[] {
-    this.#restRules ??= this.#rest.map(({ rule }) => rule);
-    return this.#restRules;
   }
 
   #add(entry: Entry): void {

@@ -85,9 +85,17 @@ function pathTests(policies: readonly CompiledPolicy[]): readonly Uniformity[] {
   const clauses = new Map<string, PathClause>();
   for (const rule of policies.flatMap(({ source }) => source.rules)) {
     if (readsPath(rule)) return NEVER;
-    for (const clause of clausesOf(rule)) clauses.set(JSON.stringify(clause), clause);
+    for (const clause of clausesOf(rule)) clauses.set(textOf(clause), clause);
   }
   return [...clauses.values()].map(clauseUniformity);
+}
+
+function textOf({ exact, prefix, suffix, template }: PathClause): string {
+  if (exact !== undefined) return `exact ${exact}`;
+  if (prefix !== undefined) return `prefix ${prefix}`;
+  if (template !== undefined) return `template ${template}`;
+  // Of regular expressions nothing is known.
+  return suffix === undefined ? 'regex' : `suffix ${suffix}`;
 }
 
 function readsPath({ when, relations = [] }: RuleSpec): boolean {
