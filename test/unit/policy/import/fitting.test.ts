@@ -42,6 +42,9 @@ function judge({ resources }: Pick<Imported, 'resources'>) {
 
 const effects = ({ losses }: Imported): readonly string[] => losses.map(({ field, effect }) => `${field}: ${effect}`);
 
+/** Losses because something did not fit. */
+const ofOurs = (imported: Imported): readonly string[] => effects(imported).filter((each) => each.startsWith('our '));
+
 describe('Istio', () => {
   const istio = (spec: object, name = 'p', ...more: readonly object[]): Imported => {
     const document = {
@@ -191,7 +194,7 @@ describe('Consul', () => {
     const permissions = numbered(100, (index) => `/p${index}`).map((PathExact) => ({ Action: 'allow', HTTP: { PathExact } }));
     const sources = [...named.slice(1), { Name: 'client-0', Permissions: permissions }, { Name: 'client-300', Action: 'deny' }];
     const imported = consul([...sources, { Name: '*', Permissions: [{ Action: 'allow', HTTP: { PathExact: '/all' } }] }]);
-    expect(imported.losses).toEqual([]);
+    expect(effects(imported)).toEqual(['spec.sources[201]: allows less']);
     expect(imported.resources.map((each) => parsePolicy(each).name.name)).toEqual(
       numbered(4, (index) => `orders-intentions${index === 0 ? '' : `-${index + 1}`}`),
     );
@@ -203,7 +206,10 @@ describe('Consul', () => {
   test('too many sources that are denied: the wildcard after them lets nobody in', () => {
     const denied = numbered(100, (index) => `client-${index}`).map((Name) => ({ Name, Action: 'deny' }));
     const imported = consul([...denied, { Name: '*', Action: 'allow' }]);
-    expect(effects(imported)).toEqual(['our rules[0].from[0].not.serviceAccounts: rule dropped']);
+    expect(effects(imported)).toEqual([
+      'spec.sources[100]: allows less',
+      'our rules[0].from[0].not.serviceAccounts: rule dropped',
+    ]);
     expect([judge(imported)(0, '/'), judge(imported)(200, '/')]).toEqual(['deny', 'deny']);
   });
 });
