@@ -1,8 +1,9 @@
 import { any, type Condition, principal, type TextCondition } from './condition.ts';
 import { escaped } from './path-text.ts';
 
-// So many are compared one by one.
-const FEW = 2;
+// Up to so many become expressions that every Envoy takes: its limit is 100 instructions unless its runtime says otherwise.
+const FEW = 8;
+const COST_OF_FEW = 70;
 // What docs/envoy.md has Envoys allow is half as much again.
 const MOST = 6000;
 // About the instructions of an expression for one more alternative.
@@ -19,8 +20,7 @@ export function anyCaller(callers: readonly Condition[], { maxCost }: { readonly
   const expressions = flat.map(expressionOf);
   const others = flat.filter((_, index) => expressions[index] === undefined);
   const told = new Map(flat.flatMap((each, index) => entryOf(expressions[index], each)));
-  if (told.size <= FEW) return any(...told.values(), ...others);
-  const parts = inParts([...told.keys()].sort(), Math.min(maxCost, MOST));
+  const parts = inParts([...told.keys()].sort(), Math.min(maxCost, told.size > FEW ? MOST : COST_OF_FEW));
   return any(...parts.map((part) => partOf(part, told)), ...others);
 }
 

@@ -58,8 +58,12 @@ test('a hundred callers are one comparison, and none that a default Envoy reject
   expect(parts.length).toBeLessThan(20);
 });
 
-test('nobody is nobody, and few are compared as they are', () => {
+test('nobody is nobody, one is compared as it is, and few are expressions that every Envoy takes', () => {
   expect(anyCaller([], UNLIMITED)).toEqual(any());
-  const two = [principal({ exact: 'spiffe://a/b' }), principal({ prefix: 'spiffe://a/c/' })];
-  expect(anyCaller(two, UNLIMITED)).toEqual(any(...two));
+  const [one, other] = ['a', 'b'].map((name) => principal({ exact: `spiffe://${name.repeat(40)}.example/${name}` }));
+  if (one === undefined || other === undefined) throw new Error('two were made');
+  expect(anyCaller([one, one], UNLIMITED)).toEqual(one);
+  expect(anyCaller([other, one], UNLIMITED)).toEqual(any(one, other));
+  const two = anyCaller([principal({ exact: 'spiffe://a/b' }), principal({ prefix: 'spiffe://a/c/' })], UNLIMITED);
+  expect(two).toEqual(principal({ regex: '(?:spiffe://a/b|spiffe://a/c/(?s:.*))' }));
 });
