@@ -42,9 +42,6 @@ function judge({ resources }: Pick<Imported, 'resources'>) {
 
 const effects = ({ losses }: Imported): readonly string[] => losses.map(({ field, effect }) => `${field}: ${effect}`);
 
-/** Losses because something did not fit. */
-const ofOurs = (imported: Imported): readonly string[] => effects(imported).filter((each) => each.startsWith('our '));
-
 describe('Istio', () => {
   const istio = (spec: object, name = 'p', ...more: readonly object[]): Imported => {
     const document = {
