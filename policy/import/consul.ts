@@ -1,94 +1,60 @@
-import { array, decode, integer, literal, object, optional, record, string } from '../../core/decode.ts';
+import { decode, record } from '../../core/decode.ts';
 import type { Decoded } from '../../core/decode.ts';
-import { anything, checkedPolicy, LossReport, naming } from './foreign.ts';
-import type { Lose } from './foreign.ts';
+import {
+  byPrecedence,
+  foreignField,
+  intentionSource,
+  intentionsSpec,
+  isNamed,
+  isPlainAllow,
+  isPlainDeny,
+} from './consul-intention.ts';
+import type { ConsulOptions, Intention } from './consul-intention.ts';
+import { operationsOf } from './consul-permissions.ts';
+import { certainCallers, covers, isEverybody, meets, noneOf, possibleCallers } from './consul-services.ts';
+import type { ConsulService } from './consul-services.ts';
+import { wideDenials } from './consul-wide.ts';
 import { fitted } from './fitting.ts';
 import type { DraftedPolicy, RuleDraft } from './fitting.ts';
-import { operationsOf, permission } from './consul-permissions.ts';
-import { ANY_ID } from './istio-values.ts';
+import { anything, LossReport, naming } from './foreign.ts';
+import type { Lose } from './foreign.ts';
 import type { Imported } from './losses.ts';
 
-/** What the documents do not say. */
-export interface ConsulOptions {
-  /** Where services are that name no namespace, or Consul's `default`. */
-  readonly namespace: string;
-  /** What Consul decides where no intention is about a call: `default_policy` of its ACLs. */
-  readonly defaultPolicy: 'allow' | 'deny';
-}
-
-const text = optional(string({ allowEmpty: true }), '');
-const source = object({
-  name: string(),
-  namespace: text,
-  partition: text,
-  peer: text,
-  samenessGroup: text,
-  action: optional(literal('allow', 'deny')),
-  permissions: optional(array(permission), []),
-  description: text,
-  precedence: optional(integer()),
-  type: anything,
-  legacyID: anything,
-  legacyMeta: anything,
-  legacyCreateTime: anything,
-  legacyUpdateTime: anything,
-});
-const intentions = object({
-  destination: object({ name: string(), namespace: text, partition: text }),
-  sources: array(source),
-  jwt: anything,
-  meta: anything,
-});
-
-type Source = Decoded<typeof source>;
-
-interface Service {
-  readonly name: string;
-  readonly namespace: string;
-}
-
-interface Intention {
-  readonly destination: Service;
-  readonly source: Service;
-  readonly spec: Source;
-  readonly field: string;
-  readonly lose: Lose;
-}
+export type { ConsulOptions } from './consul-intention.ts';
 
 /**
  * Translates Consul's intentions: ServiceIntentions of Kubernetes, or config entries of kind `service-intentions` as JSON. A service is
  * the service account of the same name. Each destination becomes one ALLOW policy, in which Consul's precedence is written out: no call
- * that Consul denies is allowed by it.
+ * that Consul denies is allowed by it. Denials for all destinations become policies of their own.
  *
  * @throws IdentityError `invalid_argument` for fields that intentions do not have
  */
 export function importConsul(documents: readonly object[], options: ConsulOptions): Imported {
   const report = new LossReport();
   const all = documents.flatMap((document) => intentionsOf(document, options, report));
-  const named = all.filter(({ destination }) => destination.name !== '*' && destination.namespace !== '*');
-  const destinations = new Map(named.map(({ destination }) => [`${destination.namespace}/${destination.name}`, destination]));
-  const wide = all.filter((each) => !named.includes(each));
-  for (const { spec, field, lose } of wide) {
-    if (spec.action === 'deny') continue;
-    lose(field, 'allows less', 'carried over to the destinations that are named in these documents');
-  }
+  const destinations = new Map(
+    all.filter(isNamed).map(({ destination }) => [`${destination.namespace}/${destination.name}`, destination]),
+  );
+  sayReadings(all, options);
   const policies = [...destinations].map(([, destination]) => policyFor(destination, all, options, report));
-  return { resources: [...fitted(policies), ...baselineOf(wide)], losses: report.losses };
+  return { resources: fitted([...policies, ...wideDenials(all, options)]), losses: report.losses };
 }
 
-/** Whoever denies everything to everybody wants no workload without a policy. */
-function baselineOf(wide: readonly Intention[]): object[] {
-  const isMeant = wide.some(
-    (each) => each.spec.action === 'deny' && [each.destination.name, each.source.name].every((name) => name === '*'),
-  );
-  if (!isMeant) return [];
-  const resource = {
-    apiVersion: 'countersign.dev/v1alpha1',
-    kind: 'ClusterAuthorizationPolicy',
-    metadata: { name: 'intentions-deny-by-default' },
-    spec: { action: 'ALLOW', rules: [] },
-  };
-  return [checkedPolicy('the intention of all services', resource)];
+/** What is not carried over as it stood wherever the destination is. */
+function sayReadings(all: readonly Intention[], { namespace }: ConsulOptions): void {
+  const names = all.flatMap(({ destination, source }) => [destination, source]).filter((each) => !each.isAnywhere);
+  const hasNamespaces = names.some((each) => each.namespace !== '*');
+  for (const each of all) {
+    const { source, spec, field, lose } = each;
+    if (spec === NOBODY) continue;
+    const isDenial = isPlainDeny(each);
+    if (!isDenial && !isNamed(each))
+      lose(field, 'allows less', 'carried over to the destinations that are named in these documents');
+    if (!isDenial && source.isAnywhere && source.name === '*')
+      lose(field, 'allows less', `without a namespace, "*" lets in who is in ${namespace}`);
+    if (isDenial && source.isAnywhere && hasNamespaces)
+      lose(field, 'denies more', 'without a namespace, it denies services of every namespace');
+  }
 }
 
 function intentionsOf(document: object, options: ConsulOptions, report: LossReport): Intention[] {
@@ -96,31 +62,39 @@ function intentionsOf(document: object, options: ConsulOptions, report: LossRepo
   if (read === undefined) return [];
   const { title, spec } = read;
   const lose = report.of(title);
-  const { destination, sources, jwt } = naming(title, () => decode(intentions, spec));
+  const { destination, sources, jwt } = naming(title, () => decode(intentionsSpec, spec));
   if (jwt !== undefined)
     lose('spec.jwt', 'rule dropped', 'tokens are asked for by a RequestAuthentication and by `users` of a rule');
+  const isElsewhere = !['', 'default'].includes(destination.partition);
+  if (isElsewhere)
+    lose('spec.destination.partition', 'rule dropped', 'a service of this name in another partition is not told apart');
   // Whoever asks for a token is not known to let anybody in without one.
-  const usable = jwt === undefined ? sources : [];
+  const usable = jwt === undefined && !isElsewhere ? sources : [];
   if (usable.length === 0) return [intention(options, lose, { destination, each: NOBODY, field: 'spec.sources' })];
   return usable.map((each, index) => intention(options, lose, { destination, each, field: `spec.sources[${index}]` }));
 }
 
 /** A destination that nobody was found for is still one that has intentions. */
-const NOBODY: Source = decode(source, { name: '*', action: 'deny' });
+const NOBODY = decode(intentionSource, { name: '*', namespace: '*', action: 'deny' });
 
 function intention(
   options: ConsulOptions,
   lose: Lose,
-  { destination, each, field }: { destination: Decoded<typeof intentions>['destination']; each: Source; field: string },
-): Intention {
-  const place = (namespace: string): string => (namespace === '' || namespace === 'default' ? options.namespace : namespace);
-  return {
-    destination: { name: destination.name, namespace: place(destination.namespace) },
-    source: { name: each.name, namespace: place(each.namespace) },
-    spec: each,
+  {
+    destination,
+    each,
     field,
-    lose,
+  }: {
+    destination: Decoded<typeof intentionsSpec>['destination'];
+    each: Decoded<typeof intentionSource>;
+    field: string;
+  },
+): Intention {
+  const service = ({ name, namespace }: { name: string; namespace: string }): ConsulService => {
+    const isAnywhere = namespace === '' || namespace === 'default';
+    return { name, namespace: isAnywhere ? options.namespace : namespace, isAnywhere };
   };
+  return { destination: service(destination), source: service(each), spec: each, field, lose };
 }
 
 function specOf(document: object): { readonly title: string; readonly spec: object } | undefined {
@@ -150,16 +124,19 @@ function inLowerCase(value: unknown): unknown {
 }
 
 function policyFor(
-  destination: Service,
+  destination: ConsulService,
   all: readonly Intention[],
   { defaultPolicy }: ConsulOptions,
   report: LossReport,
 ): DraftedPolicy {
-  const about = all.filter((each) => covers(each.destination, destination)).sort(byPrecedence);
-  const rules = about.flatMap((each, index) => ruleOf(each, about.slice(0, index)));
-  const isOpen = defaultPolicy === 'allow' && !about.some(({ source: from }) => from.name === '*' && from.namespace === '*');
-  const others = isOpen ? [{ spiffeIDs: ANY_ID, ...exclusionOf(about) }] : [];
+  const about = all.filter((each) => covers(each.destination, destination, true)).sort(byPrecedence);
+  const rules = about.flatMap((each, index) =>
+    covers(each.destination, destination, false) ? ruleOf(each, about.slice(0, index), defaultPolicy) : [],
+  );
   const title = `the intentions of ${destination.namespace}/${destination.name}`;
+  const others = defaultPolicy === 'allow' ? unlessDecided(REGISTERED, about) : undefined;
+  if (others !== undefined)
+    report.of(title)('default_policy', 'allows less', 'of callers that it lets in, those that are in a namespace of Kubernetes');
   const resource = {
     apiVersion: 'countersign.dev/v1alpha1',
     kind: 'AuthorizationPolicy',
@@ -167,66 +144,38 @@ function policyFor(
     spec: {
       targetRefs: [{ kind: 'ServiceAccount', name: destination.name }],
       action: 'ALLOW',
-      rules: [...rules, ...others.map((clause) => ({ from: [clause] }))],
+      rules: [...rules, ...(others === undefined ? [] : [{ from: [others] }])],
     },
   };
   return { title, resource, lose: report.of(title) };
 }
 
-function covers(one: Service, other: Service): boolean {
-  return (one.name === '*' || one.name === other.name) && (one.namespace === '*' || one.namespace === other.namespace);
-}
+/** Callers of this cluster, of which a namespace is registered. Those of peers have none. */
+const REGISTERED: ConsulService = { name: '*', namespace: '*', isAnywhere: false };
 
-/** What names its destination more exactly decides, then what names its source more exactly; the first that does, decides alone. */
-function byPrecedence(one: Intention, other: Intention): number {
-  const rank = ({ destination, source: from }: Intention): number => exactness(destination) * 3 + exactness(from);
-  return rank(other) - rank(one);
-}
-
-function exactness({ name, namespace }: Service): number {
-  return namespace === '*' ? 0 : name === '*' ? 1 : 2;
-}
-
-function ruleOf({ source: service, spec, field, lose }: Intention, earlier: readonly Intention[]): RuleDraft[] {
-  const foreign = (['partition', 'peer', 'samenessGroup'] as const).filter((key) => spec[key] !== '' && spec[key] !== 'default');
-  if (foreign.length > 0) {
+function ruleOf(intention: Intention, earlier: readonly Intention[], defaultPolicy: string): RuleDraft[] {
+  const { source, spec, field, lose } = intention;
+  const foreign = foreignField(intention);
+  if (foreign !== undefined) {
     if (spec.action !== 'deny')
-      lose(`${field}.${foreign[0]}`, 'rule dropped', 'callers of other clusters are named by their trust domain');
+      lose(`${field}.${foreign}`, 'rule dropped', 'callers of other clusters are named by their trust domain');
     return [];
   }
-  if (spec.permissions.length === 0 && spec.action !== 'allow') return [];
-  const clause = { ...fieldsOf(service), ...exclusionOf(earlier.filter((each) => meets(each.source, service))) };
-  const to = spec.permissions.length === 0 ? undefined : operationsOf(spec.permissions, `${field}.permissions`, lose);
-  if (to?.length === 0) return [];
-  return [{ from: [clause], ...(to === undefined || to.some((each) => Object.keys(each).length === 0) ? {} : { to }) }];
+  if (isPlainDeny(intention)) return [];
+  const clause = unlessDecided(source, earlier);
+  if (clause === undefined) return [];
+  if (spec.permissions.length === 0) return [{ from: [clause] }];
+  if (defaultPolicy === 'allow')
+    lose(`${field}.permissions`, 'allows less', 'what none of them is about is denied, though Consul allows by default');
+  const to = operationsOf(spec.permissions, `${field}.permissions`, lose);
+  if (to.length === 0) return [];
+  return [{ from: [clause], ...(to.some((each) => Object.keys(each).length === 0) ? {} : { to }) }];
 }
 
-function fieldsOf({ name, namespace }: Service): object {
-  if (namespace === '*') return name === '*' ? { spiffeIDs: ANY_ID } : { serviceAccounts: [`*/${name}`] };
-  return name === '*' ? { namespaces: [namespace] } : { serviceAccounts: [`${namespace}/${name}`] };
-}
-
-/** Whether both may be about the same service. */
-function meets(one: Service, other: Service): boolean {
-  const agree = (left: string, right: string): boolean => left === '*' || right === '*' || left === right;
-  return agree(one.name, other.name) && agree(one.namespace, other.namespace);
-}
-
-/** Whether it lets its source in whatever is asked for: then nothing changes when a later one does too. */
-function isPlainAllow({ spec: { action, permissions, partition, peer, samenessGroup } }: Intention): boolean {
-  const isHere = [partition, peer, samenessGroup].every((each) => each === '' || each === 'default');
-  return isHere && action === 'allow' && permissions.length === 0;
-}
-
-/** Whoever an earlier intention is about is not decided by a later one. */
-function exclusionOf(intentions: readonly Intention[]): object {
-  const earlier = intentions.filter((each) => !isPlainAllow(each));
-  if (earlier.length === 0) return {};
-  const fields = new Map<string, Set<string>>();
-  for (const { source: service } of earlier) {
-    for (const [field, values] of Object.entries(fieldsOf(service))) {
-      fields.set(field, new Set([...(fields.get(field) ?? []), ...values]));
-    }
-  }
-  return { not: Object.fromEntries([...fields].map(([field, values]) => [field, [...values]])) };
+/** Callers that are certainly the service's, and that no earlier intention is about; undefined where there is none. */
+function unlessDecided(service: ConsulService, earlier: readonly Intention[]): object | undefined {
+  // Callers of peers are in no namespace that is registered here.
+  const deciding = earlier.filter((each) => !isPlainAllow(each) && each.spec.peer === '' && meets(each.source, service));
+  if (deciding.some((each) => isEverybody(each.source))) return undefined;
+  return { ...certainCallers(service), ...noneOf(deciding.map((each) => possibleCallers(each.source))) };
 }

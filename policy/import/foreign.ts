@@ -66,11 +66,16 @@ export function checkedPolicy(title: string, resource: object): object {
 /** Notes what is lost of one resource. */
 export type Lose = (field: string, effect: Loss['effect'], why: string) => void;
 
-/** Collects what is lost. */
+/** Collects what is lost, each once. */
 export class LossReport {
-  readonly losses: Loss[] = [];
+  readonly #losses = new Map<string, Loss>();
+
+  get losses(): readonly Loss[] {
+    return [...this.#losses.values()];
+  }
 
   of(resource: string): Lose {
-    return (field, effect, why) => void this.losses.push({ resource, field, effect, why });
+    return (field, effect, why) =>
+      void this.#losses.set([resource, field, effect, why].join('\n'), { resource, field, effect, why });
   }
 }

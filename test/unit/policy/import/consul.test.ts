@@ -31,6 +31,12 @@ const CASES: readonly (readonly [string, string, string, readonly string[]])[] =
     'all services of the namespace',
     '[{ name: "*", action: allow }]',
     'web GET /: allow\nbatch GET /: deny\nnobody GET /: deny',
+    ['spec.sources[0]: allows less'],
+  ],
+  [
+    'all services of all namespaces are those of this cluster',
+    '[{ name: "*", namespace: "*", action: allow }]',
+    'web GET /: allow\nbatch GET /: allow\npartner GET /: deny\nnobody GET /: deny',
     [],
   ],
   [
@@ -96,6 +102,9 @@ const CASES: readonly (readonly [string, string, string, readonly string[]])[] =
   ['a peer', '[{ name: web, peer: other, action: allow }]', 'web GET /: deny', ['spec.sources[0].peer: rule dropped']],
 ];
 
+const REGISTERED = 'default_policy: allows less';
+const MORE = 'spec.sources[0]: denies more';
+
 describe('Consul', () => {
   test.each(CASES)('%s', (_title, sources, decided, lost) => {
     const { resources, losses } = imported([intentions(sources)]);
@@ -119,6 +128,107 @@ describe('Consul', () => {
     expect(verdictsOf(imported([intentions('[{ name: web, action: deny }]')], 'allow').resources, decided)).toBe(decided);
   });
 
+  test.each([
+    ['none but one', '[{ name: web, action: allow }, { name: "*", action: deny }]', 'web GET /: allow\nbatch GET /: deny', []],
+    ['a service in any namespace', '[{ name: batch, action: deny }]', 'web GET /: allow\nbatch GET /: deny', [REGISTERED]],
+    ['a service of one namespace', '[{ name: web, namespace: billing, action: deny }]', 'web GET /: allow', [REGISTERED]],
+    [
+      'one of a peer is none of this cluster',
+      '[{ name: web, peer: p, action: deny }, { name: "*", peer: p, action: deny }]',
+      'web GET /: allow\npartner GET /: deny',
+      [REGISTERED],
+    ],
+    [
+      'requests that no permission is about',
+      '[{ name: web, permissions: [{ action: deny, http: { pathPrefix: /admin } }] }]',
+      'web GET /admin: deny\nweb GET /: deny\nbatch GET /: allow',
+      ['spec.sources[0].permissions: allows less', REGISTERED],
+    ],
+  ])('with a default of allow: %s', (_title, sources, decided, lost) => {
+    const { resources, losses } = imported([intentions(sources)], 'allow');
+    expect(verdictsOf(resources, decided)).toBe(decided);
+    expect(losses).toEqual(lost);
+  });
+
+  const EVERYWHERE = '{ name: "*" }';
+
+  test.each([
+    ['one', EVERYWHERE, '[{ name: batch, action: deny }]', 'web GET /: allow\nbatch GET /: deny', []],
+    [
+      'all but one',
+      EVERYWHERE,
+      '[{ name: web, action: allow }, { name: "*", namespace: billing, action: deny }]',
+      'web GET /: allow\nbatch GET /: deny',
+      ['spec.sources[0]: allows less'],
+    ],
+    [
+      'a namespace but one of its services',
+      EVERYWHERE,
+      '[{ name: batch, namespace: billing, action: allow }, { name: "*", namespace: billing, action: deny }]',
+      'web GET /: allow\nbatch GET /: allow',
+      ['spec.sources[0]: allows less'],
+    ],
+    [
+      'one, in one namespace',
+      '{ name: "*", namespace: shop }',
+      '[{ name: batch, namespace: billing, action: deny }]',
+      'batch GET /: deny',
+      [],
+    ],
+    [
+      'one, in another namespace',
+      '{ name: "*", namespace: billing }',
+      '[{ name: web, action: deny }]',
+      'web GET /: allow',
+      [MORE],
+    ],
+    [
+      'some requests of one',
+      EVERYWHERE,
+      '[{ name: batch, permissions: [{ action: deny, http: { pathPrefix: /admin } }] }]',
+      'web GET /: allow\nbatch GET /admin: deny\nbatch GET /: deny',
+      ['spec.sources[0]: allows less', 'spec.sources[0].permissions: denies more'],
+    ],
+    [
+      'one of a peer',
+      EVERYWHERE,
+      '[{ name: web, peer: p, action: deny }]',
+      'web GET /: allow',
+      ['spec.sources[0].peer: not carried over'],
+    ],
+    ['everybody', EVERYWHERE, '[{ name: "*", action: deny }]', 'web GET /: deny', []],
+    ['everybody, in one namespace', '{ name: "*", namespace: shop }', '[{ name: "*", action: deny }]', 'web GET /: deny', [MORE]],
+  ])('with a default of allow, all destinations deny %s', (_title, destination, sources, decided, lost) => {
+    const { resources, losses } = imported([intentions(sources, destination)], 'allow');
+    expect(verdictsOf(resources, decided, 'allow')).toBe(decided);
+    expect(losses).toEqual(lost);
+  });
+
+  test('a DENY for all destinations holds where a more exact intention lets in, and says so', () => {
+    const wide = intentions('[{ name: batch, action: deny }, { name: web, action: deny }]', EVERYWHERE);
+    const { resources, losses } = imported([wide, intentions('[{ name: batch, action: allow }]')], 'allow');
+    const decided = 'web GET /: deny\nbatch GET /: deny';
+    expect(verdictsOf(resources, decided, 'allow')).toBe(decided);
+    expect(losses).toContain(MORE);
+    expect(losses.filter((each) => each.endsWith('denies more'))).toEqual([MORE]);
+  });
+
+  test('with a default of deny, a denial for all destinations is said to be none', () => {
+    expect(imported([intentions('[{ name: web, action: deny }]', EVERYWHERE)])).toEqual({
+      resources: [],
+      losses: ['spec.sources[0]: not carried over'],
+    });
+  });
+
+  test('a destination of another partition lets nobody in', () => {
+    const { resources, losses } = imported([
+      intentions('[{ name: web, action: allow }]', '{ name: orders, partition: p }'),
+      intentions('[{ name: batch, namespace: billing, action: allow }]'),
+    ]);
+    expect(verdictsOf(resources, 'web GET /: deny\nbatch GET /: allow')).toBe('web GET /: deny\nbatch GET /: allow');
+    expect(losses).toEqual(['spec.destination.partition: rule dropped']);
+  });
+
   test('an intention for all destinations is less exact than one for this, and holds for those that are named', () => {
     const all = intentions(
       '[{ name: batch, namespace: billing, action: allow }, { name: web, action: allow }]',
@@ -127,7 +237,7 @@ describe('Consul', () => {
     const { resources, losses } = imported([all, intentions('[{ name: web, action: deny }]')]);
     const decided = 'web GET /: deny\nbatch GET /: allow\nadmin GET /: deny';
     expect(verdictsOf(resources, decided)).toBe(decided);
-    expect(losses).toEqual(['spec.sources[0]: allows less', 'spec.sources[1]: allows less']);
+    expect(losses).toEqual(['spec.sources[0]: allows less', 'spec.sources[1]: allows less', 'spec.sources[0]: denies more']);
   });
 
   test('whoever denies everything to everybody gets a policy for every workload', () => {
