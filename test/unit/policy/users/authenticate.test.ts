@@ -44,8 +44,32 @@ describe('the user of a request', () => {
     expect(await authenticate({ authorization: `Bearer ${token}` }, requirements)).toEqual({ kind: 'anonymous' });
   });
 
-  test('is nobody without a token, where none is required; whatever else the header holds', async () => {
-    for (const headers of [{}, { authorization: 'Basic dXNlcjpwYXNz' }, { authorization: '' }]) {
+  test('may have the token alone in Authorization, where it must be valid too', async () => {
+    expect(await authenticate({ authorization: ` ${token} ` })).toMatchObject({ kind: 'user', user: { subject: 'alice' } });
+    const [header, payload] = token.split('.');
+    for (const bad of [sign({ exp: 1 }), `${header}.${payload}.`, `${header}....`]) {
+      expect(await authenticate({ authorization: bad })).toMatchObject({ kind: 'refused', error: 'invalid_token' });
+    }
+  });
+
+  test.each(['a\tb', `Bearer\t${token}`, `Bearer:${token}`, `Basic ${token}`, `${token}, ${token}`])(
+    '[RFC 6750 §3.1] with another header that cannot be read is refused: %.20s',
+    async (value) => {
+      const outcome = await authenticate({ 'x-user-token': value }, [requirement({ headers: ['X-User-Token'] })]);
+      expect(outcome).toMatchObject({ kind: 'refused', error: 'invalid_request' });
+    },
+  );
+
+  test.each([
+    '',
+    'Basic dXNlcjpwYXNz',
+    'Digest username="a", realm="b", nonce="c.d.e", uri="/"',
+    `DPoP ${token}`,
+    'Negotiate',
+    `Token ${token}`,
+    'opaque',
+  ])('is nobody without a token, where none is required; whatever else the header holds: %.20s', async (authorization) => {
+    for (const headers of [{}, { authorization }]) {
       const outcome = await authenticate(headers);
       expect([outcome, refusalOf(outcome)]).toEqual([{ kind: 'anonymous' }, undefined]);
     }
@@ -70,6 +94,16 @@ describe('the user of a request', () => {
     ['no token behind the scheme', { authorization: 'Bearer' }],
     ['a token with a blank', { authorization: 'Bearer a b' }],
     ['a token in quotes', { authorization: 'Bearer "a"' }],
+    ['a tab behind the scheme', { authorization: `Bearer\t${token}` }],
+    ['a blank and a tab behind it', { authorization: `bearer \t${token}` }],
+    ['a colon behind it', { authorization: `Bearer:${token}` }],
+    ['an equals sign behind it', { authorization: `BEARER=${token}` }],
+    ['a comma behind it', { authorization: `Bearer, ${token}` }],
+    ['nothing between the scheme and the token', { authorization: `Bearer${token}` }],
+    ['something behind the token', { authorization: `Bearer ${token}; a=b` }],
+    ['a token behind another scheme', { authorization: `Basic dXNlcjpwYXNz,Bearer ${token}` }],
+    ['one alone behind another scheme', { authorization: `Basic dXNlcjpwYXNz, ${token}` }],
+    ['two alone', { authorization: `${token},${token}` }],
   ])('[RFC 6750 §3.1] with %s is refused: 400 invalid_request', async (_what, headers) => {
     const refusal = refusalOf(await authenticate(headers));
     expect(refusal).toMatchObject({ status: 400, challenge: expect.stringMatching(/^Bearer error="invalid_request", /) });
