@@ -47,12 +47,16 @@ export function operationsOf(permissions: readonly Permission[], field: string, 
     const place = `${field}[${index}]`;
     if (action === 'deny') {
       const operation = operationOf(match, true);
-      if (operation === undefined || Object.keys(operation).length === 0) return operations;
+      if (operation === undefined || Object.keys(operation).length === 0) {
+        if (match !== undefined && index + 1 < permissions.length)
+          lose(place, 'rule dropped', 'it cannot be said what it denies: nothing after it is carried over');
+        return operations;
+      }
       if (operation.not !== undefined) {
         lose(place, 'rule dropped', 'it denies what lacks a header: nothing after it is carried over');
         return operations;
       }
-      if (Object.keys(operation).length > 1)
+      if (Object.keys(operation).length > 1 || (operation.headers ?? []).length > 1)
         lose(place, 'allows less', 'each of its fields alone is kept from what comes after it');
       denied.push(operation);
       continue;
@@ -85,11 +89,15 @@ function operationOf(match: Http | undefined, isWide: boolean): Operation | unde
   if (match === undefined) return {};
   const paths = pathsOf(match, isWide);
   if (paths?.length === 0) return isWide ? {} : undefined;
-  const positive = match.header.filter(({ invert }) => !invert).map(headerOf);
-  const negative = match.header.filter(({ invert }) => invert).map(headerOf);
+  const inverted = match.header.filter(({ invert }) => invert);
+  // Envoy: of a header that is not there no inverted condition holds, but that it is not there.
+  const expected = inverted.filter((each) => !isPresence(each)).map(({ name }) => ({ name, present: true }));
+  const positive = [...match.header.filter(({ invert }) => !invert).map(headerOf), ...expected];
+  const negative = inverted.map(headerOf);
+  const methods = [...new Set(match.methods.map((each) => each.toUpperCase()))];
   return {
     ...(paths === undefined ? {} : { paths }),
-    ...(match.methods.length === 0 ? {} : { methods: match.methods }),
+    ...(methods.length === 0 ? {} : { methods }),
     ...(positive.length === 0 ? {} : { headers: positive }),
     ...(negative.length === 0 ? {} : { not: { headers: negative } }),
   };
@@ -101,6 +109,10 @@ function pathsOf({ pathExact, pathPrefix, pathRegex }: Http, isWide: boolean): r
   if (pathExact !== '') return /[*{}]/.test(pathExact) ? [] : pathValue(pathExact, isWide).patterns;
   if (pathPrefix === '') return undefined;
   return /[*{}]/.test(pathPrefix) ? [] : pathValue(`${pathPrefix}*`, isWide).patterns;
+}
+
+function isPresence({ exact, prefix, suffix, contains, regex }: Decoded<typeof headerMatch>): boolean {
+  return [exact, prefix, suffix, contains, regex].every((each) => each === undefined);
 }
 
 function headerOf({ name, exact, prefix, suffix, contains, regex, ignoreCase }: Decoded<typeof headerMatch>): object {

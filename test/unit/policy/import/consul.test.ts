@@ -94,6 +94,27 @@ const CASES: readonly (readonly [string, string, string, readonly string[]])[] =
     [],
   ],
   [
+    'methods in any case, each once',
+    '[{ name: web, permissions: [{ action: allow, http: { methods: [get, GET] } }] }]',
+    'web GET /: allow\nweb POST /: deny',
+    [],
+  ],
+  [
+    'a denied combination of headers is kept from what follows by each of them',
+    `[{ name: web, permissions: [
+        { action: deny, http: { header: [{ name: x-a, present: true }, { name: x-b, present: true }] } },
+        { action: allow, http: { pathPrefix: / } }] }]`,
+    'web GET /: allow',
+    ['spec.sources[0].permissions[0]: allows less'],
+  ],
+  [
+    'a denial that cannot be said ends the list',
+    `[{ name: web, permissions: [
+        { action: deny, http: { pathExact: "/a*b" } }, { action: allow, http: { pathPrefix: / } }] }]`,
+    'web GET /: deny',
+    ['spec.sources[0].permissions[0]: rule dropped'],
+  ],
+  [
     'a token',
     '[{ name: web, permissions: [{ action: allow, http: { pathPrefix: / }, jwt: { providers: [{ name: a }] } }] }]',
     'web GET /: deny',
@@ -110,6 +131,24 @@ describe('Consul', () => {
     const { resources, losses } = imported([intentions(sources)]);
     expect(verdictsOf(resources, decided)).toBe(trimmed(decided));
     expect(losses).toEqual(lost);
+  });
+
+  test.each([
+    ['exact: "1"', undefined, 'deny'],
+    ['exact: "1"', '1', 'deny'],
+    ['exact: "1"', '2', 'allow'],
+    ['prefix: a', 'ab', 'deny'],
+    ['prefix: a', 'b', 'allow'],
+    ['present: true', undefined, 'allow'],
+    ['present: true', '1', 'deny'],
+  ])('an inverted condition on a header, %s, sent as %j', (condition, sent, expected) => {
+    const { resources } = imported([
+      intentions(
+        `[{ name: web, permissions: [{ action: allow, http: { header: [{ name: x-a, ${condition}, invert: true }] } }] }]`,
+      ),
+    ]);
+    const headers = sent === undefined ? [] : [['x-a', sent] as const];
+    expect(verdictsOf(resources, [['web', 'GET /', '', { headers }]])).toBe(`web GET /: ${expected}`);
   });
 
   test('headers that hold', () => {
