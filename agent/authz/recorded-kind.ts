@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { Call, Decision, Destination, PolicyName, RuleReference } from '../../policy/model.ts';
-import { inferTemplate } from '../../policy/path-inference.ts';
+import { recordedPathOf } from '../../policy/path-inference.ts';
 import { policyKey } from '../../policy/policy.ts';
 import type { CallSchema, RuleReferenceSchema } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import type { DecidedCall } from './decided-call.ts';
@@ -88,19 +88,16 @@ function requestOf({ request, refused }: Call): RecordedRequest | undefined {
   // An ambiguous request was a request, of which nothing can be said.
   if (request === undefined) return refused === undefined ? undefined : NO_TEXTS;
   const { method, host, path, grpc } = request;
-  const isLong = path.length > MAX_PATH;
+  // One with braces of its own would be taken for a template: so nothing of it is recorded, nor of the gRPC call that it says.
+  const recorded = path.length > MAX_PATH ? undefined : recordedPathOf(path);
+  const isKept = recorded !== undefined;
   return {
     method,
     host: host.length > MAX_HOST ? '' : host,
-    path: isLong ? '' : templateOf(path),
-    grpcService: isLong ? '' : (grpc?.service ?? ''),
-    grpcMethod: isLong ? '' : (grpc?.method ?? ''),
+    path: recorded ?? '',
+    grpcService: isKept ? (grpc?.service ?? '') : '',
+    grpcMethod: isKept ? (grpc?.method ?? '') : '',
   };
-}
-
-function templateOf(path: string): string {
-  const inferred = inferTemplate(path);
-  return 'exact' in inferred ? inferred.exact : inferred.template;
 }
 
 /** The text that is equal for equal kinds. No part can hold a line break: they were normalised, or are ours. */

@@ -2,6 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { IdentityError } from '../../core/errors.ts';
 import type { PolicyName, RuleReference } from '../../policy/model.ts';
+import { isWrittenByRecorder } from '../../policy/path-inference.ts';
 import { policyKey } from '../../policy/policy.ts';
 import type {
   Call,
@@ -77,7 +78,8 @@ function destinationFromProto(destination: Destination | undefined, field: strin
 
 function requestFromProto({ method, host, pathTemplate, grpcService, grpcMethod }: Request): RecordedRequest {
   const path = kept(pathTemplate);
-  const isPath = path.startsWith('/') || path === '*';
+  // Other braces than those that agents write are somebody's who called, and would be taken for variables.
+  const isPath = path === '*' || (path.startsWith('/') && isWrittenByRecorder(path));
   return {
     method: kept(method),
     host: kept(host),

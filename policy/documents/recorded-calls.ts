@@ -6,6 +6,7 @@ import type { NormalizedPath } from '../normalize/path.ts';
 import { REFUSALS, RefusedRequest } from '../normalize/refusal.ts';
 import type { Refusal } from '../normalize/refusal.ts';
 import { normalizeHost } from '../normalize/host.ts';
+import { isRecordedPath } from '../path-inference.ts';
 import type { RecordedCall } from '../simulate.ts';
 import { destinationField, sourceField } from './call-fields.ts';
 
@@ -105,8 +106,12 @@ export interface RecordedParts {
   readonly lastSeen: number;
 }
 
-/** Makes a recorded call of its parts, which knows what it lacks: headers and claims are never recorded; a connection has none. */
-export function recordedCallOf(parts: RecordedParts): RecordedCall {
+/**
+ * Makes a recorded call of its parts, which knows what it lacks: headers and claims are never recorded; a connection has none. A path with braces
+ * that are no variable counts as not recorded: it must not be taken for more paths than were called.
+ */
+export function recordedCallOf(given: RecordedParts): RecordedCall {
+  const parts = withoutForeignPath(given);
   const { source, destination, refused, verdict, count, lastSeen } = parts;
   const request = refused === undefined ? requestOf(parts) : undefined;
   const call = {
@@ -117,6 +122,11 @@ export function recordedCallOf(parts: RecordedParts): RecordedCall {
     atMs: lastSeen,
   };
   return { call: { ...call, unrecorded: lacking(parts) }, count, lastSeenAtMs: lastSeen, observed: verdict };
+}
+
+function withoutForeignPath(parts: RecordedParts): RecordedParts {
+  if (parts.path === undefined || isRecordedPath(parts.path)) return parts;
+  return { ...parts, isRequest: true, path: undefined, grpc: undefined };
 }
 
 function isOfRequest({ method, path, host, isRequest }: RecordedParts): boolean {

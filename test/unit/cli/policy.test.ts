@@ -239,6 +239,15 @@ describe('policy lint and suggest', () => {
   });
 });
 
+test('policy suggest names some of what is left, and how much there is more', async () => {
+  const lines = Array.from({ length: 30 }, (_, index) => JSON.stringify({ ...LINE, source: {}, path: `/a${index}x` }));
+  write('calls.jsonl', lines.join('\n'));
+  const { out, error } = await run('policy suggest --calls calls.jsonl');
+  expect(out).toBe('');
+  expect(error.trim().split('\n')).toHaveLength(21);
+  expect(error).toContain('and 10 more kinds of calls are not covered');
+});
+
 describe('policy import', () => {
   const ISTIO = `
 apiVersion: security.istio.io/v1

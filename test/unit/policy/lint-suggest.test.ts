@@ -3,9 +3,11 @@ import { compile } from '../../../policy/compile/snapshot.ts';
 import { decide } from '../../../policy/decide.ts';
 import { lint } from '../../../policy/lint.ts';
 import { parsePolicy } from '../../../policy/parse-policy.ts';
-import { inferTemplate } from '../../../policy/path-inference.ts';
+import { inferTemplate, isWrittenByRecorder, recordedPathOf } from '../../../policy/path-inference.ts';
+import { normalizePath } from '../../../policy/normalize/path.ts';
 import { suggest } from '../../../policy/suggest.ts';
 import type { RecordedCall } from '../../../policy/simulate.ts';
+import { parseSpiffeId } from '../../../spiffe/spiffe-id.ts';
 import { authz, orders } from '../../support/policy/policy-objects.ts';
 import { callOf } from '../../support/policy/table-types.ts';
 import type { Row } from '../../support/policy/table-types.ts';
@@ -104,7 +106,111 @@ describe('suggest', () => {
     ['/v1/health', { exact: '/v1/health' }],
     ['/users/alice.b@mail.example.org/orders', { template: '/users/{id}/orders' }],
     ['/@scope/package@1.2.3', { exact: '/@scope/package@1.2.3' }],
+    ['/{name}/42', { template: '/{name}/{id2}' }],
+    ['/a*b', { exact: '/a*b' }],
+    ['/a*b/42', undefined],
+    ['/{a=**}', undefined],
+    ['/x{id}', undefined],
+    ['/a/{}', undefined],
   ])('%s', (path, expected) => {
     expect(inferTemplate(path)).toEqual(expected);
+  });
+
+  test.each(['/%7Ba=**%7D', '/%7Bid%7D', '/a/%7B', '/orders/%7Bx%7D/7'])('a request for %s is no template', (target) => {
+    const path = normalizePath(target);
+    expect(recordedPathOf(path)).toBeUndefined();
+    // As an older agent, or a file, has it.
+    const suggested = suggest([recorded(['web', `GET ${target}`, '']), recorded(['web', 'GET /orders', ''])]);
+    const snapshot = compile(suggested.policies.map(parsePolicy), { defaultAction: 'deny' });
+    expect(decide(snapshot, callOf(['web', 'GET /admin/all', ''])).verdict).toBe('deny');
+  });
+
+  test('what a recorder writes is known', () => {
+    const path = recordedPathOf('/orders/42/items/9/x') ?? '';
+    expect(path).toBe('/orders/{id}/items/{id2}/x');
+    expect([path, '/orders', '/{name}', '/{a=**}', '/{id'].map(isWrittenByRecorder)).toEqual([true, true, false, false, false]);
+  });
+
+  test('hosts and ports as they were recorded, and no other combination', () => {
+    const to = (port: number | undefined, host: string, path: string): RecordedCall => {
+      const call = callOf(['web', `GET ${path}`, '', { host }]);
+      const { spiffeId, namespace = '', serviceAccount = '', selectors } = call.destination;
+      const destination = { ...(spiffeId && { spiffeId }), namespace, serviceAccount, selectors, ...(port && { port }) };
+      return { call: { ...call, destination }, count: 1, lastSeenAtMs: 0 };
+    };
+    const calls = [
+      to(80, 'orders', '/a'),
+      to(80, 'orders.shop', '/a'),
+      to(8080, 'orders', '/a'),
+      to(80, 'orders', '/b'),
+      to(undefined, 'orders', '/c'),
+      to(80, 'orders', '/c'),
+    ];
+    const { policies } = suggest(calls);
+    expect(policies).toMatchObject([
+      {
+        spec: {
+          rules: [
+            {
+              to: [
+                { ports: ['80'], hosts: ['orders'], methods: ['GET'], paths: [{ exact: '/a' }, { exact: '/b' }] },
+                { ports: ['80'], hosts: ['orders.shop'], methods: ['GET'], paths: [{ exact: '/a' }] },
+                { ports: ['8080'], hosts: ['orders'], methods: ['GET'], paths: [{ exact: '/a' }] },
+                { hosts: ['orders'], methods: ['GET'], paths: [{ exact: '/c' }] },
+              ],
+            },
+          ],
+        },
+      },
+    ]);
+    const snapshot = compile(policies.map(parsePolicy), { defaultAction: 'deny' });
+    const verdicts = (each: readonly RecordedCall[]) => each.map(({ call }) => decide(snapshot, call).verdict);
+    expect(verdicts(calls)).toEqual(calls.map(() => 'allow'));
+    expect(verdicts([to(80, 'orders.shop', '/b'), to(8080, 'orders', '/b'), to(443, 'orders', '/a')])).toEqual([
+      'deny',
+      'deny',
+      'deny',
+    ]);
+  });
+
+  test('what is too much for a clause, a rule or a policy becomes several', () => {
+    const many = (count: number, make: (index: number) => Row) => Array.from({ length: count }, (_, index) => make(index));
+    const paths = many(3_000, (index) => ['web', `GET /a${index}x`, '']);
+    const callers = many(1_500, () => ['web', 'GET /b', '']).map((row, index): RecordedCall => {
+      const spiffeId = parseSpiffeId(`spiffe://example.org/caller/${index}`);
+      return { ...recorded(row), call: { ...callOf(row), source: { spiffeId } } };
+    });
+    const distinct = many(100, (index) => ['web', `GET /c${index}x`, '']).map((row, index): RecordedCall => {
+      const spiffeId = parseSpiffeId(`spiffe://example.org/distinct/${index}`);
+      return { ...recorded(row), call: { ...callOf(row), source: { spiffeId } } };
+    });
+    const calls = [...paths.map((row) => recorded(row)), ...callers, ...distinct];
+    const { policies, left } = suggest(calls);
+    expect(left).toEqual([]);
+    expect(policies.map(({ metadata }) => metadata)).toEqual(
+      ['orders-callers', 'orders-callers-2'].map((name) => ({ name, namespace: 'shop' })),
+    );
+    const snapshot = compile(policies.map(parsePolicy), { defaultAction: 'deny' });
+    expect(calls.filter(({ call }) => decide(snapshot, call).verdict === 'deny')).toEqual([]);
+  });
+
+  test('a destination that no policy can name loses no other', () => {
+    const odd = callOf(['web', 'GET /', '']);
+    const calls = [
+      { call: { ...odd, destination: { ...odd.destination, serviceAccount: 'a'.repeat(300) } }, count: 2, lastSeenAtMs: 0 },
+      recorded(['batch', 'GET /export', '', { to: 'ledger' }]),
+    ];
+    const { policies, left } = suggest(calls);
+    expect(policies).toHaveLength(1);
+    expect(left).toEqual([calls[0]]);
+  });
+
+  test('destinations of the same path in two trust domains have policies of different names', () => {
+    const [one, other] = ['example.org', 'partner.example'].map((domain): RecordedCall => {
+      const destination = { spiffeId: parseSpiffeId(`spiffe://${domain}/Host/db`), selectors: new Set<string>() };
+      return { call: { ...callOf(['web', 'GET /', '']), destination }, count: 1, lastSeenAtMs: 0 };
+    });
+    const { policies } = suggest([one, other].flatMap((each) => each ?? []));
+    expect(policies.map(({ metadata }) => metadata)).toEqual([{ name: 'host-db-callers' }, { name: 'host-db-callers-2' }]);
   });
 });

@@ -151,6 +151,11 @@ describe('bounds', () => {
     expect([folded, dropped]).toEqual([12, 400]);
   });
 
+  test('a path with braces of its own is not recorded: it would be taken for a template', () => {
+    const request = recorded([{ request: { target: '/%7Ba=**%7D' } }])[0]?.kind.request;
+    expect(request).toMatchObject({ method: 'GET', path: '', grpcService: '' });
+  });
+
   test('made-up methods, hosts and over-long paths do not multiply folded kinds', () => {
     const recorder = new CallRecorder({ maxKinds: 100 });
     for (let index = 0; index < 1_000; index += 1) {

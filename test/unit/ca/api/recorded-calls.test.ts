@@ -43,6 +43,14 @@ describe('ReportCalls and ListCalls', () => {
     expect(found?.auditRules).toMatchObject([audit('a', 2), audit('b', 0)]);
   });
 
+  test('braces that are no variable of ours are not recorded: callers could write templates', async () => {
+    await rig.report(
+      ...['/{a=**}', '/{name}', '/x{id}'].map((path, index) => wireCall({ ...pathed(path), count: BigInt(100 + index) })),
+    );
+    const found = (await rig.list()).filter(({ request }) => request?.pathTemplate === '');
+    expect(found).toMatchObject([{ count: 303n }]);
+  });
+
   test('a batch that is sent again counts once', async () => {
     const call = wireCall(pathed('/again'));
     await Promise.all([rig.reportAs('same', call), rig.reportAs('same', call)]);

@@ -62,6 +62,13 @@ describe('reading', () => {
     });
   });
 
+  test('braces that are no variable make a path one that was not recorded', () => {
+    const [recorded] = parseRecordedCalls(linesOf({ path: '/{a=**}' }));
+    expect(recorded?.call.unrecorded).toContain('request.path');
+    expect(recorded?.call.request?.path).toBe('/');
+    expect(suggest(parseRecordedCalls(linesOf({ path: '/{a=**}' })))).toMatchObject({ policies: [], left: [{ count: 3 }] });
+  });
+
   test('empty lines are passed over', () => {
     expect(parseRecordedCalls('\n\n')).toEqual([]);
   });
