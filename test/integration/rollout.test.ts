@@ -51,7 +51,7 @@ test('what was decided is recorded, suggested and simulated', () => {
 test('a policy that is tried out is seen to deny, and enforced it does', () => {
   const [, , , , , dryRun = '', explained = '', enforced = '', tested = '', described = ''] = sections;
   expect(dryRun).toMatch(/^AuthorizationPolicy\/shop\/orders-callers set\nallow default_audit\n/);
-  expect(dryRun).toMatch(/shop\/orders-callers +ALLOW +DryRun +1\/1 +0 +1\n/);
+  expect(dryRun).toMatch(/shop +orders-callers +ALLOW +DryRun +1\/1 +0 +1\n/);
   expect(explained).toContain('allow default_audit\nwith all DryRun policies enforced: deny no_rule_matches\n');
   expect(explained).toContain('no recorded call would be decided otherwise\n');
   expect(enforced).toMatch(/allow allowed_by_rule\ndeny no_rule_matches\n$/);
