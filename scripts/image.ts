@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const APPLICATION = 'opt/countersign';
+/** So that `kubectl exec POD -- countersign …` works: the first line names Node in full, for there is no `env` here. */
+const LAUNCHER = `#!/usr/bin/node\nimport '/${APPLICATION}/dist/countersign.js';\n`;
 // The resolver of glibc loads these by name when it first looks up a host.
 const NAME_SERVICE_LIBRARIES = ['libnss_dns.so.2', 'libnss_files.so.2', 'libresolv.so.2'];
 /** User and group of every process of ours that needs no root: the number that distroless images call `nonroot`. */
@@ -22,6 +24,8 @@ const NON_ROOT = 65_532;
 export function createImageRoot(folder: string): void {
   createBaseRoot(folder);
   copyApplication(join(folder, APPLICATION));
+  writeFileSync(join(folder, 'usr/bin/countersign'), LAUNCHER);
+  chmodSync(join(folder, 'usr/bin/countersign'), 0o755);
 }
 
 /** Writes what any program on Node needs below a folder: everything but Countersign itself. */

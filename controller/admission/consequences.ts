@@ -33,9 +33,16 @@ export function consequencesIn(response: SimulateResponse, { name, isDry, isDele
   return [
     `${isDry ? 'if it were enforced, it would cut off' : 'cuts off'} calls that were seen (${kinds(response.kinds)} of calls are recorded)`,
     ...ordered.slice(0, NAMED).map(lineOf),
-    ...(more > 0 ? [`and ${more} more: countersign policy simulate lists them`] : []),
+    ...(more > 0 ? [`and ${more} more, which this lists: ${listing(name, { isDry, isDeletion })}`] : []),
     ...opened,
   ];
+}
+
+/** A command for a shell, as docs/kubernetes.md has it: the policy itself goes in by standard input. */
+function listing({ kind, namespace, name }: PolicyResourceName, { isDry, isDeletion }: Omit<Changed, 'name'>): string {
+  const command = 'kubectl -n countersign-system exec -i countersign-ca-0 -- countersign policy simulate';
+  if (isDeletion) return `${command} --delete ${[kind, namespace, name].filter((part) => part !== '').join('/')}`;
+  return `${command} -f -${isDry ? ' --count-dry-run' : ''} < FILE`;
 }
 
 function kinds(count: number | bigint): string {

@@ -49,11 +49,17 @@ describe('the container image', () => {
     });
     expect(PRODUCT_IMAGE).toMatch(/^countersign:\d/);
     const programs = filesBelow(unpacked).filter(({ content, mode = 0 }) => content !== undefined && (mode & 0o111) !== 0);
-    expect(programs.map(({ path }) => path).filter((path) => /(^|\/)s?bin\//.test(path))).toEqual(['usr/bin/node']);
+    expect(programs.map(({ path }) => path).filter((path) => /(^|\/)s?bin\//.test(path))).toEqual([
+      'usr/bin/countersign',
+      'usr/bin/node',
+    ]);
   });
 
-  it.skipIf(process.getuid?.() !== 0)('runs with nothing but its own files (needs root, for chroot)', async () => {
-    const command = ['/usr/bin/node', '/opt/countersign/dist/countersign.js', '--version'];
+  it.skipIf(process.getuid?.() !== 0).each([
+    ['as it starts', ['/usr/bin/node', '/opt/countersign/dist/countersign.js']],
+    ['by its name, as `kubectl exec` does', ['/usr/bin/countersign']],
+  ])('runs with nothing but its own files, %s (needs root, for chroot)', async (_how, program) => {
+    const command = [...program, '--version'];
     expect(await runToEnd('env', ['-i', '/usr/sbin/chroot', unpacked, ...command])).toMatchObject({ code: 0, stderr: '' });
   });
 });

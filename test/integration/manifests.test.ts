@@ -18,6 +18,7 @@ interface Container {
   readonly name: string;
   readonly image: string;
   readonly args?: readonly string[];
+  readonly env?: readonly { readonly name: string; readonly value?: string }[];
   readonly resources?: { readonly requests?: object };
   readonly securityContext?: Readonly<Record<string, unknown>>;
 }
@@ -98,6 +99,12 @@ describe.skipIf(kubectlMissing)('the manifests (need kubectl)', () => {
     const args = [...command, '--config', copy, '--check-config'];
     const { code, stdout, stderr } = await countersign(args, { environment: { NODE_NAME: 'node-1' } });
     expect({ code, output: code === 0 ? '' : stdout + stderr }).toEqual({ code: 0, output: '' });
+  });
+
+  test("commands that are run in the CA's container find its socket", async () => {
+    const [ca] = containers(await build('one-node')).filter(({ name }) => name === 'ca');
+    const { listen } = parse(readFileSync(join(ROOT, 'manifests/base/ca/ca.yaml'), 'utf8'));
+    expect(ca?.env).toContainEqual({ name: 'COUNTERSIGN_ADMIN_SOCKET', value: listen.admin.replace('unix:', '') });
   });
 
   test('a configuration with an unknown key is refused by name', async () => {

@@ -169,6 +169,7 @@ describe('what a policy would do to recorded calls', () => {
     for (const warning of warnings) expect(warning.length).toBeLessThanOrEqual(256);
     expect(Buffer.byteLength(warnings.join(''))).toBeLessThan(4096);
     expect(warnings.at(-1)).toContain('and 293 more');
+    expect(warnings.at(-1)).toMatch(/: kubectl .* exec -i countersign-ca-0 -- countersign policy simulate -f - < FILE$/);
     expect(warnings[1]).toContain('would be denied');
   });
 
