@@ -29,6 +29,25 @@ interface Run {
   readonly cpuMicros: number;
 }
 
+/** How rules are told apart. */
+interface Form {
+  readonly name: string;
+  readonly count: number;
+  /** Who calls, by what the caller's name ends with. */
+  readonly caller: (name: string) => string;
+  /** Whether all are about the same operation. */
+  readonly isOneOperation: boolean;
+}
+
+const exact = (name: string): string => `spiffe://example.org/ns/shop/sa/client-${name}`;
+const pattern = (name: string): string => `spiffe://example.org/ns/*/sa/client-${name}`;
+const FORMS: readonly Form[] = [
+  { name: '10 rules', count: 10, caller: exact, isOneOperation: false },
+  { name: '100 rules', count: 100, caller: exact, isOneOperation: false },
+  { name: '100 rules, callers by patterns', count: 100, caller: pattern, isOneOperation: false },
+  { name: '100 rules over one operation', count: 100, caller: exact, isOneOperation: true },
+];
+
 /** Measures policies of 10 and of 100 rules, the last of which lets the caller in. */
 export async function measureEnvoyRbac(folder: string): Promise<Figure[]> {
   await using resources = new AsyncDisposableStack();
@@ -36,7 +55,7 @@ export async function measureEnvoyRbac(folder: string): Promise<Figure[]> {
   const policies = new EnforcedPolicies(ca);
   const rig = resources.use(await RbacRig.start(policies, new StandInIdentities(ca, [testIdentity(ca, '/orders')])));
   rig.asking = selectorSetOf(ORDERS.selectors);
-  await policies.enforce([ORDERS], { policies: rulesOf(10) });
+  await policies.enforce([ORDERS], { policies: [] });
   const base = { binary: await envoyBinary(), sdsSocket: rig.path, protocol: 'DELTA_GRPC' } as const;
   const downstream = { certificate: 'default', validation: 'ROOTCA' };
   // The service behind, which answers at once.
@@ -50,8 +69,8 @@ export async function measureEnvoyRbac(folder: string): Promise<Figure[]> {
   for (const { pid } of [plain, guarded]) await runToEnd('taskset', ['-a', '-cp', ENVOY_CORE, String(pid)]);
   const client = await clientFiles(ca, folder);
   const figures: Figure[] = [];
-  for (const count of [10, 100]) {
-    await policies.enforce([ORDERS], { policies: rulesOf(count) });
+  for (const form of FORMS) {
+    await policies.enforce([ORDERS], { policies: rulesOf(form) });
     const pairs: { readonly without: Run; readonly with: Run }[] = [];
     for (let round = 0; round < ROUNDS; round += 1) {
       // Neither is always the second one.
@@ -59,7 +78,7 @@ export async function measureEnvoyRbac(folder: string): Promise<Figure[]> {
       const second = await load(round % 2 === 0 ? guarded : plain, client);
       pairs.push(round % 2 === 0 ? { without: first, with: second } : { without: second, with: first });
     }
-    figures.push(...figuresOf(count, pairs));
+    figures.push(...figuresOf(form.name, pairs));
   }
   const followed = await changesFollowed({ ...base, policies }, resources);
   const what = `a change of policy until it is enforced, median of ${CHANGES}`;
@@ -69,13 +88,14 @@ export async function measureEnvoyRbac(folder: string): Promise<Figure[]> {
   ];
 }
 
-function figuresOf(count: number, pairs: readonly { readonly without: Run; readonly with: Run }[]): Figure[] {
+function figuresOf(name: string, pairs: readonly { readonly without: Run; readonly with: Run }[]): Figure[] {
   const share = (pick: (run: Run) => number): number => median(pairs.map((pair) => pick(pair.with) / pick(pair.without)));
+  const cpuOf = (kind: 'with' | 'without'): string => median(pairs.map((pair) => pair[kind].cpuMicros)).toFixed(1);
   const note = `median of ${ROUNDS} interleaved runs; without: ${Math.round(median(pairs.map((pair) => pair.without.rate)))}/s`;
   return [
     {
       section: SECTION,
-      what: `throughput of Envoy with ${count} rules, of that without`,
+      what: `throughput of Envoy with ${name}, of that without`,
       unit: '',
       countersign: share(({ rate }) => rate),
       target: { atLeast: 0.9 },
@@ -83,29 +103,31 @@ function figuresOf(count: number, pairs: readonly { readonly without: Run; reado
     },
     {
       section: SECTION,
-      what: `processor time of Envoy for a request with ${count} rules, of that without`,
+      what: `processor time of Envoy for a request with ${name}, of that without`,
       unit: '',
       countersign: share(({ cpuMicros }) => cpuMicros),
       lessIsBetter: true,
       target: { atMost: 1.11 },
-      note: `without: ${median(pairs.map((pair) => pair.without.cpuMicros)).toFixed(1)} µs`,
+      note: `${cpuOf('with')} µs; without: ${cpuOf('without')} µs`,
     },
   ];
 }
 
 /** One of ten denies; the last allows the caller. */
-function rulesOf(count: number): object[] {
-  return Array.from({ length: count }, (_, index) =>
-    orders(`rule-${String(index).padStart(3, '0')}`, {
+function rulesOf({ count, caller, isOneOperation }: Form): object[] {
+  return Array.from({ length: count }, (_, index) => {
+    const isLast = index === count - 1;
+    const version = isLast || isOneOperation ? 1 : index;
+    return orders(`rule-${String(index).padStart(3, '0')}`, {
       action: index % 10 === 0 ? 'DENY' : 'ALLOW',
       rules: [
         {
-          from: [{ spiffeIDs: [`spiffe://example.org/ns/shop/sa/client-${index === count - 1 ? 'last' : index}`] }],
-          to: [{ methods: ['GET', 'POST'], paths: [{ template: `/v${index === count - 1 ? 1 : index}/orders/{id}` }] }],
+          from: [{ spiffeIDs: [caller(isLast ? 'last' : String(index))] }],
+          to: [{ methods: ['GET', 'POST'], paths: [{ template: `/v${version}/orders/{id}` }] }],
         },
       ],
-    }),
-  );
+    });
+  });
 }
 
 interface ClientFiles {
@@ -132,9 +154,9 @@ async function load(envoy: Envoy, { cert, key }: ClientFiles): Promise<Run> {
     '-key',
     key,
     '-duration',
-    '3s',
+    '2s',
     '-warm-up',
-    '1s',
+    '500ms',
   ];
   const before = { seconds: cpuSeconds(pid), requests: await requestsOf(envoy) };
   const { code, stdout, stderr } = await runToEnd('taskset', ['-c', CLIENT_CORES, program, ...args]);
