@@ -3,6 +3,7 @@ import { systemClock, type Clock } from '../core/clock.ts';
 import type { User } from '../policy/model.ts';
 import type { SpiffeId } from '../spiffe/spiffe-id.ts';
 import type { AuthorizationAnswer, AuthorizationCall, AuthorizationClient } from './authorization.ts';
+import { routingFault } from './express-routes.ts';
 import { verifiedPeerOf } from './tls.ts';
 
 /** Who calls, once {@link requireAuthorization} has let a request through. */
@@ -24,6 +25,13 @@ declare module 'node:http' {
 export interface RequireAuthorizationOptions {
   /** Which of this workload's identities is called; needed where it has several. */
   readonly destinationId?: SpiffeId;
+  /**
+   * Vouches that every route tells upper case from lower case, as policies do. Without it the routers of an Express application are
+   * looked at, and a request that one of them could misread is answered with 503.
+   */
+  readonly routesAreCaseSensitive?: boolean;
+  /** Told once why no request can be let through; a warning of the process unless given. */
+  readonly onError?: (error: unknown) => void;
   readonly clock?: Clock;
 }
 
@@ -32,18 +40,24 @@ export type AuthorizationHandler = (request: IncomingMessage, response: ServerRe
 
 /**
  * Lets requests through that the policies allow, and answers all others itself: 401 with `WWW-Authenticate` to users without a valid token,
- * 403 to what is denied, 503 while the agent cannot be asked. Put it before everything that changes a request.
+ * 403 to what is denied, 503 while the agent cannot be asked, or while routes of Express ignore letter case. Put it before everything
+ * that changes a request.
  *
  * @example
  * const client = createAuthorizationClient({ socket: '/run/countersign/authz.sock' });
- * const app = express().use(requireAuthorization(client));
+ * const app = express().enable('case sensitive routing').use(requireAuthorization(client));
  * createSpiffeHttpsServer(source, { authorize: authorizeAny() }, app).listen(8443);
  */
 export function requireAuthorization(
   client: AuthorizationClient,
-  { destinationId, clock = systemClock }: RequireAuthorizationOptions = {},
+  { destinationId, routesAreCaseSensitive = false, onError = warn, clock = systemClock }: RequireAuthorizationOptions = {},
 ): AuthorizationHandler {
+  const isMisrouted = routesAreCaseSensitive ? () => false : misrouting(onError);
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<boolean> => {
+    if (isMisrouted(request)) {
+      deny(response, MISCONFIGURED);
+      return false;
+    }
     const peer = verifiedPeerOf(request.socket);
     if (peer?.isTrusted(clock.nowMs()) === false) {
       deny(response, OUTLIVED);
@@ -59,6 +73,23 @@ export function requireAuthorization(
     const pass = (isAllowed: boolean): void => void (isAllowed && process.nextTick(next));
     handle(request, response).then(pass, () => deny(response, FAILED));
   };
+}
+
+/** Tells whether an application could take a request for another than policies do, and says why once. */
+function misrouting(onError: (error: unknown) => void): (request: IncomingMessage & { readonly app?: unknown }) => boolean {
+  let isReported = false;
+  return ({ app }) => {
+    const fault = app === undefined ? undefined : routingFault(app);
+    if (fault !== undefined && !isReported) {
+      isReported = true;
+      onError(fault);
+    }
+    return fault !== undefined;
+  };
+}
+
+function warn(error: unknown): void {
+  process.emitWarning(error instanceof Error ? error.message : String(error), 'CountersignWarning');
 }
 
 /**
@@ -92,6 +123,15 @@ const OUTLIVED: Denial = {
     code: 'unauthenticated',
     message: "The certificate of the caller's connection has expired, or is not trusted any more.",
     action: 'Connect again with a new one.',
+  }),
+};
+const MISCONFIGURED: Denial = {
+  status: 503,
+  headers: {},
+  body: JSON.stringify({
+    code: 'unavailable',
+    message: 'The service is not set up so that its requests can be authorized.',
+    action: 'Tell its owners; its own log says what is missing.',
   }),
 };
 const FAILED: Denial = { status: 503, headers: {} };

@@ -72,7 +72,7 @@ function certificateOf({ svids: [svid] }: X509Context): ClientCertificate {
 
 /** Says who calls; with `?next`, asks the next service with a token exchanged for it, as the user. */
 function application(service: Service) {
-  const app = express();
+  const app = express().enable('case sensitive routing');
   app.use(requireAuthorization(client, { destinationId: parseSpiffeId(idOf(service)) }));
   app.get('/', async (asked, response) => {
     const { source, user } = asked.authorization ?? {};

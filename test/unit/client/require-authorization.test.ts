@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import express from 'express';
+import express, { type Express, type RequestHandler, type RouterOptions } from 'express';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   authorizeAny,
@@ -8,6 +8,7 @@ import {
   requireAuthorization,
   X509BundleSet,
   type AuthorizationClient,
+  type RequireAuthorizationOptions,
 } from '../../../client/index.ts';
 import { systemClock } from '../../../core/clock.ts';
 import { AuthorizationRig } from '../../support/authorization-rig.ts';
@@ -41,7 +42,7 @@ describe('requireAuthorization', () => {
 
   /** An Express application behind mTLS, at whose end is a handler that says who calls. */
   function application(using = client) {
-    const app = express();
+    const app = express().enable('case sensitive routing');
     app.use('/orders', requireAuthorization(using), (request, response) => {
       response.json({ caller: request.authorization?.source, user: request.authorization?.user ?? null });
     });
@@ -111,6 +112,82 @@ describe('requireAuthorization', () => {
     expect(await caller.ask(service.port, { path: '/orders/7' })).toMatchObject({
       status: 401,
       headers: { connection: 'close' },
+    });
+  });
+
+  describe('with routes that ignore letter case, which policies do not', () => {
+    const FAULT = { code: 'failed_precondition' };
+    type Change = (app: Express) => unknown;
+    const answers: RequestHandler = (_request, response) => void response.send('reached');
+    const sensitive: Change = (app) => app.enable('case sensitive routing');
+    const router = (options: RouterOptions = {}) => express.Router(options).get('/admin', answers);
+
+    /** What an application answers that is changed before and after it gets the handler, and what it said to its owner. */
+    async function outcomeOf(before: Change, after: Change = () => {}, options: RequireAuthorizationOptions = {}) {
+      const errors: unknown[] = [];
+      const app = express();
+      before(app);
+      app.use(requireAuthorization(client, { onError: (error) => errors.push(error), ...options }));
+      after(app);
+      app.get(['/orders/:id', '/admin'], answers);
+      await using service = await served(createSpiffeHttpsServer(identityOf(ca, '/orders'), { authorize: authorizeAny() }, app));
+      const paths = ['/orders/7', '/ORDERS/7', '/ADMIN', '/admin'];
+      const statuses: number[] = [];
+      for (const path of paths) statuses.push((await batch.ask(service.port, { path })).status);
+      return { statuses, errors };
+    }
+
+    beforeAll(() =>
+      agent.enforce(DESTINATIONS.orders, {
+        policies: [
+          orders('all', { rules: [{}] }),
+          orders('no-admin', { action: 'DENY', rules: [{ to: [{ paths: [{ prefix: '/admin' }] }] }] }),
+        ],
+      }),
+    );
+    afterAll(() => agent.enforce(DESTINATIONS.orders, { policies: [policy] }));
+
+    it('lets requests through where routes tell letter case', async () => {
+      const withRouter: Change = (app) => app.use('/x', router({ caseSensitive: true }));
+      for (const after of [undefined, withRouter])
+        expect(await outcomeOf(sensitive, after)).toEqual({ statuses: [200, 404, 404, 403], errors: [] });
+    });
+
+    it.each<[string, Change, Change?]>([
+      ['the default of Express', () => {}],
+      ['enabled too late', (app) => app.use(express.text()), sensitive],
+      ['a router', sensitive, (app) => app.use(router())],
+      ['a router in a router', sensitive, (app) => app.use(express.Router({ caseSensitive: true }).use(router()))],
+      ['a router in a route', sensitive, (app) => app.get('/{*path}', router())],
+      ['a mounted application, which cannot be seen', sensitive, (app) => app.use(express().get('/admin', answers))],
+    ])('answers 503 and says why once: %s', async (_what, before, after) => {
+      const { statuses, errors } = await outcomeOf(before, after);
+      expect(statuses).toEqual([503, 503, 503, 503]);
+      expect(errors).toMatchObject([FAULT]);
+      expect(String(errors[0])).toMatch(/case sensitive routing|caseSensitive: true/);
+    });
+
+    it('looks at the applications that it is mounted in', async () => {
+      for (const [isSensitive, status] of [
+        [true, 200],
+        [false, 503],
+      ] as const) {
+        const inner = express().enable('case sensitive routing');
+        inner.use(requireAuthorization(client, { onError: () => {} }), answers);
+        const outer = express();
+        if (isSensitive) outer.enable('case sensitive routing');
+        outer.use('/orders', inner);
+        await using service = await served(
+          createSpiffeHttpsServer(identityOf(ca, '/orders'), { authorize: authorizeAny() }, outer),
+        );
+        expect(await batch.ask(service.port, { path: '/orders/7' })).toMatchObject({ status });
+      }
+    });
+
+    it('believes who vouches for what cannot be seen', async () => {
+      const mounted: Change = (app) => app.use(express().enable('case sensitive routing').get('/admin', answers));
+      const vouched = { routesAreCaseSensitive: true };
+      expect(await outcomeOf(sensitive, mounted, vouched)).toEqual({ statuses: [200, 404, 404, 403], errors: [] });
     });
   });
 
