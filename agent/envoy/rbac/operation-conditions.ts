@@ -1,6 +1,6 @@
 import type { GrpcClause, OperationClause } from '../../../policy/resources/operation-clause.ts';
 import { all, any, type Condition, HAS_PORT, header, judged, NEVER, not, path } from './condition.ts';
-import { headerCondition } from './header-conditions.ts';
+import { headerCondition, isPlain } from './header-conditions.ts';
 import { hostCondition } from './host-conditions.ts';
 import { type ExpressionLimits, type Matched, pathCondition, UNKNOWN } from './path-conditions.ts';
 import { encodedGlob } from './path-text.ts';
@@ -63,14 +63,21 @@ const IS_GRPC: Condition = all(
   header(':method', { exact: 'POST' }),
   any(
     header('content-type', { exact: 'application/grpc', ignoreCase: true }),
-    header('content-type', { prefix: 'application/grpc+', ignoreCase: true }),
-    header('content-type', { prefix: 'application/grpc;', ignoreCase: true }),
+    all(
+      any(
+        header('content-type', { prefix: 'application/grpc+', ignoreCase: true }),
+        header('content-type', { prefix: 'application/grpc;', ignoreCase: true }),
+      ),
+      isPlain('content-type'),
+    ),
   ),
 );
 
+/** Servers take other content types and methods for gRPC too: for certain it is only what calls itself so. */
 function grpcCondition({ service = '*', method = '*' }: GrpcClause, { maxCost }: ExpressionLimits): Matched {
   const [isService, isMethod] = [encodedGlob(service), encodedGlob(method)];
   if (isService === undefined || isMethod === undefined) return { matches: NEVER };
   if (isService.cost + isMethod.cost > maxCost) return UNKNOWN;
-  return { matches: all(IS_GRPC, path({ regex: `/${isService.regex}/${isMethod.regex}/?` })) };
+  const matches = path({ regex: `/${isService.regex}/${isMethod.regex}/?` });
+  return { matches, certainly: all(IS_GRPC, matches) };
 }

@@ -60,15 +60,17 @@ function beginningOf(text: string): string {
 
 /**
  * An expression is about the decoded path: what has something encoded cannot be told. It is about a path without a slash at
- * its end, so where there is one it must hold for what stands before that.
+ * its end, so where there is one it must hold for what stands before that; whether it does cannot be told of one that says where the
+ * end is.
  */
 function regexPath(regex: string): Matched {
   // A quotation that is not closed would swallow what we add.
   if (regex.includes(String.raw`\Q`)) return UNKNOWN;
   const isRoot = path({ exact: '/' });
-  const matches = any(
-    all(any(isRoot, not(path({ suffix: '/' }))), path({ regex })),
-    all(not(isRoot), path({ regex: `(?:${regex})/` })),
-  );
-  return { matches, unknown: path({ contains: '%' }) };
+  const hasSlash = all(path({ suffix: '/' }), not(isRoot));
+  const asIs = all(not(hasSlash), path({ regex }));
+  const encoded = path({ contains: '%' });
+  // One that is quoted counts as well: to tell them apart is not worth it.
+  if (/\$|\\z/.test(regex)) return { matches: asIs, unknown: any(encoded, hasSlash) };
+  return { matches: any(asIs, all(not(isRoot), path({ regex: `(?:${regex})/` }))), unknown: encoded };
 }

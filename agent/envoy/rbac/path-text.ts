@@ -76,10 +76,11 @@ export function prefixPath(text: string, matching: PathMatching): Condition | un
 
 /** Paths that end with the text; a slash at their end does not count. */
 export function suffixPath(text: string, matching: PathMatching): Condition | undefined {
-  if (text === '/') return path({ exact: '/' });
-  if (text.endsWith('/')) return NEVER;
-  if (isPlain(text)) return any(path({ suffix: text }), path({ suffix: `${text}/` }));
-  return expression(encoded(text), (regex) => `${ANYTHING}${regex}/?`, matching);
+  const bare = withoutSlash(text);
+  if (bare === '/') return path({ exact: '/' });
+  if (bare.endsWith('/')) return NEVER;
+  if (isPlain(bare)) return any(path({ suffix: bare }), path({ suffix: `${bare}/` }));
+  return expression(encoded(bare), (regex) => `${ANYTHING}${regex}/?`, matching);
 }
 
 function expression(

@@ -41,11 +41,15 @@ const header = fc.oneof(
   fc.constantFrom<RawHeader>(['X-Tenant', 'acme'], ['x-tenant', 'a,b'], ['X-Tenant', 'ac, me'], ['x-tenant', 'caf\u00e9']),
   fc.constantFrom<RawHeader>(['x-debug', '1'], ['x-debug', ''], ['authorization', 'a'], ['content-type', 'text/html']),
   fc.constantFrom<RawHeader>(['content-type', 'application/grpc'], ['Content-Type', 'Application/gRPC+proto']),
+  fc.constantFrom<RawHeader>(['content-type', 'application/grpcx'], ['content-type', 'application/grpc ;a']),
+  fc.constantFrom<RawHeader>(['content-type', 'application/grpc; '], ['content-type', 'application/grpc;\u00a0']),
+  // Over HTTP/2 blanks are not taken off.
+  fc.constantFrom<RawHeader>(['x-tenant', ' acme'], ['x-tenant', 'acme\t'], ['x-tenant', '\u00a0acme'], ['x-debug', ' 1 ']),
 );
 
 /** A request. */
 export const arriving: fc.Arbitrary<Arriving> = fc.record({
-  method: fc.constantFrom('GET', 'POST', 'POST', 'DELETE', 'PURGE', 'get', 'delete', 'OPTIONS'),
+  method: fc.constantFrom('GET', 'POST', 'POST', 'PUT', 'DELETE', 'PURGE', 'get', 'delete', 'OPTIONS'),
   target,
   authority: fc.constantFrom(
     'orders.shop',

@@ -134,7 +134,7 @@ function hasHeaderRegex(given: readonly Policy[]): boolean {
 function isNarrower({ given, isFrugal }: Sample, { request, isNormalized }: SampleCall, path: string | undefined): boolean {
   const names = request?.headers.map(([name]) => name.toLowerCase()) ?? [];
   const isRepeated =
-    new Set(names).size < names.length || request?.headers.some(([, value]) => /,\S|[^ -~]/.test(value)) === true;
+    new Set(names).size < names.length || request?.headers.some(([, value]) => /,\S|[^ -~]|^ | $/.test(value)) === true;
   const hasRegex = JSON.stringify(given).includes('"regex"');
   const hasHeader = request?.headers.length !== 0 && hasHeaderRegex(given);
   return (
