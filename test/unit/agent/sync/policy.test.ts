@@ -6,7 +6,7 @@ import { parsePolicy } from '../../../../policy/parse-policy.ts';
 import { encodePolicy } from '../../../../policy/wire-policy.ts';
 import { ResourceSchema } from '../../../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { Authorization } from '../../../../proto/gen/envoy/service/auth/v3/external_auth_pb.ts';
-import { CountersignWorkloadSchema } from '../../../../proto/gen/spire/api/types/entry_pb.ts';
+import { WorkloadMetadataSchema } from '../../../../proto/gen/countersign/node/v1/node_pb.ts';
 import { AgentRig } from '../../../support/agent-rig.ts';
 import { authz, cluster } from '../../../support/policy/policy-objects.ts';
 import { TestIssuer } from '../../../support/user-tokens.ts';
@@ -23,7 +23,7 @@ const denyAll = { action: 'DENY', rules: [{}] };
 const allowAll = { rules: [{}] };
 
 function inNamespace(namespace: string, { id = 'web', path = '/web' } = {}): StandInEntry {
-  return { id, path, selectors: [ownUid], more: { countersignWorkload: create(CountersignWorkloadSchema, { namespace }) } };
+  return { id, path, selectors: [ownUid], more: { countersignWorkload: create(WorkloadMetadataSchema, { namespace }) } };
 }
 
 interface Start {

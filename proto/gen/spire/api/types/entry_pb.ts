@@ -4,6 +4,8 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { WorkloadMetadata } from "../../../countersign/node/v1/node_pb.ts";
+import { file_countersign_node_v1_node } from "../../../countersign/node/v1/node_pb.ts";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { Selector } from "./selector_pb.ts";
 import { file_spire_api_types_selector } from "./selector_pb.ts";
@@ -15,7 +17,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file spire/api/types/entry.proto.
  */
 export const file_spire_api_types_entry: GenFile = /*@__PURE__*/
-  fileDesc("ChtzcGlyZS9hcGkvdHlwZXMvZW50cnkucHJvdG8SD3NwaXJlLmFwaS50eXBlcyK/BQoFRW50cnkSCgoCaWQYASABKAkSLAoJc3BpZmZlX2lkGAIgASgLMhkuc3BpcmUuYXBpLnR5cGVzLlNQSUZGRUlEEiwKCXBhcmVudF9pZBgDIAEoCzIZLnNwaXJlLmFwaS50eXBlcy5TUElGRkVJRBIsCglzZWxlY3RvcnMYBCADKAsyGS5zcGlyZS5hcGkudHlwZXMuU2VsZWN0b3ISFQoNeDUwOV9zdmlkX3R0bBgFIAEoBRIWCg5mZWRlcmF0ZXNfd2l0aBgGIAMoCRINCgVhZG1pbhgHIAEoCBISCgpkb3duc3RyZWFtGAggASgIEhIKCmV4cGlyZXNfYXQYCSABKAMSEQoJZG5zX25hbWVzGAogAygJEhcKD3JldmlzaW9uX251bWJlchgLIAEoAxISCgpzdG9yZV9zdmlkGAwgASgIEhQKDGp3dF9zdmlkX3R0bBgNIAEoBRIMCgRoaW50GA4gASgJEhIKCmNyZWF0ZWRfYXQYDyABKAMSTwoVYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBAgASgLMisuc3BpcmUuYXBpLnR5cGVzLkVudHJ5LkFkZGl0aW9uYWxBdHRyaWJ1dGVzSACIAQESOAoWY291bnRlcnNpZ25fand0X2NsYWltcxjoByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EkMKFGNvdW50ZXJzaWduX3dvcmtsb2FkGOkHIAEoCzIkLnNwaXJlLmFwaS50eXBlcy5Db3VudGVyc2lnbldvcmtsb2FkGlgKFEFkZGl0aW9uYWxBdHRyaWJ1dGVzEiIKGmRpc2FibGVfeDUwOV9zdmlkX3ByZWZldGNoGAEgASgIEhwKFGp3dF9zdmlkX2luY2x1ZGVfanRpGAIgASgIQhgKFl9hZGRpdGlvbmFsX2F0dHJpYnV0ZXMigQMKCUVudHJ5TWFzaxIRCglzcGlmZmVfaWQYAiABKAgSEQoJcGFyZW50X2lkGAMgASgIEhEKCXNlbGVjdG9ycxgEIAEoCBIVCg14NTA5X3N2aWRfdHRsGAUgASgIEhYKDmZlZGVyYXRlc193aXRoGAYgASgIEg0KBWFkbWluGAcgASgIEhIKCmRvd25zdHJlYW0YCCABKAgSEgoKZXhwaXJlc19hdBgJIAEoCBIRCglkbnNfbmFtZXMYCiABKAgSFwoPcmV2aXNpb25fbnVtYmVyGAsgASgIEhIKCnN0b3JlX3N2aWQYDCABKAgSFAoMand0X3N2aWRfdHRsGA0gASgIEgwKBGhpbnQYDiABKAgSEgoKY3JlYXRlZF9hdBgPIAEoCBIdChVhZGRpdGlvbmFsX2F0dHJpYnV0ZXMYECABKAgSHwoWY291bnRlcnNpZ25fand0X2NsYWltcxjoByABKAgSHQoUY291bnRlcnNpZ25fd29ya2xvYWQY6QcgASgIIkEKE0NvdW50ZXJzaWduV29ya2xvYWQSEQoJbmFtZXNwYWNlGAEgASgJEhcKD3NlcnZpY2VfYWNjb3VudBgCIAEoCWIGcHJvdG8z", [file_google_protobuf_struct, file_spire_api_types_selector, file_spire_api_types_spiffeid]);
+  fileDesc("ChtzcGlyZS9hcGkvdHlwZXMvZW50cnkucHJvdG8SD3NwaXJlLmFwaS50eXBlcyLABQoFRW50cnkSCgoCaWQYASABKAkSLAoJc3BpZmZlX2lkGAIgASgLMhkuc3BpcmUuYXBpLnR5cGVzLlNQSUZGRUlEEiwKCXBhcmVudF9pZBgDIAEoCzIZLnNwaXJlLmFwaS50eXBlcy5TUElGRkVJRBIsCglzZWxlY3RvcnMYBCADKAsyGS5zcGlyZS5hcGkudHlwZXMuU2VsZWN0b3ISFQoNeDUwOV9zdmlkX3R0bBgFIAEoBRIWCg5mZWRlcmF0ZXNfd2l0aBgGIAMoCRINCgVhZG1pbhgHIAEoCBISCgpkb3duc3RyZWFtGAggASgIEhIKCmV4cGlyZXNfYXQYCSABKAMSEQoJZG5zX25hbWVzGAogAygJEhcKD3JldmlzaW9uX251bWJlchgLIAEoAxISCgpzdG9yZV9zdmlkGAwgASgIEhQKDGp3dF9zdmlkX3R0bBgNIAEoBRIMCgRoaW50GA4gASgJEhIKCmNyZWF0ZWRfYXQYDyABKAMSTwoVYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBAgASgLMisuc3BpcmUuYXBpLnR5cGVzLkVudHJ5LkFkZGl0aW9uYWxBdHRyaWJ1dGVzSACIAQESOAoWY291bnRlcnNpZ25fand0X2NsYWltcxjoByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EkQKFGNvdW50ZXJzaWduX3dvcmtsb2FkGOkHIAEoCzIlLmNvdW50ZXJzaWduLm5vZGUudjEuV29ya2xvYWRNZXRhZGF0YRpYChRBZGRpdGlvbmFsQXR0cmlidXRlcxIiChpkaXNhYmxlX3g1MDlfc3ZpZF9wcmVmZXRjaBgBIAEoCBIcChRqd3Rfc3ZpZF9pbmNsdWRlX2p0aRgCIAEoCEIYChZfYWRkaXRpb25hbF9hdHRyaWJ1dGVzIoEDCglFbnRyeU1hc2sSEQoJc3BpZmZlX2lkGAIgASgIEhEKCXBhcmVudF9pZBgDIAEoCBIRCglzZWxlY3RvcnMYBCABKAgSFQoNeDUwOV9zdmlkX3R0bBgFIAEoCBIWCg5mZWRlcmF0ZXNfd2l0aBgGIAEoCBINCgVhZG1pbhgHIAEoCBISCgpkb3duc3RyZWFtGAggASgIEhIKCmV4cGlyZXNfYXQYCSABKAgSEQoJZG5zX25hbWVzGAogASgIEhcKD3JldmlzaW9uX251bWJlchgLIAEoCBISCgpzdG9yZV9zdmlkGAwgASgIEhQKDGp3dF9zdmlkX3R0bBgNIAEoCBIMCgRoaW50GA4gASgIEhIKCmNyZWF0ZWRfYXQYDyABKAgSHQoVYWRkaXRpb25hbF9hdHRyaWJ1dGVzGBAgASgIEh8KFmNvdW50ZXJzaWduX2p3dF9jbGFpbXMY6AcgASgIEh0KFGNvdW50ZXJzaWduX3dvcmtsb2FkGOkHIAEoCGIGcHJvdG8z", [file_countersign_node_v1_node, file_google_protobuf_struct, file_spire_api_types_selector, file_spire_api_types_spiffeid]);
 
 /**
  * A registration: whoever has the selectors, below the parent, gets the SPIFFE ID.
@@ -141,9 +143,9 @@ export type Entry = Message<"spire.api.types.Entry"> & {
    * Our own field, unknown to SPIRE. What the workload is in Kubernetes, for policies that name it so. An update without a
    * mask that leaves the field out keeps it.
    *
-   * @generated from field: spire.api.types.CountersignWorkload countersign_workload = 1001;
+   * @generated from field: countersign.node.v1.WorkloadMetadata countersign_workload = 1001;
    */
-  countersignWorkload?: CountersignWorkload | undefined;
+  countersignWorkload?: WorkloadMetadata | undefined;
 };
 
 /**
@@ -283,28 +285,4 @@ export type EntryMask = Message<"spire.api.types.EntryMask"> & {
  */
 export const EntryMaskSchema: GenMessage<EntryMask> = /*@__PURE__*/
   messageDesc(file_spire_api_types_entry, 1);
-
-/**
- * Our own message, unknown to SPIRE.
- *
- * @generated from message spire.api.types.CountersignWorkload
- */
-export type CountersignWorkload = Message<"spire.api.types.CountersignWorkload"> & {
-  /**
-   * @generated from field: string namespace = 1;
-   */
-  namespace: string;
-
-  /**
-   * @generated from field: string service_account = 2;
-   */
-  serviceAccount: string;
-};
-
-/**
- * Describes the message spire.api.types.CountersignWorkload.
- * Use `create(CountersignWorkloadSchema)` to create a new message.
- */
-export const CountersignWorkloadSchema: GenMessage<CountersignWorkload> = /*@__PURE__*/
-  messageDesc(file_spire_api_types_entry, 2);
 
