@@ -41,7 +41,11 @@ export interface Request {
   /** In lower case, without a port; empty where the request names none. */
   readonly host: string;
   readonly path: NormalizedPath;
+  /** Those that came in several lines are joined here. */
   readonly headers: ReadonlyMap<string, string>;
+  /** The lines of headers that came in several, one by one: one server reads the first, another the last. Absent where there are none. */
+  readonly repeated?: ReadonlyMap<string, readonly string[]>;
+  /** Absent where the request is no gRPC for certain. */
   readonly grpc?: GrpcCall;
 }
 

@@ -2,8 +2,14 @@ import type { Call, CallField } from '../model.ts';
 import { NO, UNKNOWN, YES } from './tri.ts';
 import type { Bias, Test, Tri } from './tri.ts';
 
-/** Whether a value is what a field of a clause says; undefined where the call has no such value. */
-export type Matcher = (call: Call) => boolean | undefined;
+/**
+ * Whether a value is what a field of a clause says; undefined where the call has no such value, `unclear` where it can be read in
+ * several ways that do not agree.
+ */
+export type Matched = boolean | 'unclear' | undefined;
+
+/** Compares what a call has with a field of a clause. */
+export type Matcher = (call: Call) => Matched;
 
 /** One field of a clause, such as `from[0].not.namespaces`. */
 export interface Literal {
@@ -23,13 +29,17 @@ export interface LiteralParts {
   readonly bias: Bias;
 }
 
-/** A literal. What the enforcement point cannot see counts as the bias says, and so does "is not" of a value that is not there. */
+/**
+ * A literal. What the enforcement point cannot see and what can be read in two ways count as the bias says, and so does "is not" of a
+ * value that is not there.
+ */
 export function literal({ path, field, isNegated, matches, bias }: LiteralParts): Literal {
   const isPlainlyUnseen = PLAINLY_UNSEEN[field];
   const judge = (call: Call): Tri => {
     if (call.unrecorded?.has(field)) return UNKNOWN;
     if (isPlainlyUnseen(call) || call.unseen?.has(field)) return bias;
     const matched = matches(call);
+    if (matched === 'unclear') return bias;
     if (matched === undefined) return isNegated ? bias : NO;
     return matched === isNegated ? NO : YES;
   };

@@ -3,9 +3,10 @@ import type { Expressions } from '../expressions/expressions.ts';
 import { globTest } from '../match/glob.ts';
 import { fitsTemplate, parsePathTemplate } from '../match/path-template.ts';
 import type { TextTest } from '../match/glob.ts';
-import type { Request } from '../model.ts';
+import type { GrpcCall, Request } from '../model.ts';
 import type { GrpcClause, HeaderClause, OperationClause, PathClause } from '../resources/operation-clause.ts';
-import type { Matcher } from './literal.ts';
+import { possibleGrpc } from '../normalize/grpc-path.ts';
+import type { Matched, Matcher } from './literal.ts';
 import type { FieldMatcher } from './source-literals.ts';
 import { given } from './source-literals.ts';
 
@@ -38,7 +39,7 @@ function naming<T>(field: string, compile: () => T): T {
   }
 }
 
-function ofRequest<T>(judge: (request: Request, test: T) => boolean, test: T): Matcher {
+function ofRequest<T>(judge: (request: Request, test: T) => Matched, test: T): Matcher {
   return ({ request }) => (request === undefined ? undefined : judge(request, test));
 }
 
@@ -80,7 +81,7 @@ function withoutSlash(path: string): string {
 
 function pathTest({ prefix, suffix, template, regex }: PathClause, expressions: Expressions): TextTest {
   if (prefix !== undefined) return prefixTest(withoutSlash(prefix));
-  if (suffix !== undefined) return (path) => path.endsWith(suffix);
+  if (suffix !== undefined) return suffixTest(withoutSlash(suffix));
   if (regex !== undefined) return expressions.regex(regex);
   const parsed = parsePathTemplate(withoutSlash(template ?? ''));
   return parsed === undefined ? () => false : (path) => fitsTemplate(parsed, path);
@@ -89,6 +90,10 @@ function pathTest({ prefix, suffix, template, regex }: PathClause, expressions: 
 function prefixTest(prefix: string): TextTest {
   if (prefix === '/') return (path) => path.startsWith('/');
   return (path) => path.startsWith(prefix) && (path.length === prefix.length || path[prefix.length] === '/');
+}
+
+function suffixTest(suffix: string): TextTest {
+  return (path) => path.endsWith(suffix);
 }
 
 function headerMatcher({ name, present, exact, prefix, suffix, regex }: HeaderClause, expressions: Expressions): Matcher {
@@ -102,17 +107,32 @@ function headerMatcher({ name, present, exact, prefix, suffix, regex }: HeaderCl
         : suffix !== undefined
           ? (value) => value.endsWith(suffix)
           : expressions.regex(regex ?? '');
-  return ofRequest(({ headers }) => {
+  return ofRequest(({ headers, repeated }) => {
     const value = headers.get(key);
-    return value !== undefined && test(value);
+    if (value === undefined) return false;
+    // One program reads bytes beyond ASCII as Latin-1, another one as UTF-8.
+    if (!ASCII.test(value)) return 'unclear';
+    const values = repeated?.get(key);
+    return values === undefined ? test(value) : ofAll([value, ...values], test);
   }, undefined);
+}
+
+const ASCII = /^[\t -~]*$/;
+
+/** What all readings of a text agree upon. */
+function ofAll([first = '', ...others]: readonly string[], test: TextTest): Matched {
+  const matched = test(first);
+  return others.every((each) => test(each) === matched) ? matched : 'unclear';
 }
 
 function anyGrpc(clauses: readonly GrpcClause[]): Matcher {
   const tests = clauses.map(({ service = '*', method = '*' }) => ({ isService: globTest(service), isMethod: globTest(method) }));
+  const isMeant = (grpc: GrpcCall): boolean =>
+    tests.some(({ isService, isMethod }) => isService(grpc.service) && isMethod(grpc.method));
   return ({ request }) => {
     if (request === undefined) return undefined;
-    const { grpc } = request;
-    return grpc !== undefined && tests.some(({ isService, isMethod }) => isService(grpc.service) && isMethod(grpc.method));
+    if (request.grpc !== undefined) return isMeant(request.grpc);
+    const possible = possibleGrpc(request);
+    return possible !== undefined && isMeant(possible) ? 'unclear' : false;
   };
 }

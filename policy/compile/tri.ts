@@ -2,7 +2,7 @@ import type { Call } from '../model.ts';
 
 /**
  * What is known of a condition, ordered so that "all of" is the minimum and "any of" the maximum (Kleene's logic). UNKNOWN comes
- * only from what a recording lacks.
+ * only from what a recording lacks: what can be read in two ways counts as the {@link Bias} says.
  */
 export type Tri = 0 | 1 | 2;
 

@@ -3,31 +3,55 @@ import type { TextTest } from '../match/glob.ts';
 import type { User } from '../model.ts';
 import type { UserClause } from '../resources/source-clause.ts';
 import type { Json } from '../schema/json.ts';
-import type { Matcher } from './literal.ts';
+import type { Matched, Matcher } from './literal.ts';
 
 /** Whether the user is one of those that any of the clauses is about. */
 export function anyUser(clauses: readonly UserClause[]): Matcher {
   const tests = clauses.map(userTest);
-  return ({ user }) => (user === undefined ? undefined : tests.some((test) => test(user)));
+  return ({ user }) => (user === undefined ? undefined : ofAny(tests.map((test) => test(user))));
 }
 
-function userTest({ issuer, subjects, roles, scopes }: UserClause): (user: User) => boolean {
+function ofAny(matched: readonly Matched[]): Matched {
+  return matched.includes(true) || (matched.includes('unclear') && 'unclear');
+}
+
+function ofAll(matched: readonly Matched[]): Matched {
+  return !matched.includes(false) && (matched.includes('unclear') ? 'unclear' : true);
+}
+
+function userTest({ issuer, subjects, roles, scopes }: UserClause): (user: User) => Matched {
   const isSubject: TextTest = subjects === undefined ? () => true : anyGlobTest(subjects);
   return (user) =>
-    (issuer === undefined || user.issuer === issuer) &&
-    isSubject(user.subject) &&
-    (roles === undefined || holdsAny(textsIn(user.claims['roles']), roles)) &&
-    (scopes === undefined || holdsAll(scopesOf(user), scopes));
+    ofAll([
+      issuer === undefined || user.issuer === issuer,
+      isSubject(user.subject),
+      roles === undefined || holdsAny(rolesOf(user), roles),
+      scopes === undefined || holdsAll(scopesOf(user), scopes),
+    ]);
 }
 
-const holdsAny = (has: readonly string[], wanted: readonly string[]): boolean => wanted.some((each) => has.includes(each));
-const holdsAll = (has: readonly string[], wanted: readonly string[]): boolean => wanted.every((each) => has.includes(each));
+/** Texts of a claim; undefined where it has a shape of which nobody can say which texts it means. */
+type Texts = readonly string[] | undefined;
+
+const holdsAny = (has: Texts, wanted: readonly string[]): Matched =>
+  has === undefined ? 'unclear' : wanted.some((each) => has.includes(each));
+const holdsAll = (has: Texts, wanted: readonly string[]): Matched =>
+  has === undefined ? 'unclear' : wanted.every((each) => has.includes(each));
+
+/** Roles: a list, or one text. */
+function rolesOf({ claims }: User): Texts {
+  return textsIn(claims['roles'], (text) => [text]);
+}
 
 /** Scopes of a token: `scope` of RFC 8693 §4.2, one text; or `scp`, a list or one text. */
-function scopesOf({ claims }: User): readonly string[] {
-  return [claims['scope'], claims['scp']].flatMap((claim) => (typeof claim === 'string' ? claim.split(' ') : textsIn(claim)));
+function scopesOf({ claims }: User): Texts {
+  const [scope, scp] = [claims['scope'], claims['scp']].map((claim) => textsIn(claim, (text) => text.split(' ')));
+  return scope === undefined || scp === undefined ? undefined : [...scope, ...scp];
 }
 
-function textsIn(claim: Json | undefined): readonly string[] {
-  return Array.isArray(claim) ? claim.filter((each) => typeof each === 'string') : [];
+/** A claim that is not there has none. */
+function textsIn(claim: Json | undefined, ofText: (text: string) => readonly string[]): Texts {
+  if (claim === undefined) return [];
+  if (typeof claim === 'string') return ofText(claim);
+  return Array.isArray(claim) && claim.every((each) => typeof each === 'string') ? claim : undefined;
 }

@@ -2,10 +2,11 @@ import { Environment } from '@marcbachmann/cel-js';
 import type { ParseResult } from '@marcbachmann/cel-js';
 import { IdentityError } from '../../core/errors.ts';
 import { formatIpAddress } from '../match/ip.ts';
-import type { Call } from '../model.ts';
+import type { Call, CallField, Request } from '../model.ts';
 import type { Json } from '../schema/json.ts';
 import { examine, MAX_LIST } from './cel-cost.ts';
 import type { Condition } from './expressions.ts';
+import { readingsOf } from './readings.ts';
 import { compileSearch } from './re2.ts';
 
 const MAX_LENGTH = 2048;
@@ -74,7 +75,7 @@ export function compileCondition(text: string): Condition {
     const why = checked.valid ? `is ${checked.type}, not true or false` : `has a wrong type: ${firstLine(checked.error)}`;
     throw new IdentityError('invalid_argument', `the condition ${why}`);
   }
-  return { fields: examined.fields, holds: (call) => judge(program, call) };
+  return { fields: examined.fields, holds: (call) => judgeReadings(program, call, examined.fields) };
 }
 
 function parse(text: string): ParseResult {
@@ -99,6 +100,14 @@ function withSafeMatches(text: string, matches: readonly { readonly receiverEnd:
     }, text);
 }
 
+/** What all readings of the request agree upon; undefined where they do not, where one of them fails, or where there are too many. */
+function judgeReadings(program: ParseResult, call: Call, fields: ReadonlySet<CallField>): boolean | undefined {
+  const readings = call.request && readingsOf(call.request, fields);
+  if (readings === undefined) return judge(program, call);
+  const [first, ...others] = readings.map((request) => judge(program, { ...call, request }));
+  return others.every((each) => each === first) ? first : undefined;
+}
+
 function judge(program: ParseResult, call: Call): boolean | undefined {
   try {
     const result: unknown = program(contextOf(call));
@@ -115,10 +124,14 @@ function contextOf({ source, destination, request, user, atMs }: Call): Record<s
       ...workload(destination),
       ...present('port', destination.port === undefined ? undefined : BigInt(destination.port)),
     },
-    request: request === undefined ? {} : { ...request, headers: request.headers },
+    request: request === undefined ? {} : fieldsOf(request),
     user: user === undefined ? {} : { ...user, claims: bounded(user.claims), actors: user.actors.map(({ subject }) => subject) },
     now: new Date(atMs),
   };
+}
+
+function fieldsOf({ method, host, path, headers, grpc }: Request): Record<string, unknown> {
+  return { method, host, path, headers, ...present('grpc', grpc) };
 }
 
 function workload({ spiffeId, namespace, serviceAccount }: Call['source']): Record<string, unknown> {

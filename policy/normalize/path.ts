@@ -1,7 +1,7 @@
 import { refuse } from './refusal.ts';
 
 /**
- * A path as policies match it: percent-decoded once, without empty and dot segments, without a trailing slash. Made by
+ * A path as policies match it: percent-decoded once, without empty segments, without a trailing slash. Made by
  * {@link normalizePath}; `/` for the root, `*` for the target of `OPTIONS *`.
  */
 export type NormalizedPath = string & { readonly normalized: unique symbol };
@@ -16,14 +16,15 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /**
  * Normalises the target of a request in origin form (RFC 9112 §3.2.1), its query left out.
  *
- * - `//` and `/./` become `/`; `/a/../b` becomes `/b`; a trailing slash is dropped; `%XX` is decoded once (RFC 3986 §6.2.2).
- * - Refused, because servers read them differently: `%2f`, `\` and `%5c`, `%00` and other control characters, what is still
- *   encoded after decoding, broken encodings, bytes that are no UTF-8, `..` above the root, matrix parameters (`;`), a segment that ends
+ * - `//` becomes `/`; a trailing slash is dropped; `%XX` is decoded once (RFC 3986 §6.2.2).
+ * - Refused, because servers read them differently: dot segments (`/./`, `/a/../b`, `%2e` too: clients resolve them before they send
+ *   a path, and who passes it on as it came may hand it to a router that does not), `%2f`, `\` and `%5c`, `%00` and other control characters, what is still
+ *   encoded after decoding, broken encodings, bytes that are no UTF-8, matrix parameters (`;`), a segment that ends
  *   with a dot or a space, a fragment, raw bytes outside visible ASCII, more than {@link MAX_PATH_BYTES}.
  *
  * @throws RefusedRequest
  * @example
- * normalizePath('/a//b/%7Ec/../d/?q=1'); // '/a/b/d'
+ * normalizePath('/a//b/%7Ec/?q=1'); // '/a/b/~c'
  */
 export function normalizePath(target: string): NormalizedPath {
   if (target.length > MAX_PATH_BYTES) refuse('path_too_long');
@@ -33,7 +34,7 @@ export function normalizePath(target: string): NormalizedPath {
   if (PLAIN.test(raw)) return raw as NormalizedPath;
   checkRaw(raw, query === -1 ? '' : target.slice(query));
   // The cast is sound: this is what the type stands for.
-  return resolved(decoded(raw)) as NormalizedPath;
+  return joined(decoded(raw)) as NormalizedPath;
 }
 
 function checkRaw(raw: string, query: string): void {
@@ -71,14 +72,21 @@ function utf8Text(bytes: string): string {
   }
 }
 
-function resolved(path: string): string {
-  const kept: string[] = [];
-  for (const segment of path.split('/')) {
-    if (segment === '' || segment === '.') continue;
-    if (segment === '..') {
-      if (kept.pop() === undefined) refuse('path_above_root');
-    } else if (segment.endsWith('.') || segment.endsWith(' ')) refuse('path_trailing_dot');
-    else kept.push(segment);
+function joined(path: string): string {
+  const segments = path.split('/').filter((segment) => segment !== '');
+  if (segments.some(isDots)) refuse(isAboveRoot(segments) ? 'path_above_root' : 'path_dot_segment');
+  if (segments.some((segment) => segment.endsWith('.') || segment.endsWith(' '))) refuse('path_trailing_dot');
+  return `/${segments.join('/')}`;
+}
+
+const isDots = (segment: string): boolean => segment === '.' || segment === '..';
+
+function isAboveRoot(segments: readonly string[]): boolean {
+  let depth = 0;
+  for (const segment of segments) {
+    if (segment === '..') depth -= 1;
+    else if (segment !== '.') depth += 1;
+    if (depth < 0) return true;
   }
-  return `/${kept.join('/')}`;
+  return false;
 }

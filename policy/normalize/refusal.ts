@@ -8,6 +8,7 @@ export const REFUSALS = [
   'path_bad_encoding',
   'path_not_utf8',
   'path_above_root',
+  'path_dot_segment',
   'path_matrix_parameters',
   'path_trailing_dot',
   'path_bad_character',

@@ -4,6 +4,7 @@ import type { RawHeader } from './headers.ts';
 import { normalizeHost } from './host.ts';
 import { normalizePath } from './path.ts';
 import type { NormalizedPath } from './path.ts';
+import { grpcNamed } from './grpc-path.ts';
 import { refuse, RefusedRequest } from './refusal.ts';
 import type { Refusal } from './refusal.ts';
 
@@ -41,12 +42,13 @@ export function normalizeRequest(raw: RawRequest): Normalized {
 
 function normalized(raw: RawRequest): Request {
   const method = normalizedMethod(raw.method);
-  const headers = normalizeHeaders(raw.headers);
+  const lines = normalizeHeaders(raw.headers);
+  const { headers } = lines;
   const [, targetAuthority, rest] = ABSOLUTE.exec(raw.target) ?? [];
   const host = hostOf([raw.authority, headers.get('host'), targetAuthority]);
   const path = pathOf(method, rest ?? raw.target, targetAuthority !== undefined);
   const grpc = method === 'POST' ? grpcOf(path, headers) : undefined;
-  return { method, host, path, headers, ...(grpc === undefined ? {} : { grpc }) };
+  return { method, host, path, ...lines, ...(grpc === undefined ? {} : { grpc }) };
 }
 
 // Methods are case-sensitive (RFC 9110 §9.1), yet some servers take `delete` for DELETE.
@@ -72,6 +74,5 @@ function pathOf(method: string, target: string, isAbsolute: boolean): Normalized
 
 function grpcOf(path: string, headers: ReadonlyMap<string, string>): GrpcCall | undefined {
   if (!/^application\/grpc(?:[+;]|$)/i.test(headers.get('content-type') ?? '')) return undefined;
-  const [, service, method] = /^\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
-  return service === undefined || method === undefined ? undefined : { service, method };
+  return grpcNamed(path);
 }

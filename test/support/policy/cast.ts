@@ -67,6 +67,10 @@ export const USERS = {
     actors: [],
   },
   bob: { issuer: login, subject: 'bob', claims: { roles: ['reader'], scp: ['orders.read'] }, actors: [] },
+  // Roles and scopes as some issuers write them.
+  carol: { issuer: login, subject: 'carol', claims: { roles: 'admin' }, actors: [] },
+  dave: { issuer: login, subject: 'dave', claims: { roles: ['reader', 7], scp: { 'orders.read': true } }, actors: [] },
+  erin: { issuer: login, subject: 'erin', claims: { roles: { admin: true }, scp: 'orders.read' }, actors: [] },
   mallory: {
     issuer: 'https://login.attacker.example',
     subject: 'alice',

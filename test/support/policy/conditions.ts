@@ -9,7 +9,9 @@ export interface NaiveCondition {
 
 const roles = (call: Call): readonly unknown[] | undefined => {
   const value = call.user?.claims['roles'];
-  return Array.isArray(value) ? value : undefined;
+  if (Array.isArray(value)) return value;
+  // CEL loops over the keys of a map.
+  return typeof value === 'object' && value !== null ? Object.keys(value) : undefined;
 };
 
 /** The conditions that random policies have. */
@@ -23,6 +25,10 @@ export const CONDITIONS: ReadonlyMap<string, NaiveCondition> = new Map<string, N
     },
   ],
   ['"x-debug" in request.headers', { fields: ['request.headers'], holds: ({ request }) => request?.headers.has('x-debug') }],
+  [
+    'has(request.grpc) && request.grpc.method == "Get"',
+    { fields: ['request.grpc'], holds: ({ request }) => request?.grpc?.method === 'Get' },
+  ],
   ['request.path.matches("^/orders")', { fields: ['request.path'], holds: ({ request }) => request?.path.startsWith('/orders') }],
   [
     'has(source.namespace) && source.namespace == "shop"',

@@ -10,7 +10,10 @@ import { CONDITIONS } from './conditions.ts';
 /** What both evaluators say about a call. */
 export type Answer = Pick<Decision, 'verdict' | 'reason' | 'policy' | 'rule' | 'audits'> & { dryRun?: Answer };
 
-/** Whether a condition holds; `unseen` where the enforcement point cannot tell, `absent` where there is no such value. */
+/**
+ * Whether a condition holds; `unseen` where the enforcement point cannot tell, or the readings of what came differ; `absent` where there is no
+ * such value.
+ */
 type Known = boolean | 'unseen' | 'absent';
 
 /** Decides a call over all policies. */
@@ -99,7 +102,7 @@ function ruleMatches(policy: Policy, rule: RuleSpec, call: Call): boolean {
   );
 }
 
-const fieldOf = (call: Call, field: CallField, isPlainlyUnseen: boolean, judge: () => boolean | 'absent'): Known =>
+const fieldOf = (call: Call, field: CallField, isPlainlyUnseen: boolean, judge: () => Known): Known =>
   isPlainlyUnseen || call.unseen?.has(field) === true ? 'unseen' : judge();
 
 function sourceFields(clause: Partial<Omit<SourceClause, 'not'>>, policy: Policy, call: Call): Known[] {
@@ -129,7 +132,9 @@ function sourceFields(clause: Partial<Omit<SourceClause, 'not'>>, policy: Policy
   if (users !== undefined) {
     const isUnseen = call.request === undefined && call.user === undefined;
     fields.push(
-      fieldOf(call, 'user', isUnseen, () => (call.user === undefined ? 'absent' : users.some((each) => isUser(each, call)))),
+      fieldOf(call, 'user', isUnseen, () =>
+        call.user === undefined ? 'absent' : anyOf(users.map((each) => isUser(each, call))),
+      ),
     );
   }
   return fields;
@@ -156,17 +161,28 @@ function inBlock(block: string, address: readonly number[]): boolean {
   return address.length === 1 && bits(own).startsWith(bits(base.split('.').map(Number)).slice(0, Number(length)));
 }
 
-function isUser({ issuer, subjects, roles, scopes }: UserClause, { user }: Call): boolean {
-  const list = (value: unknown): readonly unknown[] =>
-    Array.isArray(value) ? value : typeof value === 'string' ? value.split(' ') : [];
-  const has = [...list(user?.claims['scope']), ...list(user?.claims['scp'])];
-  const hasRoles = user?.claims['roles'];
-  return (
-    (issuer === undefined || issuer === user?.issuer) &&
-    (subjects === undefined || subjects.some((pattern) => wildcard(pattern).test(user?.subject ?? ''))) &&
-    (roles === undefined || roles.some((role) => Array.isArray(hasRoles) && hasRoles.includes(role))) &&
-    (scopes === undefined || scopes.every((scope) => has.includes(scope)))
-  );
+function anyOf(all: readonly Known[]): Known {
+  return all.includes(true) ? true : all.includes('unseen') ? 'unseen' : false;
+}
+
+/** What is said of every reading. */
+function agreed(all: readonly Known[]): Known {
+  return all.every((each) => each === all[0]) ? (all[0] ?? 'unseen') : 'unseen';
+}
+
+function isUser({ issuer, subjects, roles, scopes }: UserClause, { user }: Call): Known {
+  const isListOfTexts = (value: unknown): boolean =>
+    value === undefined || typeof value === 'string' || (Array.isArray(value) && value.every((each) => typeof each === 'string'));
+  const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [value]);
+  const { claims = {} } = user ?? {};
+  const has = [claims['scope'], claims['scp']].flatMap((each) => (typeof each === 'string' ? each.split(' ') : list(each)));
+  if (issuer !== undefined && issuer !== user?.issuer) return false;
+  if (subjects !== undefined && !subjects.some((pattern) => wildcard(pattern).test(user?.subject ?? ''))) return false;
+  const areRolesClear = roles === undefined || isListOfTexts(claims['roles']);
+  const areScopesClear = scopes === undefined || (isListOfTexts(claims['scope']) && isListOfTexts(claims['scp']));
+  if (areRolesClear && roles !== undefined && !roles.some((role) => list(claims['roles']).includes(role))) return false;
+  if (areScopesClear && scopes !== undefined && !scopes.every((scope) => has.includes(scope))) return false;
+  return areRolesClear && areScopesClear ? true : 'unseen';
 }
 
 function operationFields(
@@ -174,8 +190,8 @@ function operationFields(
   call: Call,
 ): Known[] {
   const { request } = call;
-  const ofRequest = (field: CallField, judge: (seen: NonNullable<typeof request>) => boolean): Known =>
-    fieldOf(call, field, request === undefined, () => request !== undefined && judge(request));
+  const ofRequest = (field: CallField, judge: (seen: NonNullable<typeof request>) => Known): Known =>
+    fieldOf(call, field, request === undefined, () => (request === undefined ? 'unseen' : judge(request)));
   const { port } = call.destination;
   const fields: Known[] = [];
   if (ports !== undefined)
@@ -185,15 +201,17 @@ function operationFields(
   if (methods !== undefined) fields.push(ofRequest('request.method', ({ method }) => methods.includes(method)));
   if (paths !== undefined) fields.push(ofRequest('request.path', ({ path }) => paths.some((each) => pathMatches(each, path))));
   for (const header of headers ?? []) {
-    fields.push(ofRequest('request.headers', (seen) => headerMatches(header, seen.headers.get(header.name.toLowerCase()))));
+    fields.push(ofRequest('request.headers', (seen) => headerHolds(header, seen)));
   }
   if (grpc !== undefined) {
-    const judge = (seen: NonNullable<typeof request>) =>
-      seen.grpc !== undefined &&
-      grpc.some(
-        ({ service = '*', method = '*' }) =>
-          wildcard(service).test(seen.grpc?.service ?? '') && wildcard(method).test(seen.grpc?.method ?? ''),
+    const judge = (seen: NonNullable<typeof request>): Known => {
+      const [, ofPath = '', methodOfPath = '', more] = seen.path.split('/');
+      if (ofPath === '' || methodOfPath === '' || more !== undefined) return false;
+      const isMeant = grpc.some(
+        ({ service = '*', method = '*' }) => wildcard(service).test(ofPath) && wildcard(method).test(methodOfPath),
       );
+      return isMeant && (seen.grpc !== undefined || 'unseen');
+    };
     fields.push(ofRequest('request.grpc', judge));
   }
   return fields;
@@ -208,12 +226,43 @@ function pathMatches({ exact, prefix, suffix, template, regex: expression }: Pat
   const bare = (text: string): string => (text === '/' ? text : text.replace(/\/$/, ''));
   if (exact !== undefined) return path === bare(exact);
   if (prefix !== undefined) return path === bare(prefix) || path.startsWith(bare(prefix) === '/' ? '/' : `${bare(prefix)}/`);
-  if (suffix !== undefined) return path.endsWith(suffix);
+  if (suffix !== undefined) return path.endsWith(bare(suffix));
   if (expression !== undefined) return regex(expression).test(path);
   const source = bare(template ?? '')
     .split(/(\{[^}]*\})/)
     .map((part) => (part.endsWith('=**}') ? '.+' : part.startsWith('{') ? '[^/]+' : escaped(part)));
   return regex(source.join('')).test(path);
+}
+
+function headerHolds(clause: HeaderClause, { headers, repeated }: NonNullable<Call['request']>): Known {
+  const name = clause.name.toLowerCase();
+  const value = headers.get(name);
+  if (clause.present !== undefined || value === undefined) return headerMatches(clause, value);
+  if (/[^ -~]/.test(value)) return 'unseen';
+  return agreed([value, ...(repeated?.get(name) ?? [])].map((each) => headerMatches(clause, each)));
+}
+
+/** The calls that programs may see in this one. */
+function readings(call: Call): readonly Call[] {
+  const { request } = call;
+  if (request === undefined) return [call];
+  const { headers, repeated = new Map<string, string[]>(), path, grpc } = request;
+  const most = Math.max(0, ...[...repeated.values()].map((values) => values.length));
+  const lines = Array.from(
+    { length: most },
+    (_, index) => (values: readonly string[]) => values[Math.min(index, values.length - 1)],
+  );
+  const all = [() => undefined, ...lines].map((pick) =>
+    [...headers].map(([name, value]) => [name, pick(repeated.get(name) ?? []) ?? value] as const),
+  );
+  const utf8 = all.map((each) => each.map(([name, value]) => [name, Buffer.from(value, 'latin1').toString('utf8')] as const));
+  const [, service = '', method = '', more] = path.split('/');
+  const calls = [...all, ...utf8].map((each) => ({ ...request, headers: new Map(each) }));
+  const isGrpcPath = grpc === undefined && service !== '' && method !== '' && more === undefined;
+  return [...calls, ...(isGrpcPath ? calls.map((each) => ({ ...each, grpc: { service, method } })) : [])].map((each) => ({
+    ...call,
+    request: each,
+  }));
 }
 
 function headerMatches({ present, exact, prefix, suffix, regex: expression }: HeaderClause, value: string | undefined): boolean {
@@ -235,7 +284,7 @@ function whenHolds(text: string, call: Call): Known {
       (field === 'destination.port' && call.destination.port === undefined) ||
       (field === 'user' && call.user === undefined && call.request === undefined),
   );
-  return isUnseen ? 'unseen' : (condition.holds(call) ?? 'unseen');
+  return isUnseen ? 'unseen' : agreed(readings(call).map((each) => condition.holds(each) ?? 'unseen'));
 }
 
 const escaped = (text: string): string => text.replaceAll(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`);

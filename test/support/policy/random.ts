@@ -2,6 +2,7 @@
 import * as fc from 'fast-check';
 import { readIpAddress } from '../../../policy/match/ip.ts';
 import type { Call, CallField, Destination, Source } from '../../../policy/model.ts';
+import type { RawHeader } from '../../../policy/normalize/headers.ts';
 import { normalizeRequest } from '../../../policy/normalize/request.ts';
 import { parsePolicy } from '../../../policy/parse-policy.ts';
 import type { Policy } from '../../../policy/policy.ts';
@@ -44,7 +45,7 @@ const source = fc
 const path = fc.oneof(
   fc.constantFrom('/', '/orders', '/orders/7', '/admin', '/static/').map((exact) => ({ exact })),
   fc.constantFrom('/', '/orders', '/orders/', '/adm').map((prefix) => ({ prefix })),
-  fc.constantFrom('.css', '7', 's').map((suffix) => ({ suffix })),
+  fc.constantFrom('.css', '7', 's', '/', '/7/').map((suffix) => ({ suffix })),
   fc.constantFrom('/orders/{id}', '/{a}/{b}', '/orders/{rest=**}', '/{x}', '/').map((template) => ({ template })),
   fc.constantFrom('/orders/[0-9]+', '/(orders|admin)', '.*', '/[a-z]+').map((regex) => ({ regex })),
 );
@@ -174,7 +175,7 @@ export const destinations: readonly Destination[] = [
 ];
 const request = fc
   .record({
-    method: fc.constantFrom('GET', 'POST', 'DELETE'),
+    method: fc.constantFrom('GET', 'POST', 'POST', 'DELETE', 'PUT'),
     target: fc.constantFrom(
       '/',
       '/orders',
@@ -185,13 +186,34 @@ const request = fc
       '//orders/./7/',
       '/a%2fb',
       '/shop.v1.Orders/Get',
+      '/shop.v1.Orders/Get/',
+      '/shop.v1.Orders/Delete',
+      '/admin/../orders',
+      '/orders/%2e/7',
+      '/../orders',
     ),
     authority: fc.constantFrom('orders.shop', 'shop', 'a.b.example.org', ''),
-    headers: fc.subarray<[string, string]>([
-      ['X-Tenant', 'acme'],
-      ['x-debug', '1'],
-      ['content-type', 'application/grpc'],
-    ]),
+    headers: fc
+      .tuple(
+        fc.array(fc.constantFrom('acme', 'acme', 'evil', 'ac', 'a\u00e9', 'ac\u00c3\u00a9me', '1'), { maxLength: 3, size: '-1' }),
+        fc.subarray<[string, string]>([
+          ['x-debug', '1'],
+          ['X-Debug', '0'],
+        ]),
+        fc.constantFrom(
+          undefined,
+          'application/grpc',
+          'application/grpc',
+          'application/grpcx',
+          'application/grpc ;a',
+          'application/grpc-web',
+        ),
+      )
+      .map(([tenants, debug, type]): readonly RawHeader[] => [
+        ...tenants.map((tenant) => ['X-Tenant', tenant] as const),
+        ...debug,
+        ...(type === undefined ? [] : [['content-type', type] as const]),
+      ]),
   })
   .map(normalizeRequest);
 const user = fc.record({
@@ -201,6 +223,10 @@ const user = fc.record({
     {},
     { roles: ['admin'], scope: 'orders.read orders.write' },
     { roles: ['reader'], scp: ['orders.read'] },
+    { roles: 'admin', scp: 'orders.read' },
+    { roles: ['admin', 7], scope: ['orders.read'] },
+    { roles: { admin: true }, scope: 'orders.read', scp: 1 },
+    { roles: null, scp: ['orders.read', null] },
   ),
   actors: fc.constant([]),
 });

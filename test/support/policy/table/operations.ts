@@ -1,6 +1,8 @@
 import { authz, orders } from '../policy-objects.ts';
 import type { Scenario } from '../table-types.ts';
 
+const lines = (...values: readonly string[]) => values.map((value) => ['x-tenant', value] as const);
+
 /** Scenarios about what is asked for. */
 export const OPERATIONS: readonly Scenario[] = [
   {
@@ -51,16 +53,16 @@ export const OPERATIONS: readonly Scenario[] = [
       ['web', 'GET /apiv1', 'deny no_rule_matches'],
       ['web', 'GET /ap', 'deny no_rule_matches'],
       ['web', 'GET /x/api', 'deny no_rule_matches'],
-      ['web', 'GET /api/../admin', 'deny no_rule_matches'],
-      ['web', 'GET /x/../api/v1', 'allow shop/p#0'],
+      ['web', 'GET /api/../admin', 'deny path_dot_segment'],
+      ['web', 'GET /x/../api/v1', 'deny path_dot_segment'],
       ['web', 'GET //api', 'allow shop/p#0'],
-      ['web', 'GET /./api', 'allow shop/p#0'],
+      ['web', 'GET /./api', 'deny path_dot_segment'],
     ],
   },
   {
     title: 'Suffixes',
     text: '',
-    policies: [orders('p', { rules: [{ to: [{ paths: [{ suffix: '.css' }] }] }] })],
+    policies: [orders('p', { rules: [{ to: [{ paths: [{ suffix: '.css' }, { suffix: '/admin/' }] }] }] })],
     rows: [
       ['web', 'GET /a.css', 'allow shop/p#0'],
       ['web', 'GET /a/b.css', 'allow shop/p#0'],
@@ -69,6 +71,11 @@ export const OPERATIONS: readonly Scenario[] = [
       ['web', 'GET /css', 'deny no_rule_matches'],
       ['web', 'GET /a.css?x', 'allow shop/p#0'],
       ['web', 'GET /a.cs%73', 'allow shop/p#0'],
+      ['web', 'GET /x/admin/', 'allow shop/p#0'],
+      ['web', 'GET /x/admin', 'allow shop/p#0'],
+      ['web', 'GET /admin', 'allow shop/p#0'],
+      ['web', 'GET /xadmin', 'deny no_rule_matches'],
+      ['web', 'GET /x/admin/y', 'deny no_rule_matches'],
     ],
   },
   {
@@ -279,6 +286,89 @@ export const OPERATIONS: readonly Scenario[] = [
     ],
   },
   {
+    title: 'A header in several lines, for DENY',
+    text: 'One server reads the first line, another the last, a third all of them: it holds unless none of them matches.',
+    isShown: true,
+    policies: [
+      orders('all', { rules: [{}] }),
+      orders('d', { action: 'DENY', rules: [{ to: [{ headers: [{ name: 'x-tenant', exact: 'evil' }] }] }] }),
+    ],
+    rows: [
+      ['web', 'GET /', 'deny shop/d#0', { headers: lines('evil') }],
+      ['web', 'GET /', 'deny shop/d#0', { headers: lines('evil', 'evil') }],
+      ['web', 'GET /', 'deny shop/d#0', { headers: lines('evil', 'acme') }],
+      ['web', 'GET /', 'deny shop/d#0', { headers: lines('acme', 'evil') }],
+      ['web', 'GET /', 'deny shop/d#0', { headers: lines('acme', 'evil', 'acme') }],
+      ['web', 'GET /', 'allow shop/all#0', { headers: lines('acme', 'acme') }],
+      ['web', 'GET /', 'allow shop/all#0', { headers: lines('acme', 'other') }],
+      ['web', 'GET /', 'allow shop/all#0'],
+    ],
+  },
+  {
+    title: 'A header in several lines, for ALLOW',
+    text: 'All of them must match, joined and one by one.',
+    isShown: true,
+    policies: [
+      orders('p', { rules: [{ to: [{ headers: [{ name: 'x-tenant', prefix: 'acme' }] }] }] }),
+      orders('q', { rules: [{ to: [{ headers: [{ name: 'x-tenant', suffix: '-ok' }] }] }] }),
+    ],
+    rows: [
+      ['web', 'GET /', 'allow shop/p#0', { headers: lines('acme-1') }],
+      ['web', 'GET /', 'allow shop/p#0', { headers: lines('acme-1', 'acme-2') }],
+      ['web', 'GET /', 'deny no_rule_matches', { headers: lines('acme-1', 'evil') }],
+      ['web', 'GET /', 'deny no_rule_matches', { headers: lines('evil', 'acme-1') }],
+      ['web', 'GET /', 'allow shop/q#0', { headers: lines('a-ok') }],
+      ['web', 'GET /', 'allow shop/q#0', { headers: lines('a-ok', 'b-ok') }],
+      ['web', 'GET /', 'deny no_rule_matches', { headers: lines('evil', 'a-ok') }],
+    ],
+  },
+  {
+    title: 'Not a header in several lines',
+    text: '',
+    policies: [orders('p', { rules: [{ to: [{ not: { headers: [{ name: 'x-tenant', exact: 'evil' }] } }] }] })],
+    rows: [
+      ['web', 'GET /', 'allow shop/p#0'],
+      ['web', 'GET /', 'allow shop/p#0', { headers: lines('acme', 'other') }],
+      ['web', 'GET /', 'deny no_rule_matches', { headers: lines('evil', 'evil') }],
+      ['web', 'GET /', 'deny no_rule_matches', { headers: lines('acme', 'evil') }],
+    ],
+  },
+  {
+    title: 'Bytes of headers beyond ASCII',
+    text: 'They are Latin-1 to one program and UTF-8 to another: no comparison with them can be judged.',
+    policies: [
+      orders('p', { rules: [{ to: [{ headers: [{ name: 'x-tenant', prefix: 'acme' }] }] }] }),
+      orders('d', { action: 'DENY', rules: [{ to: [{ headers: [{ name: 'x-role', exact: 'gar\u00e7on' }] }] }] }),
+    ],
+    rows: [
+      ['web', 'GET /', 'allow shop/p#0', { headers: [['x-tenant', 'acme']] }],
+      ['web', 'GET /', 'deny no_rule_matches', { headers: [['x-tenant', 'acme\u00e9']] }],
+      ['web', 'GET /', 'deny no_rule_matches', { headers: [['x-tenant', '\u00a0acme']] }],
+      [
+        'web',
+        'GET /',
+        'deny shop/d#0',
+        {
+          headers: [
+            ['x-tenant', 'acme'],
+            ['x-role', 'gar\u00c3\u00a7on'],
+          ],
+        },
+      ],
+      [
+        'web',
+        'GET /',
+        'allow shop/p#0',
+        {
+          headers: [
+            ['x-tenant', 'acme'],
+            ['x-role', 'guest'],
+          ],
+        },
+      ],
+    ],
+  },
+  {
     title: 'Headers that must not be repeated',
     text: '',
     policies: [orders('all', { rules: [{}] })],
@@ -341,6 +431,40 @@ export const OPERATIONS: readonly Scenario[] = [
       ['web', 'POST /shop.v1.Orders/Get', 'deny no_rule_matches', { headers: [['content-type', 'application/grpc-web']] }],
       ['web', 'POST /a/shop.v1.Orders/Get', 'deny no_rule_matches', { headers: [['content-type', 'application/grpc']] }],
       ['web', 'connect', 'deny no_rule_matches'],
+    ],
+  },
+  {
+    title: 'gRPC, for DENY',
+    text: 'Servers take a call for gRPC by its path alone: what may be one is denied, whatever it calls itself.',
+    isShown: true,
+    policies: [
+      orders('all', { rules: [{}] }),
+      orders('d', { action: 'DENY', rules: [{ to: [{ grpc: [{ service: 'shop.v1.Orders', method: 'Delete' }] }] }] }),
+    ],
+    rows: [
+      ['web', 'POST /shop.v1.Orders/Delete', 'deny shop/d#0', { headers: [['content-type', 'application/grpc']] }],
+      ['web', 'POST /shop.v1.Orders/Delete', 'deny shop/d#0', { headers: [['content-type', 'application/grpcx']] }],
+      ['web', 'POST /shop.v1.Orders/Delete', 'deny shop/d#0', { headers: [['content-type', 'application/grpc ;a']] }],
+      ['web', 'POST /shop.v1.Orders/Delete', 'deny shop/d#0', { headers: [['content-type', 'application/grpc-web']] }],
+      ['web', 'POST /shop.v1.Orders/Delete', 'deny shop/d#0'],
+      ['web', 'PUT /shop.v1.Orders/Delete', 'deny shop/d#0', { headers: [['content-type', 'application/grpc']] }],
+      ['web', 'GET /shop.v1.Orders/Delete', 'deny shop/d#0'],
+      ['web', 'POST /shop.v1.Orders/Get', 'allow shop/all#0', { headers: [['content-type', 'application/grpc']] }],
+      ['web', 'GET /shop.v1.Orders/Get', 'allow shop/all#0'],
+      ['web', 'GET /shop.v1.Orders', 'allow shop/all#0'],
+      ['web', 'GET /x/shop.v1.Orders/Delete', 'allow shop/all#0'],
+    ],
+  },
+  {
+    title: 'Not gRPC of a service',
+    text: '',
+    policies: [orders('p', { rules: [{ to: [{ not: { grpc: [{ service: 'shop.v1.Admin' }] } }] }] })],
+    rows: [
+      ['web', 'POST /shop.v1.Orders/Get', 'allow shop/p#0', { headers: [['content-type', 'application/grpc']] }],
+      ['web', 'POST /shop.v1.Admin/Get', 'deny no_rule_matches', { headers: [['content-type', 'application/grpc']] }],
+      ['web', 'POST /shop.v1.Admin/Get', 'deny no_rule_matches', { headers: [['content-type', 'application/grpcx']] }],
+      ['web', 'GET /shop.v1.Admin/Get', 'deny no_rule_matches'],
+      ['web', 'GET /', 'allow shop/p#0'],
     ],
   },
   {

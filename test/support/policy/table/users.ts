@@ -55,6 +55,37 @@ export const USERS: readonly Scenario[] = [
     ],
   },
   {
+    title: 'Roles of other shapes',
+    text: 'One text is one role; of what is no list of texts nobody can say which roles it means.',
+    policies: [
+      orders('p', { rules: [{ from: [{ users: [{ roles: ['admin'] }] }] }] }),
+      orders('d', { action: 'DENY', rules: [{ from: [{ users: [{ roles: ['banned'] }] }] }] }),
+      orders('q', { rules: [{ from: [{ not: { users: [{ roles: ['reader'] }] } }] }] }),
+    ],
+    rows: [
+      ['web', 'GET /', 'allow shop/p#0', { user: 'alice' }],
+      ['web', 'GET /', 'allow shop/p#0', { user: 'carol' }],
+      ['web', 'GET /', 'deny shop/d#0', { user: 'dave' }],
+      ['web', 'GET /', 'deny shop/d#0', { user: 'erin' }],
+    ],
+  },
+  {
+    title: 'Users of no role, and of roles of another shape',
+    text: '',
+    policies: [
+      orders('p', { rules: [{ from: [{ users: [{ roles: ['admin', 'reader'] }] }] }] }),
+      orders('q', { rules: [{ from: [{ not: { users: [{ roles: ['reader'] }] } }], to: [{ paths: [{ exact: '/not' }] }] }] }),
+      orders('s', { rules: [{ from: [{ users: [{ scopes: ['orders.read'] }] }], to: [{ paths: [{ exact: '/scopes' }] }] }] }),
+    ],
+    rows: [
+      ['web', 'GET /not', 'allow shop/p#0', { user: 'carol' }],
+      ['web', 'GET /not', 'deny no_rule_matches', { user: 'dave' }],
+      ['web', 'GET /not', 'deny no_rule_matches', { user: 'erin' }],
+      ['web', 'GET /scopes', 'deny no_rule_matches', { user: 'dave' }],
+      ['web', 'GET /scopes', 'allow shop/s#0', { user: 'erin' }],
+    ],
+  },
+  {
     title: 'Service and user together',
     text: '',
     policies: [orders('p', { rules: [{ from: [{ serviceAccounts: ['web'], users: [{ roles: ['admin'] }] }] }] })],
