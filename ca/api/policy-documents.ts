@@ -15,8 +15,11 @@ import { POLICY_RESOURCE_KINDS } from '../model.ts';
 import type { PolicyResource, PolicyResourceKind } from '../model.ts';
 import type { PolicyKey } from '../store/store.ts';
 
-/** A document is not longer. Far above what a person writes, and a part of a stream with one is far below what clients take. */
-export const MAX_DOCUMENT_CHARACTERS = 512 * 1024;
+/**
+ * A document is not larger. What an API server stores is smaller (1.5 MiB is the most that etcd takes unless told otherwise), so whatever
+ * it accepts fits; and a part of a stream with one such document in it is below the 4 MiB that clients take.
+ */
+export const MAX_DOCUMENT_BYTES = 2 * 1024 * 1024;
 
 /** As in Kubernetes: a name is a DNS subdomain, a namespace a DNS label. */
 const MAX_NAME = 253;
@@ -65,8 +68,9 @@ export interface ReadPolicyResource {
 export function readPolicyResource({ name, document }: Resource, field: string): ReadPolicyResource {
   const key = policyKeyFromProto(name, `${field}.name`);
   const at = `${field}.document`;
-  if (document.length > MAX_DOCUMENT_CHARACTERS) {
-    throw faulty(at, `must have at most ${MAX_DOCUMENT_CHARACTERS} characters; it has ${document.length}`);
+  const bytes = Buffer.byteLength(document);
+  if (bytes > MAX_DOCUMENT_BYTES) {
+    throw faulty(at, `must have at most ${MAX_DOCUMENT_BYTES} bytes; it has ${bytes}: make several policies of it`);
   }
   const { meta, kind, text, policy } = below(at, () => read(key.kind, document));
   for (const [part, said, found] of [

@@ -1,4 +1,5 @@
 import type { Client } from '@connectrpc/connect';
+import { IdentityError } from '../../core/errors.ts';
 import {
   Policies,
   type ResourceStatus,
@@ -82,8 +83,18 @@ async function call<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {
-    throw toIdentityError(error);
+    throw withoutPlace(toIdentityError(error));
   }
+}
+
+/** Who reads it wrote a resource and no request: where in the request it stood says nothing to them. */
+function withoutPlace(error: IdentityError): IdentityError {
+  const message = error.message.replaceAll(/^(?:set|deleted|resources|names)\[\d+\](?:\.(?:document|name)\b)?(?:\.|: )?/gm, '');
+  if (message === error.message) return error;
+  return new IdentityError(error.code, message, {
+    cause: error,
+    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+  });
 }
 
 async function* inTerms<T>(stream: AsyncIterable<T>): AsyncGenerator<T> {

@@ -65,6 +65,26 @@ describe('SetResources and DeleteResources', () => {
     expect((await list()).filter((key) => key.includes('/gone/'))).toEqual(['AuthorizationPolicy/gone/two']);
   });
 
+  test('what an API server can store fits, in a simulation too; what is larger is refused with what to do', async () => {
+    const large = (characters: number) => {
+      const resource = policyOnWire('AuthorizationPolicy/large/one');
+      // Nothing but its length is of interest; labels are kept as they are.
+      const document = resource.document.replace(
+        '"metadata":{',
+        `"metadata":{"annotations":{"a":"${'é'.repeat(characters / 2)}"},`,
+      );
+      return { ...resource, document };
+    };
+    const kept = large(1_500_000);
+    await set(kept);
+    expect((await ca.local(Policies).simulate({ set: [kept] })).harmless).toBe(true);
+    await ca.local(Policies).deleteResources({ names: [nameOf('AuthorizationPolicy/large/one')] });
+    expect(await failureOf(set(large(2_100_000)))).toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringMatching(/document: must have at most 2097152 bytes; it has \d+: make several policies of it/),
+    });
+  });
+
   const good = policyOnWire('AuthorizationPolicy/bad/one');
   const at = (name: object) => ({ ...good, name: { ...good.name, ...name } });
   const withSpec = (spec: object) => {
@@ -93,6 +113,11 @@ describe('SetResources and DeleteResources', () => {
       'a fault of a field',
       withSpec({ rules: [{ to: [{ ports: ['0'] }] }] }),
       'resources[1].document.spec.rules[0].to[0].ports[0]',
+    ],
+    [
+      'a relation that can never be asked for',
+      withSpec({ rules: [{ relations: [{ user: 'user:{path.id}', relation: 'viewer', object: 'order:1' }] }] }),
+      'resources[1].document.spec.rules[0].relations[0].user',
     ],
     ['no CEL', withSpec({ rules: [{ when: 'request.path ==' }] }), 'resources[1].document.spec.rules[0].when'],
     ['a condition that is no condition', withSpec({ rules: [{}, { when: '"a"' }] }), 'resources[1].document.spec.rules[1].when'],

@@ -28,6 +28,20 @@ test('what the CA refuses comes as it was meant', async () => {
 });
 
 test.each([
+  ['set[0].document: must have at most 9 bytes', 'must have at most 9 bytes'],
+  [
+    'set[0].document.spec.rules[0].when: is no CEL\nset[0].document.spec.sel: unknown key',
+    'spec.rules[0].when: is no CEL\nspec.sel: unknown key',
+  ],
+  ['deleted[2].name: must not be empty', 'must not be empty'],
+])('%s: where it stood in the request is left out', async (said, told) => {
+  await using ca = await StandInPolicies.start();
+  ca.simulation = new IdentityError('invalid_argument', said);
+  const asked = new PolicyClient(ca.connection).simulate(NOTHING, { signal: new AbortController().signal, timeoutMs: 5_000 });
+  await expect(asked).rejects.toMatchObject({ code: 'invalid_argument', message: told });
+});
+
+test.each([
   ['many small ones', Array.from({ length: 450 }, () => 10), [200, 200, 50]],
   ['large ones', [300_000, 300_000, 10, 600_000, 10], [1, 2, 1, 1]],
   ['one', [1], [1]],
