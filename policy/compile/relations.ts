@@ -1,5 +1,5 @@
 import { parsePathTemplate, fitsTemplate, variablesOf } from '../match/path-template.ts';
-import type { PathTemplate } from '../match/path-template.ts';
+import type { PathTemplate, TemplateSegment } from '../match/path-template.ts';
 import type { Call, RelationQuery } from '../model.ts';
 import type { RuleSpec } from '../resources/policy-spec.ts';
 import { NO, UNKNOWN, YES } from './tri.ts';
@@ -31,6 +31,29 @@ export function relationsTest({ relations = [], to = [] }: RuleSpec, bias: Bias)
     return filled.every(isComplete) ? filled : undefined;
   };
   return { queries, test: (call) => judge(call, queries(call), bias) };
+}
+
+/** Variables of paths that no path template of the rule has: such a relation can never be asked for. */
+export function relationProblems({
+  relations = [],
+  to = [],
+}: RuleSpec): readonly { readonly path: string; readonly message: string }[] {
+  const templates = to.flatMap(({ paths = [] }) => paths).map(({ template = '' }) => parsePathTemplate(template));
+  const variables = new Set(templates.flatMap((template) => template?.segments.flatMap(nameOf) ?? []));
+  return relations.flatMap((relation, index) =>
+    (['user', 'object'] as const).flatMap((field) =>
+      [...relation[field].matchAll(/\{path\.([A-Za-z0-9_]+)\}/g)]
+        .filter(([, name = '']) => !variables.has(name))
+        .map(([whole, name]) => ({
+          path: `relations[${index}].${field}`,
+          message: `no path template of the rule has a variable {${name}}, so ${whole} is never filled in`,
+        })),
+    ),
+  );
+}
+
+function nameOf(segment: TemplateSegment): readonly string[] {
+  return segment.kind === 'literal' ? [] : [segment.name];
 }
 
 function judge(call: Call, queries: readonly RelationQuery[] | undefined, bias: Bias): Tri {

@@ -7,7 +7,7 @@ import type { SourceClause } from '../resources/source-clause.ts';
 import { isUnseen, literal } from './literal.ts';
 import type { Literal } from './literal.ts';
 import { operationMatchers } from './operation-literals.ts';
-import { relationsTest } from './relations.ts';
+import { relationProblems, relationsTest } from './relations.ts';
 import type { RelationsTest } from './relations.ts';
 import type { FieldMatcher } from './source-literals.ts';
 import { sourceMatchers } from './source-literals.ts';
@@ -54,6 +54,7 @@ export function compileRule(spec: RuleSpec, context: RuleContext): RuleTests {
   const from = (spec.from ?? []).map((clause, index) => sourceClauseOf(clause, `from[${index}]`, context));
   const to = (spec.to ?? []).map((clause, index) => operationClauseOf(clause, `to[${index}]`, context, problems));
   const when = spec.when === undefined ? undefined : whenLiteral(spec.when, context, problems);
+  problems.push(...relationProblems(spec));
   const relations = spec.relations === undefined ? undefined : relationsTest(spec, context.bias);
   const testWithoutRelations = allOf([
     ...(from.length === 0 ? [] : [anyOf(from.map(({ test }) => test))]),

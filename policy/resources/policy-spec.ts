@@ -8,15 +8,24 @@ import { sourceClause } from './source-clause.ts';
 /** Longest condition. */
 export const MAX_CONDITION_LENGTH = 2048;
 
+/** What a template of a relation may name: a closed set, so that a name which nothing ever fills in is told when it is written. */
+const RELATION_TEMPLATE =
+  /^([^{}]|\{(source\.(spiffeID|namespace|serviceAccount)|destination\.(spiffeID|namespace)|user\.(subject|issuer)|request\.method|path\.[A-Za-z_][A-Za-z0-9_]{0,63})\})*$/;
+const relationTemplate = text({
+  title: 'template',
+  maxLength: 512,
+  pattern: RELATION_TEMPLATE,
+  meaning:
+    'a template: {source.spiffeID}, {source.namespace}, {source.serviceAccount}, {destination.spiffeID}, {destination.namespace}, {user.subject}, {user.issuer}, {request.method} or {path.NAME}, and no other braces',
+  cheap: true,
+});
+
 const relation = object({
-  user: required(
-    'Who, such as `user:{user.subject}` or `workload:{source.serviceAccount}`.',
-    text({ title: 'template', maxLength: 512 }),
-  ),
+  user: required('Who, such as `user:{user.subject}` or `workload:{source.serviceAccount}`.', relationTemplate),
   relation: required('How they must be related.', text({ maxLength: 128 })),
   object: required(
     'To what, such as `document:{path.id}`, where `id` is a variable of a path template of this rule.',
-    text({ title: 'template', maxLength: 512 }),
+    relationTemplate,
   ),
 });
 
@@ -42,7 +51,7 @@ export const commonFields = {
   action: optional('What a matching rule does. AUDIT records and changes nothing.', word('ALLOW', 'DENY', 'AUDIT'), 'ALLOW'),
   mode: optional('DryRun: its verdict is computed and recorded, and changes nothing.', word('Enforce', 'DryRun'), 'Enforce'),
   failureMode: optional(
-    "What holds for the selected destinations while the policy that a running agent holds is older than its `maxStaleness`. An agent that holds none (it started and has not reached a CA yet) denies, whatever stands here.",
+    'What holds for the selected destinations while the policy that a running agent holds is older than its `maxStaleness`. An agent that holds none (it started and has not reached a CA yet) denies, whatever stands here.',
     word('Closed', 'Open'),
     'Closed',
   ),

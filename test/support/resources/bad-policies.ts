@@ -26,6 +26,12 @@ export const BAD_POLICIES: readonly BadSpec[] = [
   { kind: AUTHZ, set: 'rules', to: [{ form: [] }], named: 'rules[0].form' },
   { kind: AUTHZ, set: 'rules', to: [{ from: [] }], named: 'rules[0].from' },
   { kind: AUTHZ, set: 'rules', to: [{ when: '' }], named: 'rules[0].when' },
+  ...['user:{foo}', 'user:{user.sub}', 'user:{', 'user:}', '{path.}', '{{user.subject}}'].map((user) => ({
+    kind: AUTHZ,
+    set: 'rules',
+    to: [{ relations: [{ user, relation: 'viewer', object: 'order:1' }] }],
+    named: 'rules[0].relations[0].user',
+  })),
   { kind: AUTHZ, set: 'rules', to: Array.from({ length: 65 }, () => ({})) },
   from({}, ''),
   from({ not: {} }, '.not'),

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { compile } from '../../../policy/compile/snapshot.ts';
+import { expressionFaults } from '../../../policy/expression-faults.ts';
 import { decide } from '../../../policy/decide.ts';
 import type { RelationQuery } from '../../../policy/model.ts';
 import { parsePolicy } from '../../../policy/parse-policy.ts';
@@ -86,4 +87,22 @@ describe('CachedRelations', () => {
     for (let round = 0; round < 2; round += 1) expect((await decideAsync(denying, call, cache)).verdict).toBe('deny');
     expect(asked).toEqual([1, 1]);
   });
+});
+
+test('a variable that no path template of the rule has does not compile; one of another template of it does', async () => {
+  const faultsOf = (paths: readonly object[], object: string) =>
+    expressionFaults(parsePolicy(orders('a', { rules: [{ to: [{ paths }], relations: [{ ...relation, object }] }] })));
+  const templates = [{ template: '/orders/{id}' }, { template: '/files/{rest=**}' }, { exact: '/{name}' }];
+  expect(await faultsOf(templates, 'order:{path.id}/{path.rest}')).toEqual([]);
+  for (const [paths, name] of [
+    [templates, 'name'],
+    [[{ prefix: '/' }], 'id'],
+  ] as const) {
+    expect(await faultsOf(paths, `order:{path.${name}}`)).toEqual([
+      {
+        path: 'spec.rules[0].relations[0].object',
+        message: `no path template of the rule has a variable {${name}}, so {path.${name}} is never filled in`,
+      },
+    ]);
+  }
 });
