@@ -187,7 +187,17 @@ export const POLICY_COMMANDS: readonly CommandSpec[] = [
         value: 'allow|deny',
         summary: 'Consul: what it decides where no intention is about a call; deny unless given',
       },
+      'identity-domain': {
+        value: 'NAME',
+        summary: "Linkerd: the end of this mesh's identities; linkerd.cluster.local unless given",
+      },
+      'cluster-network': {
+        value: 'CIDR',
+        summary: 'Linkerd: a network of the cluster, from which clients come where a ServerAuthorization names none',
+        multiple: true,
+      },
       report: { value: 'FILE', summary: 'where to write what was not carried over; standard error unless given' },
+      'fail-on-loss': { summary: 'end with 1 where something was not carried over as it stood' },
     },
     examples: [
       'countersign policy import istio mesh.yaml --trust-domain example.org --report losses.txt > policies.yaml',

@@ -18,7 +18,11 @@ const READERS: Readonly<Record<string, Reader>> = {
     const rootNamespace = invocation.text('root-namespace');
     return importIstio(documents, { trustDomain, ...(rootNamespace === undefined ? {} : { rootNamespace }) });
   },
-  linkerd: (documents) => importLinkerd(documents),
+  linkerd: (documents, invocation) => {
+    const identityDomain = invocation.text('identity-domain');
+    const clusterNetworks = invocation.texts('cluster-network');
+    return importLinkerd(documents, { clusterNetworks, ...(identityDomain === undefined ? {} : { identityDomain }) });
+  },
   consul: (documents, invocation) => {
     const defaultPolicy = invocation.text('default-policy') ?? 'deny';
     if (defaultPolicy !== 'allow' && defaultPolicy !== 'deny')
@@ -44,7 +48,7 @@ export const importPolicies: CommandRun = async (invocation) => {
   const text = losses.map(lineOf).join('');
   if (report === undefined) terminal.writeError(text);
   else await writeFile(resolve(terminal.cwd, report), text);
-  return 0;
+  return invocation.flag('fail-on-loss') && losses.length > 0 ? 1 : 0;
 };
 
 function lineOf({ resource, field, effect, why }: Loss): string {

@@ -30,17 +30,33 @@ interface Reference {
   readonly namespace?: string | undefined;
 }
 
+/** What the documents do not say. */
+export interface LinkerdOptions {
+  /** `CONTROL-PLANE.TRUST-DOMAIN` at the end of the identities of this mesh; `linkerd.cluster.local` by default. */
+  readonly identityDomain?: string;
+  /** Linkerd's `clusterNetworks`: clients of a ServerAuthorization that names no networks come from there. None: nobody does. */
+  readonly clusterNetworks?: readonly string[];
+}
+
 /** Names of identities: `ACCOUNT.NAMESPACE.serviceaccount.identity.CONTROL-PLANE.TRUST-DOMAIN`. */
-const IDENTITY = /^([a-z0-9-]+|\*)\.([a-z0-9-]+)\.serviceaccount\.identity\.[a-z0-9-]+\.[a-z0-9.-]+$/;
+const IDENTITY = /^([a-z0-9-]+|\*)\.([a-z0-9-]+)\.serviceaccount\.identity\.([a-z0-9-]+\.[a-z0-9.-]+)$/;
 
 /** What the documents say of clients: MeshTLSAuthentication and NetworkAuthentication. */
 export class Authentications {
   readonly #clauses = new Map<string, SourceClauses>();
+  readonly #identityDomain: string;
+  readonly #clusterNetworks: readonly string[];
 
-  constructor(resources: readonly ForeignResource[], report: LossReport) {
+  constructor(
+    resources: readonly ForeignResource[],
+    report: LossReport,
+    { identityDomain = 'linkerd.cluster.local', clusterNetworks = [] }: LinkerdOptions,
+  ) {
+    this.#identityDomain = identityDomain;
+    this.#clusterNetworks = clusterNetworks;
     for (const resource of resources) {
       const lose = report.of(titleOf(resource));
-      const clauses = clausesOf(resource, lose);
+      const clauses = clausesOf(resource, identityDomain, lose);
       if (clauses !== undefined) this.#clauses.set(keyOf(resource), clauses);
     }
   }
@@ -48,14 +64,19 @@ export class Authentications {
   /** Whom all of the references let in; undefined where that cannot be said, and nobody is let in. */
   allOf(references: readonly Reference[], namespace: string, lose: Lose): SourceClauses | undefined {
     let all: SourceClauses = [{}];
+    const kinds = new Set<string>();
     for (const [index, reference] of references.entries()) {
       const field = `spec.requiredAuthenticationRefs[${index}]`;
+      const kind = reference.kind === 'NetworkAuthentication' ? 'networks' : 'identities';
+      if (kinds.has(kind)) {
+        lose(field, 'rule dropped', 'Linkerd refuses more than one of its kind');
+        return undefined;
+      }
+      kinds.add(kind);
       const clauses = this.#find(reference, namespace);
       if (clauses === undefined) lose(field, 'rule dropped', 'it is not among the documents');
-      const both = clauses === undefined ? undefined : intersection(all, clauses);
-      if (clauses !== undefined && both === undefined) lose(field, 'rule dropped', 'a clause has each field once only');
-      if (both === undefined) return undefined;
-      all = both;
+      if (clauses === undefined) return undefined;
+      all = intersection(all, clauses);
     }
     return all;
   }
@@ -71,9 +92,15 @@ export class Authentications {
     lose: Lose,
   ): SourceClauses | undefined {
     const place = { apiVersion: '', kind: 'ServerAuthorization', name: '', namespace, labels: {} };
-    const addresses = networks === undefined ? [{}] : networkClauses(readSpec(networkSpec, { ...place, spec: { networks } }));
+    const named = networks ?? [];
+    const spec = { networks: named.length > 0 ? named : this.#clusterNetworks.map((cidr) => ({ cidr })) };
+    const addresses = networkClauses(readSpec(networkSpec, { ...place, spec }));
+    if (addresses.length === 0)
+      lose('spec.client.networks', 'rule dropped', 'it means the networks of the cluster: name them (--cluster-network)');
+    if (addresses.length === 0) return undefined;
     if (unauthenticated) return addresses;
     const tls = readSpec(clientTls, { ...place, spec: meshTLS });
+    if (tls === undefined) lose('spec.client', 'rule dropped', 'it names no clients');
     if (tls === undefined) return undefined;
     if (tls.unauthenticatedTLS) {
       lose('spec.client.meshTLS.unauthenticatedTLS', 'rule dropped', 'TLS without an identity is not told apart');
@@ -81,7 +108,7 @@ export class Authentications {
     }
     const accounts = tls.serviceAccounts.map((each) => `${each.namespace ?? namespace}/${each.name}`);
     const known = accounts.length === 0 ? [] : [{ serviceAccounts: accounts }];
-    const clients = [...known, ...identityClauses(tls.identities, lose)];
+    const clients = [...known, ...identityClauses(tls.identities, this.#identityDomain, lose)];
     return clients.length === 0 ? undefined : intersection(clients, addresses);
   }
 
@@ -96,27 +123,31 @@ function keyOf({ kind, namespace, name }: Pick<ForeignResource, 'kind' | 'namesp
   return `${kind}/${namespace}/${name}`;
 }
 
-function clausesOf(resource: ForeignResource, lose: Lose): SourceClauses | undefined {
+function clausesOf(resource: ForeignResource, identityDomain: string, lose: Lose): SourceClauses | undefined {
   if (resource.kind === 'NetworkAuthentication') return networkClauses(readSpec(networkSpec, resource));
   if (resource.kind !== 'MeshTLSAuthentication') return undefined;
   const { identities, identityRefs } = readSpec(meshTlsSpec, resource);
-  const named = identityRefs.flatMap((reference) => refClauses(reference, resource.namespace, lose));
-  return [...identityClauses(identities, lose), ...named];
+  const other = identityRefs.find((each) => each.kind !== 'ServiceAccount' && each.kind !== 'Namespace');
+  if (other !== undefined) {
+    lose('spec.identityRefs', 'not carried over', `Linkerd refuses a reference to a ${other.kind}`);
+    return undefined;
+  }
+  const named = identityRefs.map((reference) => refClause(reference, resource.namespace));
+  return [...identityClauses(identities, identityDomain, lose), ...named];
 }
 
-function refClauses({ kind, name, namespace }: Decoded<typeof identityRef>, own: string, lose: Lose): SourceClauses {
-  if (kind === 'ServiceAccount') return [{ serviceAccounts: [`${namespace ?? own}/${name}`] }];
-  if (kind === 'Namespace') return [{ namespaces: [name] }];
-  lose('spec.identityRefs', 'value dropped', `nothing of ours stands for a ${kind}`);
-  return [];
+function refClause({ kind, name, namespace }: Decoded<typeof identityRef>, own: string): SourceClauses[number] {
+  return kind === 'ServiceAccount' ? { serviceAccounts: [`${namespace ?? own}/${name}`] } : { namespaces: [name] };
 }
 
-function identityClauses(identities: readonly string[], lose: Lose): SourceClauses {
+function identityClauses(identities: readonly string[], identityDomain: string, lose: Lose): SourceClauses {
   const found = { spiffeIDs: new Set<string>(), serviceAccounts: new Set<string>(), namespaces: new Set<string>() };
   for (const identity of identities) {
-    const [, account = '', namespace = ''] = IDENTITY.exec(identity) ?? [];
+    const [, account = '', namespace = '', domain = identityDomain] = IDENTITY.exec(identity) ?? [];
     if (identity === '*') for (const pattern of ANY_ID) found.spiffeIDs.add(pattern);
     else if (/^spiffe:\/\/[^*]+$/.test(identity)) found.spiffeIDs.add(identity);
+    else if (domain !== identityDomain)
+      lose('spec.identities', 'value dropped', `"${identity}" is of another mesh than ${identityDomain} (--identity-domain)`);
     else if (account === '*') found.namespaces.add(namespace);
     else if (account !== '') found.serviceAccounts.add(`${namespace}/${account}`);
     else lose('spec.identities', 'value dropped', `"${identity}" names neither a service account nor a namespace`);
@@ -131,9 +162,7 @@ function networkClauses({ networks }: Decoded<typeof networkSpec>): SourceClause
   }));
 }
 
-/** Clauses that hold where one of each list does; undefined where two of them have a field in common. */
-function intersection(one: SourceClauses, other: SourceClauses): SourceClauses | undefined {
-  const pairs = one.flatMap((left) => other.map((right) => [left, right] as const));
-  if (pairs.some(([left, right]) => Object.keys(left).some((field) => Object.hasOwn(right, field)))) return undefined;
-  return pairs.map(([left, right]) => ({ ...left, ...right }));
+/** Clauses that hold where one of each list does: one list is about addresses, the other one is not. */
+function intersection(one: SourceClauses, other: SourceClauses): SourceClauses {
+  return one.flatMap((left) => other.map((right) => ({ ...left, ...right })));
 }

@@ -5,8 +5,9 @@ import type { DraftedPolicy, RuleDraft } from './fitting.ts';
 import { anything, foreignResource, LossReport, readSpec, titleOf } from './foreign.ts';
 import type { ForeignResource, Lose } from './foreign.ts';
 import { Authentications } from './linkerd-clients.ts';
-import type { SourceClauses } from './linkerd-clients.ts';
-import { operationsOf, PolicyRoutes } from './linkerd-routes.ts';
+import type { LinkerdOptions, SourceClauses } from './linkerd-clients.ts';
+import { operationsOf, operationsOfAll, PolicyRoutes } from './linkerd-routes.ts';
+import type { PolicyRoute } from './linkerd-routes.ts';
 import type { Imported } from './losses.ts';
 import { NamedPorts } from './named-ports.ts';
 import { ANY_ID } from './istio-values.ts';
@@ -18,7 +19,7 @@ const serverSpec = object({
   podSelector: labels,
   externalWorkloadSelector: anything,
   port: anything,
-  proxyProtocol: anything,
+  proxyProtocol: optional(string(), 'unknown'),
   accessPolicy: optional(string(), 'deny'),
 });
 const reference = object({
@@ -43,10 +44,10 @@ interface Server {
   readonly lose: Lose;
 }
 
-/** Who may do what at a server: the clauses of one rule of ours. */
+/** Who may do what at a server: the clauses of one rule of ours. Without `to`, whatever its routes are about. */
 interface Grant {
   readonly from: SourceClauses;
-  readonly to: readonly object[];
+  readonly to: readonly object[] | undefined;
 }
 
 /**
@@ -56,11 +57,11 @@ interface Grant {
  *
  * @throws IdentityError `invalid_argument` for fields that Linkerd does not have
  */
-export function importLinkerd(documents: readonly object[]): Imported {
+export function importLinkerd(documents: readonly object[], options: LinkerdOptions = {}): Imported {
   const report = new LossReport();
   const resources = documents.map(foreignResource).filter((each) => each !== undefined);
   const own = resources.filter(({ apiVersion }) => apiVersion.startsWith('policy.linkerd.io/'));
-  const authentications = new Authentications(own, report);
+  const authentications = new Authentications(own, report, options);
   const routes = new PolicyRoutes(resources, report);
   const ports = new NamedPorts(resources);
   const servers = own.filter(({ kind }) => kind === 'Server').map((resource) => serverOf(resource, report));
@@ -77,11 +78,13 @@ export function importLinkerd(documents: readonly object[]): Imported {
     } else if (resource.kind === 'ServerAuthorization') {
       const { server: selected, client } = readSpec(serverAuthorizationSpec, resource);
       const from = authentications.ofClient(client, resource.namespace, lose);
+      if (selected.name === undefined && (selected.selector?.matchExpressions ?? []).length > 0)
+        lose('spec.server.selector.matchExpressions', 'rule dropped', 'Servers are told by names and labels');
       const found = servers.filter((server) => isSelected(server, selected, resource.namespace));
-      if (from !== undefined) for (const server of found) grants.get(server)?.push({ from, to: [{}] });
+      if (from !== undefined) for (const server of found) grants.get(server)?.push({ from, to: undefined });
     } else if (!KNOWN.has(resource.kind)) lose('kind', 'not carried over', 'not one of the kinds that are translated');
   }
-  const policies = [...grants].map(([server, granted]) => policyOf(server, granted, ports));
+  const policies = [...grants].flatMap(([server, granted]) => policyOf(server, ofItsRoutes(server, granted, routes), ports));
   return { resources: fitted(policies), losses: report.losses };
 }
 
@@ -102,8 +105,8 @@ function grantsOfAll({ resource, spec, lose }: Server): Grant[] {
   const policy = readSpec(accessPolicies, { ...resource, spec: spec.accessPolicy });
   if (policy === 'all-tls-unauthenticated') lose('spec.accessPolicy', 'allows less', 'TLS without an identity is not told apart');
   if (policy === 'all-authenticated' || policy === 'all-tls-unauthenticated')
-    return [{ from: [{ spiffeIDs: ANY_ID }], to: [{}] }];
-  return policy === 'all-unauthenticated' ? [{ from: [{}], to: [{}] }] : [];
+    return [{ from: [{ spiffeIDs: ANY_ID }], to: undefined }];
+  return policy === 'all-unauthenticated' ? [{ from: [{}], to: undefined }] : [];
 }
 
 interface Surroundings {
@@ -116,19 +119,38 @@ function targetsOf(
   { group, kind, name, namespace: named }: Decoded<typeof reference>,
   namespace: string,
   { servers, routes, lose }: Surroundings,
-): readonly { readonly server: Server; readonly to: readonly object[] }[] {
+): readonly { readonly server: Server; readonly to: readonly object[] | undefined }[] {
   if (named !== undefined && named !== namespace) {
     lose('spec.targetRef.namespace', 'rule dropped', 'a policy is about its own namespace');
     return [];
   }
   const own = servers.filter((each) => each.resource.namespace === namespace);
-  if (kind === 'Server') return own.filter((each) => each.resource.name === name).map((server) => ({ server, to: [{}] }));
-  if (kind === 'Namespace' && group === '') return name === namespace ? own.map((server) => ({ server, to: [{}] })) : [];
-  const route = routes.get(kind, namespace, name);
-  if (route === undefined) return [];
-  const to = operationsOf(route, lose);
-  if (to.length === 0) return [];
-  return own.filter((each) => route.servers.has(each.resource.name)).map((server) => ({ server, to }));
+  if (kind === 'Server') return own.filter((each) => each.resource.name === name).map((server) => ({ server, to: undefined }));
+  if (kind === 'Namespace' && group === '') return name === namespace ? own.map((server) => ({ server, to: undefined })) : [];
+  const route = routes.get(group, kind, namespace, name);
+  const parents = own.filter((each) => route?.servers.has(each.resource.name));
+  return parents.flatMap((server) => {
+    const all = routesAt(server, routes);
+    if (route === undefined || !all.includes(route)) {
+      lose('spec.targetRef', 'rule dropped', `a Server of ${server.spec.proxyProtocol} has no routes of this kind`);
+      return [];
+    }
+    const to = operationsOf(route, all, lose);
+    return to.length === 0 ? [] : [{ server, to }];
+  });
+}
+
+function routesAt({ resource, spec }: Server, routes: PolicyRoutes): readonly PolicyRoute[] {
+  return routes.at({ namespace: resource.namespace, name: resource.name, proxyProtocol: spec.proxyProtocol });
+}
+
+/** Requests that no route of a Server is about are refused, if it has any, whoever calls. */
+function ofItsRoutes(server: Server, granted: readonly Grant[], routes: PolicyRoutes): readonly Grant[] {
+  const all = routesAt(server, routes);
+  if (all.length === 0) return granted.map((each) => ({ ...each, to: each.to ?? [{}] }));
+  if (server.spec.proxyProtocol === 'unknown' && granted.some((each) => each.to === undefined))
+    server.lose('spec.proxyProtocol', 'allows less', 'it has routes: connections that are no requests are denied');
+  return granted.map((each) => ({ ...each, to: each.to ?? operationsOfAll(all) })).filter((each) => each.to.length > 0);
 }
 
 function isSelected(
@@ -144,31 +166,37 @@ function isSelected(
 
 const portNumber = integer({ min: 1, max: 65_535 });
 
-function policyOf({ resource, spec, lose }: Server, granted: readonly Grant[], ports: NamedPorts): DraftedPolicy {
+function policyOf({ resource, spec, lose }: Server, granted: readonly Grant[], ports: NamedPorts): readonly DraftedPolicy[] {
   const { name, namespace } = resource;
-  const matchLabels = spec.podSelector?.matchLabels ?? {};
+  if (spec.podSelector === undefined) {
+    lose(
+      'spec.externalWorkloadSelector',
+      'not carried over',
+      'workloads outside of Kubernetes: write a ClusterAuthorizationPolicy',
+    );
+    return [];
+  }
+  const { matchLabels, matchExpressions } = spec.podSelector;
   const numbers =
     typeof spec.port === 'number'
       ? [readSpec(portNumber, { ...resource, spec: spec.port })]
       : ports.find(namespace, matchLabels, String(spec.port));
-  lose('spec.port', 'denies more', 'calls to other ports of these pods are denied too, until a policy of yours allows them');
-  const isTold = numbers.length > 0 && spec.podSelector !== undefined;
+  const why = 'calls to other ports of these pods are denied too, and probes of the kubelet, until a policy of yours allows them';
+  lose('spec.port', 'denies more', why);
   if (numbers.length === 0)
     lose('spec.port', 'rule dropped', `no container port is called "${String(spec.port)}" in the documents`);
-  if (spec.podSelector === undefined) lose('spec.externalWorkloadSelector', 'rule dropped', 'it is about pods only');
-  const selector = { matchLabels, matchExpressions: spec.podSelector?.matchExpressions ?? [] };
   const policy = {
     apiVersion: 'countersign.dev/v1alpha1',
     kind: 'AuthorizationPolicy',
     metadata: { name, namespace },
     spec: {
-      ...selected(selector),
+      ...selected({ matchLabels, matchExpressions }),
       ...(spec.accessPolicy === 'audit' ? { mode: 'DryRun' } : {}),
       action: 'ALLOW',
-      rules: isTold ? granted.map(({ from, to }) => ruleOf(from, to, numbers.map(String))) : [],
+      rules: numbers.length === 0 ? [] : granted.map(({ from, to = [] }) => ruleOf(from, to, numbers.map(String))),
     },
   };
-  return { title: titleOf(resource), resource: policy, lose };
+  return [{ title: titleOf(resource), resource: policy, lose }];
 }
 
 function selected({ matchLabels, matchExpressions }: { matchLabels: object; matchExpressions: readonly unknown[] }): object {

@@ -271,6 +271,38 @@ spec:
     expect(readFileSync(join(folder, 'losses'), 'utf8')).toBe(error);
   });
 
+  test('--fail-on-loss ends with 1 where something is lost, and prints all the same', async () => {
+    write('mesh.yaml', ISTIO);
+    write('whole.yaml', ISTIO.split('\n').slice(0, -2).join('\n'));
+    const words = 'policy import istio --trust-domain example.org --fail-on-loss';
+    const lost = await run(`${words} mesh.yaml`);
+    expect([lost.code, parse(lost.out).kind]).toEqual([1, 'AuthorizationPolicy']);
+    expect(await run(`${words} whole.yaml`)).toMatchObject({ code: 0, error: '' });
+  });
+
+  test('what the documents of Linkerd do not say', async () => {
+    const client = { meshTLS: { identities: ['b.shop.serviceaccount.identity.l5d.example.org'] } };
+    const [apiVersion, metadata] = ['policy.linkerd.io/v1beta1', { name: 'a', namespace: 'shop' }];
+    write('server.yaml', JSON.stringify({ apiVersion, metadata, kind: 'Server', spec: { podSelector: {}, port: 80 } }));
+    write(
+      'clients.yaml',
+      JSON.stringify({ apiVersion, metadata, kind: 'ServerAuthorization', spec: { server: { name: 'a' }, client } }),
+    );
+    const words = 'policy import linkerd server.yaml clients.yaml';
+    expect(parse((await run(words)).out).spec.rules).toEqual([]);
+    const { out } = await run(
+      `${words} --identity-domain l5d.example.org --cluster-network 10.0.0.0/8 --cluster-network fd00::/8`,
+    );
+    expect(parse(out).spec.rules).toMatchObject([
+      {
+        from: [
+          { serviceAccounts: ['shop/b'], ipBlocks: ['10.0.0.0/8'] },
+          { serviceAccounts: ['shop/b'], ipBlocks: ['fd00::/8'] },
+        ],
+      },
+    ]);
+  });
+
   test('Linkerd and Consul', async () => {
     write(
       'linkerd.yaml',

@@ -155,14 +155,14 @@ spec:
       authorization('{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: read }', '[{ kind: ServiceAccount, name: web }]'),
     ],
     'web GET /: deny',
-    ['HTTPRoute shop/read: rule dropped', 'spec.targetRef: not carried over'],
+    ['spec.rules: rule dropped', 'spec.targetRef: not carried over'],
   ],
   [
     'a ServerAuthorization by labels of the Server',
     [
       named(
         'ServerAuthorization',
-        '{ server: { selector: { matchLabels: { tier: back } } }, client: { meshTLS: { serviceAccounts: [{ name: web }] } } }',
+        '{ server: { selector: { matchLabels: { tier: back } } }, client: { networks: [{ cidr: 0.0.0.0/0 }], meshTLS: { serviceAccounts: [{ name: web }] } } }',
       ),
     ],
     'web GET /: allow\nbatch GET /: deny',
@@ -181,7 +181,235 @@ spec:
   ],
 ];
 
+const groupOf = (kind: string): string => (kind === 'GRPCRoute' ? 'gateway.networking.k8s.io' : 'policy.linkerd.io');
+const route = (name: string, rules: string, { kind = 'HTTPRoute', parent = '', hosts = '[]' } = {}): string => `
+apiVersion: ${groupOf(kind)}/v1
+kind: ${kind}
+metadata: { name: ${name}, namespace: shop }
+spec: { parentRefs: [{ group: policy.linkerd.io, kind: Server, name: orders-http ${parent} }], hostnames: ${hosts}, rules: ${rules} }
+`;
+const granted = (kind: string, name: string, account: string): string =>
+  authorization(`{ group: ${groupOf(kind)}, kind: ${kind}, name: ${name} }`, `[{ kind: ServiceAccount, name: ${account} }]`);
+const matching = (...matches: readonly string[]): string => `[{ matches: [${matches.join(', ')}] }]`;
+const below = (path: string, rest = ''): string => `{ path: { type: PathPrefix, value: ${path} } ${rest} }`;
+const WEB_AT_SERVER = authorization(AT_SERVER, '[{ kind: ServiceAccount, name: web }]');
+const WEB_AT_READ = granted('HTTPRoute', 'read', 'web');
+const WHOLE = route('read', matching(below('/')));
+
+/** Title, protocol, documents beside the Server, what is decided, what is lost. */
+const ROUTES: readonly (readonly [string, string, readonly string[], string, readonly string[]])[] = [
+  [
+    'what is allowed at a Server with routes is what its routes are about',
+    'unknown',
+    [WEB_AT_SERVER, route('read', matching(below('/api', ', method: GET'))), route('ready', matching(below('/ready')))],
+    'web GET /api/x: allow\nweb POST /api/x: deny\nweb POST /ready: allow\nweb GET /: deny\nweb connect: deny\nbatch GET /api/x: deny',
+    ['spec.proxyProtocol: allows less'],
+  ],
+  [
+    'the same for a whole namespace',
+    'HTTP/1',
+    [
+      authorization('{ kind: Namespace, name: shop }', '[{ kind: ServiceAccount, name: web }]'),
+      route('read', matching(below('/api'))),
+    ],
+    'web GET /api: allow\nweb GET /: deny',
+    [],
+  ],
+  [
+    'routes that cannot be said let nobody in',
+    'HTTP/2',
+    [WEB_AT_SERVER, route('read', matching('{ queryParams: [{ name: a, value: b }] }'))],
+    'web GET /: deny',
+    ['spec.rules: rule dropped'],
+  ],
+  ['an opaque Server has no routes', 'opaque', [WEB_AT_SERVER, WHOLE], 'web GET /: allow\nweb connect: allow', []],
+  [
+    'a policy about a route of an opaque Server lets nobody in',
+    'opaque',
+    [WEB_AT_READ, WHOLE],
+    'web GET /: deny',
+    ['spec.targetRef: rule dropped', 'spec.targetRef: not carried over'],
+  ],
+  [
+    'GRPCRoutes are of Servers of gRPC only',
+    'unknown',
+    [granted('GRPCRoute', 'calls', 'web'), route('calls', '[{}]', { kind: 'GRPCRoute' })],
+    'web GET /: deny',
+    ['spec.targetRef: rule dropped', 'spec.targetRef: not carried over'],
+  ],
+  [
+    'HTTPRoutes are of Servers of HTTP only',
+    'gRPC',
+    [WEB_AT_SERVER, route('read', matching(below('/api')))],
+    'web GET /: allow',
+    [],
+  ],
+  [
+    'the longer path of another route decides alone',
+    'HTTP/1',
+    [WEB_AT_READ, WHOLE, route('admin', matching(below('/admin'))), granted('HTTPRoute', 'admin', 'web2')],
+    'web GET /x: allow\nweb GET /admin: deny\nweb GET /admin/x: deny\nweb GET /administrator: allow',
+    [],
+  ],
+  [
+    'a shorter one does not',
+    'HTTP/1',
+    [granted('HTTPRoute', 'admin', 'web'), WHOLE, route('admin', matching(below('/admin')))],
+    'web GET /x: deny\nweb GET /admin: allow',
+    [],
+  ],
+  [
+    'a method decides between routes of the same path',
+    'HTTP/1',
+    [WEB_AT_READ, WHOLE, route('write', matching(below('/', ', method: POST'), '{ headers: [{ name: x-a, value: b }] }'))],
+    'web GET /: allow\nweb POST /: deny',
+    [],
+  ],
+  [
+    'of another route with more than a path, all below the path is left out',
+    'HTTP/1',
+    [WEB_AT_READ, WHOLE, route('write', matching(below('/a', ', method: POST')))],
+    'web GET /: allow\nweb POST /a: deny\nweb GET /a: deny',
+    ['HTTPRoute shop/read: allows less'],
+  ],
+  [
+    'hosts come before paths',
+    'HTTP/1',
+    [WEB_AT_READ, route('read', matching(below('/long'))), route('orders', matching(below('/')), { hosts: '[orders]' })],
+    'web GET /long: deny',
+    [],
+  ],
+  [
+    'routes for the same requests',
+    'HTTP/1',
+    [WEB_AT_READ, WHOLE, route('other', matching(below('/')))],
+    'web GET /: deny',
+    ['HTTPRoute shop/read: rule dropped', 'spec.targetRef: not carried over'],
+  ],
+  [
+    'whoever is sent elsewhere is not let in',
+    'HTTP/1',
+    [WEB_AT_SERVER, route('read', '[{ filters: [{ type: RequestRedirect, requestRedirect: {} }] }]')],
+    'web GET /: deny',
+    ['spec.rules: rule dropped'],
+  ],
+  [
+    'a route that Linkerd refuses is none',
+    'HTTP/1',
+    [WEB_AT_READ, route('read', matching(below('/')), { parent: ', port: 80' })],
+    'web GET /: deny',
+    ['spec.parentRefs: not carried over', 'spec.targetRef: not carried over'],
+  ],
+  [
+    'a route of the same name, but of another group',
+    'HTTP/1',
+    [
+      authorization('{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: read }', '[{ kind: ServiceAccount, name: web }]'),
+      WHOLE,
+    ],
+    'web GET /: deny',
+    ['spec.targetRef: not carried over'],
+  ],
+];
+
+/** Title, documents beside the Server, what is decided, what is lost. */
+const CLIENTS: typeof CASES = [
+  [
+    'two accounts together, which Linkerd refuses',
+    [
+      named('MeshTLSAuthentication', '{ identities: ["*"] }'),
+      authorization(AT_SERVER, '[{ kind: MeshTLSAuthentication, name: a }, { kind: ServiceAccount, name: web }]'),
+    ],
+    'web GET /: deny',
+    ['spec.requiredAuthenticationRefs[1]: rule dropped'],
+  ],
+  [
+    'a reference that Linkerd refuses',
+    [
+      named('MeshTLSAuthentication', '{ identityRefs: [{ kind: ServiceAccount, name: web }, { kind: Pod, name: web }] }'),
+      authorization(AT_SERVER, MESH_A),
+    ],
+    'web GET /: deny',
+    ['spec.identityRefs: not carried over', 'spec.requiredAuthenticationRefs[0]: rule dropped'],
+  ],
+  [
+    'an identity of another mesh',
+    [
+      named(
+        'MeshTLSAuthentication',
+        '{ identities: [web.shop.serviceaccount.identity.linkerd.west.local, batch.billing.serviceaccount.identity.linkerd.cluster.local] }',
+      ),
+      authorization(AT_SERVER, MESH_A),
+    ],
+    'web GET /: deny\nbatch GET /: allow',
+    ['spec.identities: value dropped'],
+  ],
+  ...['{ unauthenticated: true }', '{ meshTLS: { identities: ["*"] } }'].map(
+    (client) =>
+      [
+        `a ServerAuthorization is about the networks of the cluster: ${client}`,
+        [named('ServerAuthorization', `{ server: { name: orders-http }, client: ${client} }`)],
+        'web GET /: deny',
+        ['spec.client.networks: rule dropped'],
+      ] as const,
+  ),
+  [
+    'a ServerAuthorization by expressions over labels',
+    [
+      named(
+        'ServerAuthorization',
+        '{ server: { selector: { matchExpressions: [{ key: tier, operator: Exists }] } }, client: { unauthenticated: true, networks: [{ cidr: 0.0.0.0/0 }] } }',
+      ),
+    ],
+    'web GET /: deny',
+    ['spec.server.selector.matchExpressions: rule dropped'],
+  ],
+];
+
 describe('Linkerd', () => {
+  test.each(ROUTES)('routes: %s', (_title, protocol, documents, decided, lost) => {
+    const { resources, losses } = imported(SERVER.replace('port: 8443', `port: 8443, proxyProtocol: ${protocol}`), ...documents);
+    expect(verdictsOf(resources, decided)).toBe(decided);
+    expect(losses.toSorted()).toEqual([...lost, OTHER_PORTS].toSorted());
+  });
+
+  test('routes: of gRPC, the more exact one decides alone', () => {
+    const calls = (name: string, method: string): string =>
+      route(name, `[{ matches: [{ method: ${method} }] }]`, { kind: 'GRPCRoute' });
+    const { resources, losses } = imported(
+      SERVER.replace('port: 8443', 'port: 8443, proxyProtocol: gRPC'),
+      calls('all', '{ service: shop.Orders }'),
+      calls('one', '{ service: shop.Orders, method: Drop }'),
+      granted('GRPCRoute', 'all', 'web'),
+      granted('GRPCRoute', 'one', 'admin'),
+    );
+    expect(losses).toEqual([OTHER_PORTS]);
+    expect(resources).toMatchObject([
+      {
+        spec: {
+          rules: [
+            { to: [{ grpc: [{ service: 'shop.Orders' }], not: { grpc: [{ service: 'shop.Orders', method: 'Drop' }] } }] },
+            { to: [{ grpc: [{ service: 'shop.Orders', method: 'Drop' }] }] },
+          ],
+        },
+      },
+    ]);
+  });
+
+  test.each(CLIENTS)('clients: %s', (_title, documents, decided, lost) => {
+    const { resources, losses } = imported(SERVER, ...documents);
+    expect(verdictsOf(resources, decided)).toBe(decided);
+    expect(losses).toEqual([...lost, OTHER_PORTS]);
+  });
+
+  test('a Server of external workloads denies no pod', () => {
+    const server = SERVER.replace('podSelector', 'externalWorkloadSelector');
+    expect(imported(server, WEB_AT_SERVER)).toEqual({
+      resources: [],
+      losses: ['spec.externalWorkloadSelector: not carried over'],
+    });
+  });
+
   test.each(CASES)('%s', (_title, documents, decided, lost) => {
     const { resources, losses } = imported(SERVER, ...documents);
     expect(verdictsOf(resources, decided)).toBe(decided.trim().replaceAll(/^\s+/gm, ''));
