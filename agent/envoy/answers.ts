@@ -57,8 +57,13 @@ function lookAt({ headers }: RawRequest): { readonly forged: readonly string[]; 
   const forged: string[] = [];
   let isGrpc = false;
   for (const [name, value] of headers) {
-    if (name.startsWith(OWN_HEADERS)) forged.push(name);
+    if (isOwn(name)) forged.push(name);
     else if (name === 'content-type') isGrpc ||= value.startsWith('application/grpc');
   }
   return { forged, isGrpc };
+}
+
+/** Services that are handed headers as variables (RFC 3875 §4.1.18) take `x_countersign_user` for `x-countersign-user`. */
+function isOwn(name: string): boolean {
+  return name.startsWith('x') && name.replaceAll(/[^a-z0-9]/g, '-').startsWith(OWN_HEADERS);
 }

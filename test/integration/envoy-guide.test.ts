@@ -54,6 +54,7 @@ describe.skipIf(!isInstalled('python3'))("docs/envoy.md's configurations (needs 
   const batch = clientOf(ca, '/batch');
   let binary: string;
   let rig: EnvoyAuthzRig;
+  let echo: EchoServer;
   let configuration: Configuration;
 
   beforeAll(async () => {
@@ -65,7 +66,7 @@ describe.skipIf(!isInstalled('python3'))("docs/envoy.md's configurations (needs 
     const authorizer = createAuthorizer({ identities, policy, staleness, keys: keysOf(), clock: systemClock, log, onDecided });
     rig = resources.use(await serveEnvoy(ca, authorizer, { inForce: { policy, destinations: new Destinations(identities) } }));
     rig.asking = selectorSetOf(['k8s:ns:shop', 'k8s:pod-label:app:orders']);
-    const echo = resources.use(await EchoServer.start());
+    echo = resources.use(await EchoServer.start());
     const yaml = whole
       .replace('./run/agent/public/api.sock', rig.path)
       .replace('address: 0.0.0.0, port_value: 8443', 'address: 127.0.0.1, port_value: 0')
@@ -78,6 +79,7 @@ describe.skipIf(!isInstalled('python3'))("docs/envoy.md's configurations (needs 
   beforeEach(() => {
     decided.length = 0;
     rig.decided.length = 0;
+    echo.arrived.length = 0;
   });
 
   function enforce(destinations: Parameters<EnforcedPolicies['enforce']>[0]): Promise<void> {
@@ -96,8 +98,14 @@ describe.skipIf(!isInstalled('python3'))("docs/envoy.md's configurations (needs 
     return Envoy.start({ binary, sdsSocket: rig.path, protocol: 'GRPC', configuration: changed });
   }
 
-  const ask = (envoy: Envoy, certificate = web): Promise<RawAnswer> =>
-    sendRaw({ port: envoy.port, tls: { certificate } }, ['GET /orders HTTP/1.1', 'Host: orders', 'Connection: close']);
+  const get = (envoy: Envoy, path: string, headers: readonly string[] = [], certificate = web): Promise<RawAnswer> =>
+    sendRaw({ port: envoy.port, tls: { certificate } }, [
+      `GET ${path} HTTP/1.1`,
+      'Host: orders',
+      'Connection: close',
+      ...headers,
+    ]);
+  const ask = (envoy: Envoy, certificate = web): Promise<RawAnswer> => get(envoy, '/orders', [], certificate);
 
   const tcpChain =
     (...filters: readonly unknown[]) =>
@@ -121,6 +129,42 @@ describe.skipIf(!isInstalled('python3'))("docs/envoy.md's configurations (needs 
     expect((await ask(envoy)).status).toBe(200);
     expect((await ask(envoy, batch)).status).toBe(403);
     expect(decided.map(({ check }) => check.sourceId?.path)).toEqual(['/web', '/batch']);
+  });
+
+  test('nobody says who calls by a name that a service could take for ours', async () => {
+    await using envoy = await start();
+    for (const name of ['x_countersign_user', 'X-Countersign_Source', 'x_countersign_user_issuer'])
+      expect((await get(envoy, '/orders', [`${name}: root`])).status).toBe(400);
+    expect(echo.arrived).toEqual([]);
+    expect((await get(envoy, '/orders', ['x-countersign-user: root', 'x-countersign-source: root'])).status).toBe(200);
+    expect(echo.arrived[0]?.headers.filter(([name]) => /countersign/.test(name))).toEqual([['x-countersign-source', WEB]]);
+  });
+
+  test('the service gets the path that was decided about', async () => {
+    await using envoy = await start();
+    const kept = ['/orders', '//orders//7', '/ORDERS', '/orders/', '/%6frders?q=//'];
+    for (const path of kept) expect((await get(envoy, path)).status).toBe(200);
+    expect(echo.arrived.map(({ target }) => target)).toEqual(['/orders', '/orders/7', '/ORDERS', '/orders/', '/%6frders?q=//']);
+    expect(decided.map(({ call }) => call?.request?.path)).toEqual(['/orders', '/orders/7', '/ORDERS', '/orders', '/orders']);
+    for (const path of ['/orders%2f7', '/orders/%2e%2e/..', '/orders;a=1']) expect((await get(envoy, path)).status).toBe(403);
+    expect(echo.arrived.length).toBe(kept.length);
+  });
+
+  test('names the headers whose lines Envoy joins', async () => {
+    const [, named = ''] = /Envoy joins the lines of([^]*?)\(its inline headers\)/.exec(guide) ?? [];
+    const joined = [...named.matchAll(/`([a-z-]+)`/g)].map(([, name = '']) => name);
+    await using envoy = await start();
+    const others = ['x-tenant', 'accept-language', 'from', 'forwarded', 'x-real-ip', 'range'];
+    const seen: string[] = [];
+    for (const name of [...joined, ...others]) {
+      decided.length = 0;
+      await get(envoy, '/orders', [`${name}: a`, `${name}: b`]);
+      const lines = [...(decided[0]?.check.request?.headers ?? [])].filter(([each]) => each === name);
+      if (lines[0]?.[1] === 'a,b') seen.push(name);
+      else expect([name, lines.length]).toEqual([name, 2]);
+    }
+    expect(joined).toContain('user-agent');
+    expect(seen).toEqual(joined);
   });
 
   test('connections are asked about', async () => {

@@ -124,14 +124,20 @@ describe('what Envoy asks', () => {
 
 describe('what is answered', () => {
   test('an allowed request gets the name of its caller, and loses what was forged', async () => {
-    const headers = { 'x-countersign-source': 'spiffe://example.org/admin', 'x-countersign-user': 'root' };
+    const headers = {
+      'x-countersign-source': 'spiffe://example.org/admin',
+      'x-countersign-user': 'root',
+      x_countersign_user: 'root',
+      'x-countersign_user-issuer': 'root',
+      'x-countersignature': 'kept',
+    };
     const { status, httpResponse } = await ask(http({ headers }));
     expect(status?.code).toBe(0);
     expect(httpResponse).toMatchObject({
       case: 'okResponse',
       value: {
         headers: [{ header: { key: 'x-countersign-source', value: 'spiffe://example.org/web' }, appendAction: 2 }],
-        headersToRemove: ['x-countersign-user'],
+        headersToRemove: ['x-countersign-user', 'x_countersign_user', 'x-countersign_user-issuer'],
       },
     });
   });
