@@ -91,7 +91,7 @@ describe('a disk that takes no more', () => {
   test('writes are refused as unavailable, what was acknowledged stays, nothing is half written', async () => {
     const path = join(folder, 'limited.db');
     // The limit is on the size of a file, in blocks of 512 or 1024 bytes; the signal must not end the process.
-    const { acknowledged, refusal } = await write(['sqlite', path], { shell: "trap '' XFSZ; ulimit -f 600;" });
+    const { acknowledged, refusal } = await write(['sqlite', path], { shell: "trap '' XFSZ; ulimit -f 800;" });
     expect(acknowledged.length).toBeGreaterThan(10);
     expect(refusal).toMatch(/^unavailable store unavailable: (reading or writing the disk failed|the disk is full)/);
     const present = await entriesIn(path);
