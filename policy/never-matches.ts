@@ -15,8 +15,8 @@ function faultsOf({ ports = [], methods = [], paths = [] }: OperationClause): st
     ...methods
       .filter((method) => method !== method.toUpperCase())
       .map((method) => `methods: ${method} is refused; write ${method.toUpperCase()}`),
-    ...paths.flatMap(({ exact, prefix, template }, index) => {
-      const fault = pathFault(exact ?? prefix) ?? templateFault(template);
+    ...paths.flatMap(({ exact, prefix, template, regex }, index) => {
+      const fault = pathFault(exact ?? prefix) ?? templateFault(template) ?? regexFault(regex);
       return fault === undefined ? [] : [`paths[${index}]: ${fault}`];
     }),
   ];
@@ -40,8 +40,29 @@ function pathFault(path: string | undefined): string | undefined {
   }
 }
 
+// A first slash that must be there, no alternatives, and a last slash that is another one.
+const ONLY_WITH_SLASH = /^\^?\\?\/(?![?*{|])[^|]*\/\$?$/;
+
+/** Normalised paths end with no slash, but for the root. */
+function regexFault(regex: string | undefined): string | undefined {
+  return regex !== undefined && ONLY_WITH_SLASH.test(regex) ? 'requests have no slash at the end of their path' : undefined;
+}
+
 function templateFault(template: string | undefined): string | undefined {
   const isGood =
     template === undefined || parsePathTemplate(template.length > 1 ? template.replace(/\/$/, '') : template) !== undefined;
   return isGood ? undefined : 'is no template; {name} must be a whole segment, {name=**} the last one';
+}
+
+/** Whether it is certain that a rule matches no request: each of its clauses asks only for methods, or only for paths, that no request has. */
+export function matchesNoRequest({ to = [] }: RuleSpec): boolean {
+  return to.length > 0 && to.every(({ methods, paths }) => areRefused(methods) || areNeverMet(paths));
+}
+
+function areRefused(methods: OperationClause['methods']): boolean {
+  return methods?.every((method) => method !== method.toUpperCase()) ?? false;
+}
+
+function areNeverMet(paths: OperationClause['paths']): boolean {
+  return paths?.every(({ exact, template }) => (pathFault(exact) ?? templateFault(template)) !== undefined) ?? false;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { compile } from '../../../policy/compile/snapshot.ts';
+import { loadAllExpressions } from '../../../policy/expressions/load.ts';
 import { decide } from '../../../policy/decide.ts';
 import { lint } from '../../../policy/lint.ts';
 import { parsePolicy } from '../../../policy/parse-policy.ts';
@@ -12,7 +13,8 @@ import { authz, orders } from '../../support/policy/policy-objects.ts';
 import { callOf } from '../../support/policy/table-types.ts';
 import type { Row } from '../../support/policy/table-types.ts';
 
-const snapshotOf = (...objects: readonly object[]) => compile(objects.map(parsePolicy), { defaultAction: 'deny' });
+const expressions = await loadAllExpressions();
+const snapshotOf = (...objects: readonly object[]) => compile(objects.map(parsePolicy), { defaultAction: 'deny', expressions });
 const found = (...objects: readonly object[]) =>
   lint(snapshotOf(...objects)).map(({ code, policy, rule }) => `${code} ${policy.name}#${rule}`);
 const recorded = (row: Row, count = 1): RecordedCall => ({ call: callOf(row), count, lastSeenAtMs: 0 });
@@ -57,8 +59,16 @@ describe('lint', () => {
     { paths: [{ template: '/a/x{id}' }] },
     { ports: ['9-8'] },
     { methods: ['get'] },
+    { paths: [{ exact: '/a/../b' }] },
+    { paths: [{ regex: '/v[0-9]+/' }] },
+    { paths: [{ regex: '^/orders/$' }] },
+    { paths: [{ regex: String.raw`\/orders\/` }] },
   ])('what never matches: %j', (clause) => {
     expect(found(orders('a', { rules: [{ to: [clause] }] }))).toEqual(['never_matches a#0']);
+  });
+
+  test.each(['/', '/?/', '/*/', '/a/?', '/a/|/b', '.*/', '/a/[/]?', '/a'])('an expression that may match: %s', (regex) => {
+    expect(found(orders('a', { rules: [{ to: [{ paths: [{ regex }] }] }] }))).toEqual([]);
   });
 
   test('what is not used, and what is wider than used', () => {
