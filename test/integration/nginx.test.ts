@@ -7,7 +7,7 @@ import { parseRequestAuthentication } from '../../policy/resources/request-authe
 import { IdentityError } from '../../core/errors.ts';
 import { AuthorizationRig, type RigPolicy } from '../support/authorization-rig.ts';
 import { canHaveNginx } from '../support/nginx.ts';
-import { NginxRig } from '../support/nginx-rig.ts';
+import { guideConfiguration, NginxRig, readGuide } from '../support/nginx-rig.ts';
 import { DESTINATIONS } from '../support/policy/cast.ts';
 import { orders } from '../support/policy/policy-objects.ts';
 import { TestCa } from '../support/test-ca.ts';
@@ -84,9 +84,12 @@ describe.skipIf(!canHaveNginx)('nginx auth_request (needs nginx, or apt-get)', (
   });
 
   test('lets an allowed request through, and the service learns who calls', async () => {
-    const answer = await nginx.ask({ target: '/orders/7?q=1', headers: [['X-Caller', 'spiffe://example.org/root']] }, web);
+    const answer = await nginx.ask(
+      { target: '/orders/7?q=1', headers: [['X-Countersign-Source', 'spiffe://example.org/root']] },
+      web,
+    );
     expect(answer).toMatchObject({ status: 200, body: 'served' });
-    expect(nginx.served.at(-1)?.headers).toMatchObject({ 'x-caller': `spiffe://example.org${WEB}` });
+    expect(nginx.served.at(-1)?.headers).toMatchObject({ 'x-countersign-source': `spiffe://example.org${WEB}` });
     expect(agent.decided.at(-1)).toMatchObject({
       call: { request: { path: '/orders/7', host: 'orders', method: 'GET' }, destination: { port: nginx.port } },
     });
@@ -169,6 +172,34 @@ describe.skipIf(!canHaveNginx)('nginx auth_request (needs nginx, or apt-get)', (
     expect(await outcomeOf({ target: '/_countersign', headers })).toMatchObject({ reached: false });
   });
 
+  test('the service hears nothing under our names but from nginx', async () => {
+    const findings = ['Source', 'User', 'User-Issuer', 'Reason', 'Policy', 'Rule', 'Destination'];
+    const sealed = ['Request', 'Host', 'Port', 'Address', 'Verify', 'Certificate'];
+    const names = [...findings, ...sealed].map((name) => `X-Countersign-${name}`);
+    const spelled = names.flatMap((name) => [name, name.replaceAll('-', '_'), name.replace('-', '_'), name.replaceAll('-', '.')]);
+    const headers = spelled.map((name) => [name, 'forged'] as const);
+    expect(await outcomeOf({ target: '/orders/7', headers })).toMatchObject({ status: 200, reached: true });
+    const { rawHeaders = [] } = nginx.served.at(-1) ?? {};
+    const heard = rawHeaders.flatMap((name, at) =>
+      at % 2 === 0 && /countersign/i.test(name) ? [[name, rawHeaders[at + 1]]] : [],
+    );
+    expect(heard).toEqual([['X-Countersign-Source', `spiffe://example.org${WEB}`]]);
+    const rules = [...guideConfiguration().matchAll(/proxy_set_header (X-Countersign-\S+) (?!"\$request_id)/g)];
+    expect(new Set(rules.map(([, name]) => name))).toEqual(new Set(names));
+  });
+
+  test('the service gets the path that was decided about, or what the guide says of two slashes', async () => {
+    for (const target of ['/orders//7', '/orders/7/', '/orders/%37?q=//'])
+      expect(await outcomeOf({ target })).toMatchObject({ status: 200, reached: true });
+    expect(nginx.served.slice(-3).map(({ url }) => url)).toEqual(['/orders//7', '/orders/7/', '/orders/%37?q=//']);
+    const [line = ''] = /if \(\$request_uri ~ .*?\}/.exec(readGuide()) ?? [];
+    await using strict = await start((configuration) => configuration.replace('auth_request /', `${line}\n auth_request /`));
+    for (const target of ['//orders/7', '/orders//7', 'http://orders//orders/7'])
+      expect(await outcomeOf({ target }, web, strict)).toMatchObject({ status: 400, reached: false });
+    for (const target of ['/orders/7', '/orders/7?q=//', 'http://orders/orders/7'])
+      expect(await outcomeOf({ target }, web, strict)).toMatchObject({ status: 200, reached: true });
+  });
+
   test('one host, and one of each header that must be one', async () => {
     expect(await outcomeOf({ target: '/orders/7', headers: [['Host', 'other']] })).toMatchObject({ status: 400, reached: false });
     expect(await outcomeOf({ target: '/orders/7', host: 'a/b' })).toMatchObject({ status: 400, reached: false });
@@ -230,7 +261,7 @@ describe.skipIf(!canHaveNginx)('nginx auth_request (needs nginx, or apt-get)', (
     'a configuration that forgot X-Countersign-%s denies, whatever the client sends',
     async (name) => {
       await using forgetful = await start((configuration) =>
-        configuration.replace(new RegExp(`^.*X-Countersign-${name} .*$`, 'm'), ''),
+        configuration.replace(new RegExp(`^.*X-Countersign-${name} "\\$request_id .*$`, 'm'), ''),
       );
       agent.faults.splice(0);
       expect(await outcomeOf({ target: '/orders/7' }, web, forgetful)).toMatchObject({ status: 403, reached: false });
@@ -278,7 +309,7 @@ describe.skipIf(!canHaveNginx)('nginx auth_request (needs nginx, or apt-get)', (
     expect(await as(tokenOf({ sub: 'bob' }))).toMatchObject({ status: 403, reached: false });
     expect(await as(tokenOf({ iss: away }))).toMatchObject({ status: 500, reached: false });
     expect(await as(tokenOf())).toMatchObject({ status: 200, reached: true });
-    expect(nginx.served.at(-1)?.headers).toMatchObject({ 'x-caller-user': 'alice', 'x-caller-user-issuer': ISSUER });
+    expect(nginx.served.at(-1)?.headers).toMatchObject({ 'x-countersign-user': 'alice', 'x-countersign-user-issuer': ISSUER });
     await agent.enforce(DESTINATIONS.orders, WEB_READS);
   });
 
@@ -288,7 +319,7 @@ describe.skipIf(!canHaveNginx)('nginx auth_request (needs nginx, or apt-get)', (
     const as = (token: string) =>
       outcomeOf({ target: '/orders/7', headers: [['Authorization', `Bearer ${token}`]] }, web, asking);
     expect(await as(tokenOf({ sub: 'b\u00f6b' }))).toMatchObject({ status: 200, reached: true });
-    expect(asking.served.at(-1)?.headers).toMatchObject({ 'x-caller-user': 'b%C3%B6b' });
+    expect(asking.served.at(-1)?.headers).toMatchObject({ 'x-countersign-user': 'b%C3%B6b' });
     expect(await as('nonsense')).toMatchObject({ status: 401, reached: false });
     expect(await outcomeOf({ target: '/orders/7' }, web, asking)).toMatchObject({ status: 401, reached: false });
     await agent.enforce(DESTINATIONS.orders, { policies: [] });

@@ -9,10 +9,14 @@ import { freePort } from './free-port.ts';
 import { Nginx } from './nginx.ts';
 import { openRaw, type RawAnswer, sendRaw } from './raw-http.ts';
 
-/** The configuration in the guide. */
+/** The guide. */
+export function readGuide(): string {
+  return readFileSync(join(import.meta.dirname, '../../docs/nginx.md'), 'utf8');
+}
+
+/** The configuration in it. */
 export function guideConfiguration(): string {
-  const guide = readFileSync(join(import.meta.dirname, '../../docs/nginx.md'), 'utf8');
-  return /^```nginx\n(user [^]*?)^```$/m.exec(guide)?.[1] ?? '';
+  return /^```nginx\n(user [^]*?)^```$/m.exec(readGuide())?.[1] ?? '';
 }
 
 /** A certificate with its key, PEM. */
