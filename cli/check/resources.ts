@@ -1,18 +1,17 @@
 import type { V1CustomResourceDefinition } from '@kubernetes/client-node';
 
-import { RESOURCE_KINDS } from '../../crds/index.ts';
+import { POLICY_DEFINITIONS, RESOURCE_KINDS } from '../../crds/index.ts';
 import type { KubeObject } from '../../runtime/kubernetes/object.ts';
 import { CUSTOM_RESOURCE_DEFINITIONS, type ResourceType } from '../../runtime/kubernetes/resource-types.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import type { Finding } from './finding.ts';
+import { policyProblem, type DeclaredPolicy } from './policies.ts';
 
 const GROUP = 'countersign.dev';
 const LISTED = 20;
 
-type Declared = KubeObject & {
+type Declared = DeclaredPolicy & {
   readonly status?: {
-    readonly observedGeneration?: number;
-    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message?: string }[];
     readonly stats?: Readonly<Record<string, number>>;
     /** SPIRE's ClusterStaticEntry. */
     readonly rendered?: boolean;
@@ -22,9 +21,17 @@ type Declared = KubeObject & {
 };
 
 /** Whether the definitions are served, and which resources have a problem or have not been looked at. */
-export async function resourceFindings(cluster: ClusterAccess): Promise<readonly Finding[]> {
+export async function resourceFindings(
+  cluster: Pick<ClusterAccess, 'client' | 'all'>,
+  nowMs: number,
+): Promise<readonly Finding[]> {
   const findings: Finding[] = [];
-  for (const { type } of RESOURCE_KINDS) {
+  const policies = POLICY_DEFINITIONS.map(({ type }) => ({
+    type,
+    problemOf: (object: Declared) => policyProblem(object, { type, nowMs }),
+  }));
+  const others = RESOURCE_KINDS.map(({ type }) => ({ type, problemOf: (object: Declared) => problemOf(object, type) }));
+  for (const { type, problemOf: check } of [...others, ...policies]) {
     const definition = await cluster.client.find<V1CustomResourceDefinition & KubeObject>(CUSTOM_RESOURCE_DEFINITIONS, {
       name: `${type.plural}.${type.group}`,
     });
@@ -33,7 +40,7 @@ export async function resourceFindings(cluster: ClusterAccess): Promise<readonly
       if (type.group === GROUP) findings.push(missing(type));
       continue;
     }
-    findings.push(...(await kindFindings(cluster, type)));
+    findings.push(...(await kindFindings(cluster, type, check)));
   }
   return findings;
 }
@@ -42,9 +49,13 @@ function missing({ plural, group, kind }: ResourceType): Finding {
   return { level: 'error', subject: kind, text: `${plural}.${group} is not defined`, remedy: 'kubectl apply -k crds' };
 }
 
-async function kindFindings(cluster: ClusterAccess, type: ResourceType): Promise<readonly Finding[]> {
+async function kindFindings(
+  cluster: Pick<ClusterAccess, 'all'>,
+  type: ResourceType,
+  check: (object: Declared) => readonly Finding[],
+): Promise<readonly Finding[]> {
   const objects = await cluster.all<Declared>(type);
-  const bad = objects.flatMap((object) => problemOf(object, type));
+  const bad = objects.flatMap(check);
   const more =
     bad.length > LISTED
       ? [{ level: 'error', subject: type.kind, text: `${bad.length - LISTED} more have problems` } as const]
