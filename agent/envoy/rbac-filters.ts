@@ -28,7 +28,7 @@ const FRUGAL: ExpressionLimits = { maxCost: 70, regexes: false };
 /**
  * Envoy's RBAC filters for the workload as which a proxy was attested. Each is compiled once for a destination and a policy in
  * force. An Envoy that rejects one (its limit for regular expressions is low unless it is told otherwise) is given one without
- * expressions, which is narrower, not wider.
+ * expressions in its place, which is narrower, not wider; the next one may have them again.
  */
 export class RbacFilters implements DiscoveryResources<ProxyState> {
   readonly typeUrl = `type.googleapis.com/${TypedExtensionConfigSchema.typeName}`;
@@ -44,14 +44,13 @@ export class RbacFilters implements DiscoveryResources<ProxyState> {
     return [RBAC_HTTP, RBAC_NETWORK].flatMap((name) => this.find(name, state, client) ?? []);
   }
 
-  find(name: string, { asking, identities }: ProxyState, { hasRejected }: DiscoveryClient): DiscoveryResource | undefined {
+  find(name: string, { asking, identities }: ProxyState, { rejected }: DiscoveryClient): DiscoveryResource | undefined {
     const { base, id } = parseResourceName(name);
     if (base !== RBAC_HTTP && base !== RBAC_NETWORK) return undefined;
-    const { version, config } = this.#filter(policyOf(asking, id, this.#inForce), {
-      kind: base,
-      isFrugal: hasRejected,
-      trustDomains: trustDomainsOf(identities),
-    });
+    const policy = policyOf(asking, id, this.#inForce);
+    const wanted = { kind: base, isFrugal: false, trustDomains: trustDomainsOf(identities) } as const;
+    const full = this.#filter(policy, wanted);
+    const { version, config } = rejected.has(full.version) ? this.#filter(policy, { ...wanted, isFrugal: true }) : full;
     const resource = create(TypedExtensionConfigSchema, { name, typedConfig: config });
     return { name, version, body: anyPack(TypedExtensionConfigSchema, resource) };
   }

@@ -6,6 +6,7 @@ import {
   DeltaDiscoveryResponseSchema,
   ResourceSchema,
 } from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts';
+import { Rejections } from './rejections.ts';
 import { type DiscoveryClient, type DiscoveryResource, nextNonce, requireType } from './resources.ts';
 import type { Subscription, SubscriptionContext } from './subscription.ts';
 
@@ -22,8 +23,8 @@ export class Delta<State> implements Subscription<DeltaDiscoveryRequest, DeltaDi
   readonly #names = new Set<string>();
   /** What the client has, by name. */
   readonly #versions = new Map<string, string>();
+  readonly #rejections = new Rejections();
   #node: Node | undefined;
-  #hasRejected = false;
   #isFirst = true;
   #all = false;
   #version = 0;
@@ -36,8 +37,8 @@ export class Delta<State> implements Subscription<DeltaDiscoveryRequest, DeltaDi
     const { resources, log } = this.#context;
     requireType(request.typeUrl, resources.typeUrl);
     this.#node = request.node ?? this.#node;
+    this.#rejections.answered(request.responseNonce, request.errorDetail !== undefined);
     if (request.errorDetail !== undefined) {
-      this.#hasRejected = true;
       log.warn({ names: [...this.#names], reason: request.errorDetail.message }, `envoy rejected ${resources.noun}`);
     }
     for (const name of request.resourceNamesSubscribe) this.#subscribe(name);
@@ -55,10 +56,15 @@ export class Delta<State> implements Subscription<DeltaDiscoveryRequest, DeltaDi
       if (this.#names.has(name)) this.#versions.set(name, ABSENT);
       else this.#versions.delete(name);
     }
+    const nonce = nextNonce();
+    this.#rejections.sent(
+      nonce,
+      changed.map(({ version }) => version),
+    );
     return create(DeltaDiscoveryResponseSchema, {
       typeUrl: this.#context.resources.typeUrl,
       systemVersionInfo: String(++this.#version),
-      nonce: nextNonce(),
+      nonce,
       resources: changed.map(({ name, version, body }) => create(ResourceSchema, { name, version, resource: body })),
       removedResources: [...removed],
     });
@@ -97,7 +103,7 @@ export class Delta<State> implements Subscription<DeltaDiscoveryRequest, DeltaDi
 
   #entitledTo(state: State): ReadonlyMap<string, DiscoveryResource> {
     const { resources } = this.#context;
-    const client: DiscoveryClient = { node: this.#node, hasRejected: this.#hasRejected };
+    const client: DiscoveryClient = { node: this.#node, rejected: this.#rejections };
     const named = [...this.#names].flatMap((name) => resources.find(name, state, client) ?? []);
     const found = this.#all ? [...resources.all(state, client), ...named] : named;
     return new Map(found.map((resource) => [resource.name, resource]));

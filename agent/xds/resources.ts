@@ -15,8 +15,8 @@ export interface DiscoveryResource {
 export interface DiscoveryClient {
   /** Absent until it was sent; Envoy sends it once. */
   readonly node: Node | undefined;
-  /** Whether the client has rejected a response on this stream. */
-  readonly hasRejected: boolean;
+  /** Versions of resources in responses that the client has rejected on this stream. */
+  readonly rejected: { readonly has: (version: string) => boolean };
 }
 
 /**

@@ -6,6 +6,7 @@ import {
   type DiscoveryResponse,
   DiscoveryResponseSchema,
 } from '../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts';
+import { Rejections } from './rejections.ts';
 import { type DiscoveryClient, type DiscoveryResource, nextNonce, requireType } from './resources.ts';
 import type { Subscription, SubscriptionContext } from './subscription.ts';
 
@@ -16,8 +17,8 @@ import type { Subscription, SubscriptionContext } from './subscription.ts';
  */
 export class StateOfTheWorld<State> implements Subscription<DiscoveryRequest, DiscoveryResponse, State> {
   readonly #context: SubscriptionContext<State>;
+  readonly #rejections = new Rejections();
   #node: Node | undefined;
-  #hasRejected = false;
   #names: readonly string[] | undefined;
   #typeUrl = '';
   #nonce = '';
@@ -33,8 +34,8 @@ export class StateOfTheWorld<State> implements Subscription<DiscoveryRequest, Di
   receive(request: DiscoveryRequest): void {
     const { resources, log } = this.#context;
     requireType(request.typeUrl, resources.typeUrl);
+    this.#rejections.answered(request.responseNonce, request.errorDetail !== undefined);
     if (request.errorDetail !== undefined) {
-      this.#hasRejected = true;
       log.warn({ names: request.resourceNames, reason: request.errorDetail.message }, `envoy rejected ${resources.noun}`);
     }
     // A reply to an older response than the last: what it asks for comes again with the reply to the last.
@@ -57,6 +58,10 @@ export class StateOfTheWorld<State> implements Subscription<DiscoveryRequest, Di
     this.#sent = versions;
     this.#asked = false;
     this.#nonce = nextNonce();
+    this.#rejections.sent(
+      this.#nonce,
+      found.map(({ version }) => version),
+    );
     return create(DiscoveryResponseSchema, {
       typeUrl: this.#typeUrl,
       versionInfo: String(this.#version),
@@ -68,7 +73,7 @@ export class StateOfTheWorld<State> implements Subscription<DiscoveryRequest, Di
   /** Undefined while something that is asked for is about to come. */
   #select(names: readonly string[], state: State): readonly DiscoveryResource[] | undefined {
     const { resources } = this.#context;
-    const client: DiscoveryClient = { node: this.#node, hasRejected: this.#hasRejected };
+    const client: DiscoveryClient = { node: this.#node, rejected: this.#rejections };
     if (names.length === 0) return resources.isPending(state) ? undefined : resources.all(state, client);
     const found = names.map((name) => ({ name, resource: resources.find(name, state, client) }));
     const missing = found.filter(({ resource }) => resource === undefined).map(({ name }) => name);

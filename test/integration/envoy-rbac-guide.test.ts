@@ -44,12 +44,13 @@ describe.skipIf(!isInstalled('python3'))("docs/envoy.md's native access control 
   let binary: string;
   let rig: RbacRig;
   let yaml: string;
+  let echo: EchoServer;
 
   beforeAll(async () => {
     binary = await envoyBinary();
     rig = resources.use(await RbacRig.start(policies, new StandInIdentities(ca, [testIdentity(ca, '/orders')])));
     rig.asking = selectorSetOf(DESTINATIONS.orders.selectors);
-    const echo = resources.use(await EchoServer.start());
+    echo = resources.use(await EchoServer.start());
     yaml = whole
       .replace('./run/agent/public/api.sock', rig.path)
       .replace('address: 0.0.0.0, port_value: 8443', 'address: 127.0.0.1, port_value: 0')
@@ -69,9 +70,9 @@ describe.skipIf(!isInstalled('python3'))("docs/envoy.md's native access control 
   }
 
   /** 0: the connection was closed. */
-  function statusOf({ port }: Envoy, caller: string): Promise<number> {
+  function statusOf({ port }: Envoy, caller: string, ...more: readonly string[]): Promise<number> {
     const tls = { certificate: clientOf(ca, caller) };
-    return sendRaw({ port, tls }, ['GET /orders HTTP/1.1', 'Host: orders', 'Connection: close']).then(
+    return sendRaw({ port, tls }, ['GET /orders HTTP/1.1', 'Host: orders', 'Connection: close', ...more]).then(
       ({ status }) => status,
       () => 0,
     );
@@ -80,6 +81,16 @@ describe.skipIf(!isInstalled('python3'))("docs/envoy.md's native access control 
   test('the HTTP filter', async () => {
     const envoy = await start();
     expect([await statusOf(envoy, '/web'), await statusOf(envoy, '/batch')]).toEqual([200, 403]);
+  });
+
+  test('a client cannot tell the service who calls', async () => {
+    const envoy = await start();
+    const forged = ['x-countersign-source: spiffe://example.org/admin', 'X-Countersign-User: alice', 'x-other: 1'];
+    expect(await statusOf(envoy, '/web', ...forged)).toBe(200);
+    const names = echo.arrived.at(-1)?.headers.map(([name]) => name) ?? [];
+    expect(names).toContain('x-other');
+    expect(names.filter((name) => name.startsWith('x-countersign-'))).toEqual([]);
+    expect(await statusOf(envoy, '/web', 'x_countersign_user: alice')).toBe(400);
   });
 
   test('the network filter', async () => {

@@ -7,7 +7,7 @@ import { NORMAL_PATHS, RbacRig, rbacHttpFilter, rbacNetworkFilter } from '../sup
 import { Envoy, envoyBinary, type EnvoyOptions } from '../support/envoy.ts';
 import { DESTINATIONS } from '../support/policy/cast.ts';
 import { orders } from '../support/policy/policy-objects.ts';
-import { sendRaw } from '../support/raw-http.ts';
+import { sendHttp2, sendRaw } from '../support/raw-http.ts';
 import { StandInIdentities, testIdentity } from '../support/stand-in-identities.ts';
 import { TestCa } from '../support/test-ca.ts';
 import { isInstalled } from '../support/toolchain.ts';
@@ -67,6 +67,16 @@ describe.skipIf(!isInstalled('python3'))('native access control of Envoy (needs 
       ({ status }) => status,
       () => 0,
     );
+  }
+
+  /** Over HTTP/2 values of headers come as they are. */
+  async function statusOverHttp2(
+    { port }: Envoy,
+    target: string,
+    headers: readonly (readonly [string, string])[],
+  ): Promise<number> {
+    const pseudo = Object.entries({ ':method': 'POST', ':scheme': 'https', ':authority': 'orders', ':path': target });
+    return (await sendHttp2({ port, tls: { certificate: clientOf(ca, '/web') } }, [...pseudo, ...headers])).status;
   }
 
   const enforce = (...all: readonly object[]): Promise<void> => policies.enforce([ORDERS], { policies: all });
@@ -173,6 +183,42 @@ describe.skipIf(!isInstalled('python3'))('native access control of Envoy (needs 
       await expect.poll(() => statusOf(envoy, '/web', '/plain')).toBe(200);
       expect(await statusOf(envoy, '/web', '/other')).toBe(403);
       expect(rig.logged.join('')).toContain('envoy rejected filters');
+      // What it rejected is gone, and so are filters without expressions; until there is another such one.
+      const small = { to: [{ paths: [{ regex: '/[a-z]+' }] }] };
+      await enforce(orders('p', { rules: [small] }));
+      await expect.poll(() => statusOf(envoy, '/web', '/small')).toBe(200);
+      await enforce(
+        orders('p', {
+          rules: [small, { to: [{ paths: [{ regex: '/[0-9]{1,201}' }] }] }, { to: [{ paths: [{ exact: '/1' }] }] }],
+        }),
+      );
+      await expect.poll(() => statusOf(envoy, '/web', '/1')).toBe(200);
+      expect([await statusOf(envoy, '/web', '/small'), await statusOf(envoy, '/web', '/2')]).toEqual([403, 403]);
+      await enforce(orders('p', { rules: [small] }));
+      await expect.poll(() => statusOf(envoy, '/web', '/small')).toBe(200);
+    });
+
+    // What these are to the service, Envoy does not see.
+    test('no request slips past a DENY rule', async () => {
+      const denied = [
+        { paths: [{ regex: '^/admin$' }, { regex: '(?i)/root(/.*)?$' }] },
+        { headers: [{ name: 'x-tenant', exact: 'evil' }] },
+        { grpc: [{ service: 'shop.v1.Orders', method: 'Delete' }] },
+      ];
+      const deny = orders('deny', { action: 'DENY', rules: [{ to: denied }] });
+      await policies.enforce([ORDERS], { policies: [deny], defaultAction: 'allow' });
+      const envoy = await start(protocol);
+      const ask = (path: string, ...more: (readonly [string, string])[]): Promise<number> => statusOverHttp2(envoy, path, more);
+      expect([await ask('/'), await ask('/orders/'), await ask('/', ['x-tenant', 'good'])]).toEqual([200, 200, 200]);
+      for (const path of ['/admin', '/admin/', '/Root/', '/root/x']) expect([path, await ask(path)]).toEqual([path, 403]);
+      for (const value of ['evil', ' evil', 'evil\t', '\u00e9vil']) {
+        expect([value, await ask('/', ['x-tenant', value])]).toEqual([value, 403]);
+        expect([value, await ask('/', ['x-tenant', 'good'], ['x-tenant', value])]).toEqual([value, 403]);
+      }
+      for (const type of ['application/grpcx', 'application/grpc ;a', 'application/grpc-web', 'text/html']) {
+        expect([type, await ask('/shop.v1.Orders/Delete', ['content-type', type])]).toEqual([type, 403]);
+      }
+      expect(await ask('/shop.v1.Orders/Get', ['content-type', 'application/grpc'])).toBe(200);
     });
 
     test('nothing is sent where nothing changed', async () => {

@@ -60,8 +60,8 @@ function beginningOf(text: string): string {
 
 /**
  * An expression is about the decoded path: what has something encoded cannot be told. It is about a path without a slash at
- * its end, so where there is one it must hold for what stands before that; whether it does cannot be told of one that says where the
- * end is.
+ * its end, so where there is one it must hold for what stands before that; whether it does cannot be told of one that says within
+ * where the end is.
  */
 function regexPath(regex: string): Matched {
   // A quotation that is not closed would swallow what we add.
@@ -70,7 +70,11 @@ function regexPath(regex: string): Matched {
   const hasSlash = all(path({ suffix: '/' }), not(isRoot));
   const asIs = all(not(hasSlash), path({ regex }));
   const encoded = path({ contains: '%' });
-  // One that is quoted counts as well: to tell them apart is not worth it.
-  if (/\$|\\z/.test(regex)) return { matches: asIs, unknown: any(encoded, hasSlash) };
-  return { matches: any(asIs, all(not(isRoot), path({ regex: `(?:${regex})/` }))), unknown: encoded };
+  const open = regex.replace(END, '');
+  // One that is escaped counts as well: to tell them apart is not worth it.
+  if (/\$|\\z/.test(open)) return { matches: asIs, unknown: any(encoded, hasSlash) };
+  return { matches: any(asIs, all(not(isRoot), path({ regex: `(?:${open})/` }))), unknown: encoded };
 }
+
+// At the end of an expression it says nothing, for the whole text has to match; unless it is escaped.
+const END = /(?<=(?:^|[^\\])(?:\\\\)*)(?:\$|\\z)$/;

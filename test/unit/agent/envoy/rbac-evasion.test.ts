@@ -61,6 +61,18 @@ describe('expressions over paths that say where the end is', () => {
     },
   );
 
+  test.each(['^/admin$', String.raw`(/x|/admin)\z`, '/a|/admin$'])('%s says nothing of other paths', (regex) => {
+    expect(verdicts('DENY', { paths: [{ regex }] }, { target: '/admin/' })).toEqual(DENIED);
+    expect(verdicts('DENY', { paths: [{ regex }] }, { target: '/orders/' })).toEqual(ALLOWED);
+    expect(verdicts('ALLOW', { paths: [{ regex }] }, { target: '/admin/' })).toEqual(ALLOWED);
+    expect(verdicts('ALLOW', { paths: [{ regex }] }, { target: '/orders/' })).toEqual(DENIED);
+  });
+
+  test('an escaped end is none', () => {
+    const regex = String.raw`/a\$`;
+    for (const target of ['/a$', '/a$/']) expect(verdicts('DENY', { paths: [{ regex }] }, { target })).toEqual(DENIED);
+  });
+
   test('ALLOW of anything but one does not let it in', () => {
     const operation = { not: { paths: [{ regex: '^/admin(/.*)?$' }] } };
     for (const target of ['/admin', '/admin/', '/admin/x', '/admin/x/']) {
