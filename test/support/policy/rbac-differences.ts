@@ -10,6 +10,8 @@ const AGREE = 'Host and :authority must agree';
 const REPEATED = 'Headers that must not be repeated';
 const PATHS = 'Paths are normalised once, before matching';
 const TRICKS = 'Tricks around a DENY';
+const PREFIXES = 'Prefixes end at a segment';
+const DOTS = 'Dot segments';
 const AUDIT = 'Nothing declared, default audit';
 const ALLOW = 'Nothing declared, default allow';
 const DENY = 'Nothing declared, default deny';
@@ -58,11 +60,29 @@ export const RBAC_DIFFERENCES: readonly Difference[] = [
     ],
   },
   {
-    reason: 'Envoy resolves the path before its filters see it, and the service gets what they see',
+    reason:
+      'allowed after the proxy changed it: Envoy resolves the path before its filters see it, and the service gets what they see',
     calls: [
       [PATHS, 'GET /../orders', 'allow'],
       [PATHS, 'GET /%2e%2e/orders', 'allow'],
       [PATHS, 'GET /orders\\7', 'allow'],
+      [PATHS, 'GET /./orders', 'allow'],
+      [PATHS, 'GET /orders/.', 'allow'],
+      [PATHS, 'GET /orders/./7', 'allow'],
+      [PATHS, 'GET /orders/../orders', 'allow'],
+      [PATHS, 'GET /x/../orders', 'allow'],
+      [PATHS, 'GET /orders/%2E/7', 'allow'],
+      [PREFIXES, 'GET /x/../api/v1', 'allow'],
+      [PREFIXES, 'GET /./api', 'allow'],
+      [TRICKS, 'GET /./admin', 'deny shop/no-admin#0'],
+      [TRICKS, 'GET /x/../admin', 'deny shop/no-admin#0'],
+      [TRICKS, 'GET /admin/../admin', 'deny shop/no-admin#0'],
+      [TRICKS, 'GET /admin/../public', 'allow'],
+      [TRICKS, 'GET /admin/%2e%2e/public', 'allow'],
+      [DOTS, 'GET /admin/../public/x', 'allow'],
+      [DOTS, 'GET /admin/%2e%2e/public/x', 'allow'],
+      [DOTS, 'GET /admin/.%2E/public/x', 'allow'],
+      [DOTS, 'GET /public/./x', 'allow'],
     ],
   },
   {
@@ -88,6 +108,11 @@ export const RBAC_DIFFERENCES: readonly Difference[] = [
   {
     reason: 'whether two texts are one IPv6 address cannot be told: only the shortest form lets in',
     calls: [[HOSTS, 'GET / | host=[2001:DB8:0::1]:443', 'deny no_rule_matches']],
+  },
+  {
+    reason:
+      'a DENY rule over a header value with bytes beyond ASCII holds for every value: how Envoy has these bytes is not told',
+    calls: [['Bytes of headers beyond ASCII', 'GET / | x-tenant: acme | x-role: guest', 'deny shop/d#0']],
   },
   {
     reason: 'that the same value came twice cannot be told; whoever reads the header reads that value',
