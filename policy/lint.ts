@@ -2,8 +2,8 @@ import type { CompiledPolicy, CompiledRule } from './compile/policy.ts';
 import type { Snapshot } from './compile/snapshot.ts';
 import { comparePolicies } from './compile/snapshot.ts';
 import { targetCovers } from './covers.ts';
-import { decide } from './decide.ts';
-import type { RuleReference } from './model.ts';
+import { conditionsOf, judge } from './judgement.ts';
+import type { Call, RuleReference } from './model.ts';
 import { overlap } from './overlap.ts';
 import type { Overlap, RulePlace } from './overlap.ts';
 import { policyKey } from './policy.ts';
@@ -81,18 +81,44 @@ function messageOf(kind: Overlap, narrow: CompiledRule, wide: CompiledRule): str
 }
 
 function usage(snapshot: Snapshot, policies: readonly CompiledPolicy[], calls: Iterable<RecordedCall>): Finding[] {
-  const callers = new Map<string, Set<string>>();
-  for (const { call } of calls) {
-    const { policy, rule, verdict } = decide(snapshot, call);
-    if (policy === undefined || verdict === 'deny') continue;
-    const key = `${policyKey(policy)}#${rule}`;
-    const known = callers.get(key) ?? new Set();
-    callers.set(key, known.add(call.source.spiffeId?.toString() ?? 'nobody known'));
+  const used = new UsedRules();
+  for (const recorded of calls) {
+    const deciding = (recorded.decidedBy ?? []).filter(({ policy }) => snapshot.policies.has(policyKey(policy)));
+    for (const each of deciding) used.note(each, recorded.call);
+    const { simulated, mayAllow, allowedBy } = judge(snapshot, recorded);
+    if (simulated.verdict !== 'deny' && allowedBy !== undefined) used.note(allowedBy, recorded.call);
+    // Which of them decided is recorded, or not known.
+    if (simulated.verdict === 'unknown' && deciding.length === 0) used.doubt(mayAllow);
   }
   const allowing = policies
     .filter(({ source }) => source.action === 'ALLOW' && source.mode === 'Enforce')
     .flatMap(({ rules }) => rules);
-  return allowing.flatMap((rule) => usageOf(rule, callers.get(`${rule.policy.key}#${rule.index}`)));
+  return allowing.flatMap((rule) => (used.isDoubtful(rule) ? [] : usageOf(rule, used.callersOf(rule))));
+}
+
+/** Rules that allowed recorded calls, and those that may have. */
+class UsedRules {
+  readonly #callers = new Map<string, Set<string>>();
+  readonly #doubtful = new Set<string>();
+
+  note({ policy, rule }: RuleReference, { source }: Call): void {
+    const key = `${policyKey(policy)}#${rule}`;
+    const known = this.#callers.get(key) ?? new Set();
+    this.#callers.set(key, known.add(source.spiffeId?.toString() ?? 'nobody known'));
+  }
+
+  doubt(rules: readonly string[]): void {
+    for (const each of rules) this.#doubtful.add(each);
+  }
+
+  callersOf({ reference: { policy, rule } }: CompiledRule): ReadonlySet<string> | undefined {
+    return this.#callers.get(`${policyKey(policy)}#${rule}`);
+  }
+
+  /** Whether a recorded call may have needed it, beside those that are known. */
+  isDoubtful(rule: CompiledRule): boolean {
+    return conditionsOf(rule).some((each) => this.#doubtful.has(each));
+  }
 }
 
 function usageOf(rule: CompiledRule, callers: ReadonlySet<string> | undefined): Finding[] {

@@ -1,30 +1,21 @@
-import type { CompiledRule } from './compile/policy.ts';
-import type { RuleIndex } from './compile/rule-index.ts';
 import type { Snapshot } from './compile/snapshot.ts';
-import { NO, UNKNOWN, YES } from './compile/tri.ts';
-import type { Tri } from './compile/tri.ts';
-import type { World } from './compile/view.ts';
-import type { Call, DefaultAction, PolicyName, ReasonCode } from './model.ts';
+import { judge, mayTurnToDenial } from './judgement.ts';
+import type { JudgedCall, Judgement, Simulated, Verdict } from './judgement.ts';
+import type { Call, RuleReference } from './model.ts';
+
+export type { Simulated, Verdict } from './judgement.ts';
 
 /** A call that was seen, with what the recording lacks in `call.unrecorded`. */
-export interface RecordedCall {
+export interface RecordedCall extends JudgedCall {
   readonly call: Call;
   readonly count: number;
   readonly lastSeenAtMs: number;
-  /** What was decided then; stands in for a verdict of before that is unknown. */
+  /** What was decided last; stands in for a verdict of before that is unknown. */
   readonly observed?: 'allow' | 'deny';
-}
-
-/** A verdict, or that it depends on what was not recorded. */
-export type Verdict = 'allow' | 'deny' | 'unknown';
-
-/** A verdict with what it rests on. */
-export interface Simulated {
-  readonly verdict: Verdict;
-  readonly reason: ReasonCode | 'not_recorded';
-  /** The rule that decides, or the first that cannot be judged. */
-  readonly policy?: PolicyName;
-  readonly rule?: number;
+  /** Some of these calls were allowed and others denied: so by what is not recorded, or by other policies. */
+  readonly isMixed?: boolean;
+  /** The rules that decided them, where that was recorded. */
+  readonly decidedBy?: readonly RuleReference[];
 }
 
 /** A recorded call whose verdict is another one afterwards. */
@@ -59,62 +50,34 @@ export function simulate({ before, after, calls, countsDryRun = false }: Simulat
   return changes.sort((one, other) => other.recorded.count - one.recorded.count);
 }
 
-/** What becomes of one call; undefined: it is decided as before. */
+/**
+ * What becomes of one call; undefined: it is decided as before. Where a verdict is unknown before and after, for the same reasons, the change decides
+ * nothing: only what it may turn is told.
+ */
 export function changeOf(
   recorded: RecordedCall,
   { before, after, countsDryRun = false }: Omit<SimulateOptions, 'calls'>,
 ): Change | undefined {
-  const was = verdictBefore(before, recorded);
-  const is = verdictOf(after, recorded.call, countsDryRun);
-  return was.verdict === is.verdict ? undefined : { recorded, before: was, after: is };
+  const was = judge(before, recorded);
+  const is = judge(after, recorded, countsDryRun);
+  const isUncertain = is.simulated.verdict === 'unknown';
+  if (!isUncertain && is.simulated.verdict === was.simulated.verdict) return undefined;
+  const cutsOff = mayTurnToDenial(was, is);
+  const verdict = verdictBefore(was, recorded, cutsOff);
+  const isTold = isUncertain
+    ? (verdict !== 'deny' && cutsOff) || (verdict !== 'allow' && mayTurnToDenial(is, was))
+    : verdict !== is.simulated.verdict;
+  return isTold ? { recorded, before: { ...was.simulated, verdict }, after: is.simulated } : undefined;
 }
 
-function verdictBefore(snapshot: Snapshot, { call, observed }: RecordedCall): Simulated {
-  const simulated = verdictOf(snapshot, call);
-  return simulated.verdict === 'unknown' && observed !== undefined ? { ...simulated, verdict: observed } : simulated;
+/** What was decided then stands in for what is not known; where that says nothing, nobody may have been let in whom the change cuts off. */
+function verdictBefore({ simulated }: Judgement, { observed, isMixed = false }: RecordedCall, cutsOff: boolean): Verdict {
+  if (simulated.verdict !== 'unknown') return simulated.verdict;
+  if (observed !== undefined) return isMixed ? 'allow' : observed;
+  return cutsOff ? 'unknown' : 'deny';
 }
 
 /** The verdict of a recorded call; of a call that lacks nothing, it is that of `decide`. */
 export function verdictOf(snapshot: Snapshot, call: Call, countsDryRun = false): Simulated {
-  const view = snapshot.viewFor(call.destination);
-  return verdictIn((countsDryRun ? view.dryRun : undefined) ?? view.enforced, call, snapshot.defaultAction);
-}
-
-function verdictIn(world: World, call: Call, defaultAction: DefaultAction): Simulated {
-  const ofDefault = defaultAction === 'deny' ? 'deny' : 'allow';
-  if (call.refused !== undefined) return { verdict: world.hasAny ? 'deny' : ofDefault, reason: call.refused };
-  const denying = strongest(world.deny, call);
-  if (denying.outcome === YES) return decided('deny', 'denied_by_rule', denying.rule);
-  const allowing = world.hasAllow ? strongest(world.allow, call) : undefined;
-  const otherwise = withoutDeny(allowing, ofDefault, `default_${defaultAction}`);
-  // A denial that is not certain changes nothing where it would be denied anyway.
-  if (denying.outcome === NO || otherwise.verdict === 'deny') return otherwise;
-  return decided('unknown', 'not_recorded', denying.rule);
-}
-
-function withoutDeny(allowing: Strongest | undefined, ofDefault: Verdict, reason: ReasonCode): Simulated {
-  if (allowing === undefined) return { verdict: ofDefault, reason };
-  if (allowing.outcome === YES) return decided('allow', 'allowed_by_rule', allowing.rule);
-  if (allowing.outcome === UNKNOWN) return decided('unknown', 'not_recorded', allowing.rule);
-  return { verdict: 'deny', reason: 'no_rule_matches' };
-}
-
-interface Strongest {
-  readonly outcome: Tri;
-  readonly rule: CompiledRule | undefined;
-}
-
-/** The first rule that matches, else the first of which it is unknown. */
-function strongest(index: RuleIndex, call: Call): Strongest {
-  let unknown: CompiledRule | undefined;
-  for (const rule of index.candidates(call)) {
-    const outcome = rule.test(call);
-    if (outcome === YES) return { outcome, rule };
-    if (outcome === UNKNOWN) unknown ??= rule;
-  }
-  return { outcome: unknown === undefined ? NO : UNKNOWN, rule: unknown };
-}
-
-function decided(verdict: Verdict, reason: Simulated['reason'], rule: CompiledRule | undefined): Simulated {
-  return { verdict, reason, ...(rule === undefined ? {} : { policy: rule.policy.name, rule: rule.index }) };
+  return judge(snapshot, { call }, countsDryRun).simulated;
 }

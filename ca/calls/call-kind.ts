@@ -61,6 +61,10 @@ export interface CountedKind {
   readonly source: WorkloadMetadata;
   readonly count: number;
   readonly lastSeenAtMs: number;
+  /** Of several kinds that are told as one: some were decided otherwise than the last. */
+  readonly isMixed?: boolean;
+  /** Of several kinds that are told as one: the rules that decided them. */
+  readonly decidedBy?: readonly RuleReference[];
 }
 
 /** A kind as text: equal kinds are equal texts. */

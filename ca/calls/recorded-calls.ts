@@ -1,4 +1,5 @@
-import type { Destination, Source } from '../../policy/model.ts';
+import type { Destination, RuleReference, Source } from '../../policy/model.ts';
+import { policyKey } from '../../policy/policy.ts';
 import { recordedCallOf } from '../../policy/documents/recorded-calls.ts';
 import type { RecordedParts } from '../../policy/documents/recorded-calls.ts';
 import type { NormalizedPath } from '../../policy/normalize/path.ts';
@@ -45,12 +46,15 @@ function destinationOf({ spiffeId, namespace, serviceAccount, port, selectors }:
 }
 
 /** What the engine is to judge of a kind of call. */
-export function partsOf({ kind, source, count, lastSeenAtMs }: CountedKind, destination: Destination): RecordedParts {
+export function partsOf(counted: CountedKind, destination: Destination): RecordedParts {
+  const { kind, source, count, lastSeenAtMs, isMixed = false } = counted;
   return {
     source: sourceOf(kind, source),
     destination,
     ...requestParts(kind),
     verdict: kind.verdict,
+    isMixed,
+    decidedBy: rulesOf(counted),
     count,
     lastSeen: lastSeenAtMs,
   };
@@ -81,7 +85,7 @@ export function isForPolicies({ verdict, reason }: CallKind): boolean {
 }
 
 /**
- * Equal calls as one, however and by whom they were decided: what was decided last stands for all of them. The caller's namespace and service
+ * Equal calls as one, however and by whom they were decided: with the verdict that was the last, and whether others were decided otherwise. The caller's namespace and service
  * account are those of `metadataOf` now, else what they were.
  */
 export class RecalledCalls {
@@ -107,7 +111,14 @@ export class RecalledCalls {
 
 function together(one: CountedKind, other: CountedKind): CountedKind {
   const latest = one.lastSeenAtMs >= other.lastSeenAtMs ? one : other;
-  return { ...latest, count: one.count + other.count };
+  const isMixed = one.kind.verdict !== other.kind.verdict || one.isMixed === true || other.isMixed === true;
+  const rules = [one, other].flatMap(rulesOf);
+  const decidedBy = [...new Map(rules.map((each) => [`${policyKey(each.policy)}#${each.rule}`, each])).values()];
+  return { ...latest, count: one.count + other.count, isMixed, decidedBy };
+}
+
+function rulesOf({ kind: { rule }, decidedBy }: CountedKind): readonly RuleReference[] {
+  return decidedBy ?? (rule === undefined ? [] : [rule]);
 }
 
 /** As the engine takes it. */

@@ -9,6 +9,10 @@ export interface Target {
   /** Every destination that is selected has one of these keys; see {@link keysOf}. */
   readonly keys: readonly string[];
   readonly selects: (destination: Destination) => boolean;
+  /** Whether it hangs on the selectors of the workload. */
+  readonly isOfPods: boolean;
+  /** As `selects`, for a destination whose selectors are not known: whether it would, were they those that are asked for. */
+  readonly maySelect: (destination: Destination) => boolean;
 }
 
 const POD_LABEL = 'k8s:pod-label:';
@@ -16,8 +20,15 @@ const EVERY = '*';
 
 /** The target of a policy. */
 export function targetOf(policy: Policy): Target {
-  const tests = [...namespaceTests(policy), ...podTests(policy), ...nameTests(policy)];
-  return { keys: indexKeys(policy), selects: (destination) => tests.every((test) => test(destination)) };
+  const ofPods = podTests(policy);
+  const named = [...namespaceTests(policy), ...nameTests(policy)];
+  const tests = [...named, ...ofPods];
+  return {
+    keys: indexKeys(policy),
+    selects: (destination) => tests.every((test) => test(destination)),
+    isOfPods: ofPods.length > 0,
+    maySelect: (destination) => named.every((test) => test(destination)),
+  };
 }
 
 /** Whether something is about a destination. */

@@ -1,8 +1,9 @@
 import type { Snapshot } from '../compile/snapshot.ts';
+import { policiesAbout } from '../judgement.ts';
 import type { Destination } from '../model.ts';
 import { changeOf } from '../simulate.ts';
 import type { Change, RecordedCall } from '../simulate.ts';
-import { PathTests, policiesAbout } from './recorded-path.ts';
+import { PathTests } from './recorded-path.ts';
 
 /** What would become of recorded calls. */
 export interface Consequences {
@@ -56,14 +57,14 @@ export class Comparison {
 
   /** What becomes of a call; undefined: it is decided as before. */
   changeOf(recorded: RecordedCall): Change | undefined {
-    const paths = this.#pathsOf(recorded.call.destination);
+    const paths = this.#pathsOf(recorded);
     return paths && changeOf(paths.mark(recorded), this.#options);
   }
 
-  #pathsOf(destination: Destination): PathTests | undefined {
+  #pathsOf({ call: { destination }, lacksSelectors = false }: RecordedCall): PathTests | undefined {
     const { before, after, countsDryRun = false } = this.#options;
     if (this.#paths.has(destination)) return this.#paths.get(destination);
-    const [was, is] = [policiesAbout(before, destination), policiesAbout(after, destination)];
+    const [was = [], is = []] = [before, after].map((snapshot) => policiesAbout(snapshot, destination, lacksSelectors));
     const all = new Set([...was, ...is]);
     const isChanged = countsDryRun || was.length !== is.length || all.size !== was.length;
     const paths = isChanged ? new PathTests([...all]) : undefined;

@@ -1,6 +1,6 @@
-import { decode, DecodeError, integer, literal, map, object, optional, string } from '../../core/decode.ts';
+import { array, boolean, decode, DecodeError, integer, literal, map, object, optional, string } from '../../core/decode.ts';
 import { IdentityError } from '../../core/errors.ts';
-import type { CallField, Destination, Request, Source } from '../model.ts';
+import type { CallField, Destination, Request, RuleReference, Source } from '../model.ts';
 import { normalizePath } from '../normalize/path.ts';
 import type { NormalizedPath } from '../normalize/path.ts';
 import { REFUSALS, RefusedRequest } from '../normalize/refusal.ts';
@@ -26,6 +26,15 @@ const time = map(string(), (text) => {
   return atMs;
 });
 
+const rule = object({
+  policy: object({
+    kind: literal('AuthorizationPolicy', 'ClusterAuthorizationPolicy'),
+    namespace: optional(string({ allowEmpty: true }), ''),
+    name: string(),
+  }),
+  rule: integer({ min: 0 }),
+});
+
 const line = object({
   source: sourceField,
   destination: destinationField,
@@ -35,12 +44,14 @@ const line = object({
   grpc: optional(object({ service: string(), method: string() })),
   refused: optional(literal(...REFUSALS)),
   verdict: literal('allow', 'deny'),
+  mixed: optional(boolean, false),
+  rules: optional(array(rule), []),
   count: integer({ min: 1 }),
   lastSeen: time,
 });
 
 /**
- * Reads recorded calls, one JSON object in each line: source, destination, method, path template, host, verdict, count, lastSeen.
+ * Reads recorded calls, one JSON object in each line: source, destination, method, path template, host, verdict, rules, count, lastSeen.
  * Equal destinations become one object, which the engine works out once.
  *
  * @throws DecodeError that names the line and the field of every fault
@@ -53,17 +64,24 @@ export function parseRecordedCalls(text: string): readonly RecordedCall[] {
     if (each.trim() === '') continue;
     try {
       const value = parseLine(each);
-      const key = JSON.stringify(Reflect.get(value, 'destination') ?? null);
-      const parts = decode(line, value);
+      const written: unknown = Reflect.get(value, 'destination') ?? null;
+      const key = JSON.stringify(written);
+      const { mixed: isMixed, rules: decidedBy, ...parts } = decode(line, value);
       const destination = destinations.get(key) ?? parts.destination;
       destinations.set(key, destination);
-      calls.push(recordedCallOf({ ...parts, ...methodOf(parts.method), destination }));
+      const lacksSelectors = !saysSelectors(written);
+      calls.push(recordedCallOf({ ...parts, ...methodOf(parts.method), destination, isMixed, decidedBy, lacksSelectors }));
     } catch (error) {
       faults.push(...faultsOf(error, index + 1));
     }
   }
   if (faults.length > 0) throw new DecodeError(faults);
   return calls;
+}
+
+/** A line without them says nothing of them; an empty list says that there are none. */
+function saysSelectors(destination: unknown): boolean {
+  return typeof destination === 'object' && destination !== null && ('selectors' in destination || 'labels' in destination);
 }
 
 /** An empty method: it was a request, and that is all that is known of it. */
@@ -100,7 +118,14 @@ export interface RecordedParts {
   readonly refused?: Refusal | undefined;
   /** It was a request, even when nothing of it is recorded. */
   readonly isRequest?: boolean;
+  /** Which selectors the destination has is not known. */
+  readonly lacksSelectors?: boolean;
+  /** What was decided last. */
   readonly verdict: 'allow' | 'deny';
+  /** Some of the calls were decided otherwise. */
+  readonly isMixed?: boolean;
+  /** The rules that decided. */
+  readonly decidedBy?: readonly RuleReference[];
   readonly count: number;
   /** Milliseconds since 1970. */
   readonly lastSeen: number;
@@ -121,7 +146,16 @@ export function recordedCallOf(given: RecordedParts): RecordedCall {
     ...(refused === undefined ? {} : { refused }),
     atMs: lastSeen,
   };
-  return { call: { ...call, unrecorded: lacking(parts) }, count, lastSeenAtMs: lastSeen, observed: verdict };
+  const { isMixed = false, decidedBy = [], lacksSelectors = false } = parts;
+  return {
+    call: { ...call, unrecorded: lacking(parts) },
+    count,
+    lastSeenAtMs: lastSeen,
+    observed: verdict,
+    ...(isMixed ? { isMixed } : {}),
+    ...(decidedBy.length === 0 ? {} : { decidedBy }),
+    ...(lacksSelectors ? { lacksSelectors } : {}),
+  };
 }
 
 function withoutForeignPath(parts: RecordedParts): RecordedParts {
@@ -168,13 +202,13 @@ function lacking(parts: RecordedParts): ReadonlySet<CallField> {
  * const file = calls.map(recordedLine).join('\n');
  */
 export function recordedLine(parts: RecordedParts): string {
-  const { source, destination, method, path, host, grpc, refused, verdict, count, lastSeen } = parts;
+  const { source, destination, method, path, host, grpc, refused, verdict, isMixed, decidedBy = [], count, lastSeen } = parts;
   return JSON.stringify({
     source: { ...source, spiffeId: source.spiffeId?.toString(), address: undefined },
     destination: {
       ...destination,
       spiffeId: destination.spiffeId?.toString(),
-      selectors: destination.selectors.size === 0 ? undefined : [...destination.selectors],
+      selectors: parts.lacksSelectors === true ? undefined : [...destination.selectors],
     },
     // A request of which nothing is known but that it was one.
     method: method ?? (isOfRequest(parts) && path === undefined && host === undefined ? '' : undefined),
@@ -183,6 +217,8 @@ export function recordedLine(parts: RecordedParts): string {
     grpc,
     refused,
     verdict,
+    mixed: isMixed === true ? true : undefined,
+    rules: decidedBy.length === 0 ? undefined : decidedBy,
     count,
     lastSeen: new Date(lastSeen).toISOString(),
   });

@@ -1,6 +1,7 @@
 // A recorded path with variables stands for many paths.
 import type { CompiledPolicy } from '../compile/policy.ts';
 import type { Snapshot } from '../compile/snapshot.ts';
+import { policiesAbout } from '../judgement.ts';
 import type { Destination } from '../model.ts';
 import type { PathClause } from '../resources/operation-clause.ts';
 import type { RuleSpec } from '../resources/policy-spec.ts';
@@ -16,8 +17,8 @@ export function withUncertainPaths(calls: Iterable<RecordedCall>, snapshots: rea
   const byDestination = new Map<Destination, PathTests>();
   return [...calls].map((recorded) => {
     const { destination } = recorded.call;
-    const tests =
-      byDestination.get(destination) ?? new PathTests(snapshots.flatMap((snapshot) => policiesAbout(snapshot, destination)));
+    const policies = (snapshot: Snapshot) => policiesAbout(snapshot, destination, recorded.lacksSelectors);
+    const tests = byDestination.get(destination) ?? new PathTests(snapshots.flatMap(policies));
     byDestination.set(destination, tests);
     return tests.mark(recorded);
   });
@@ -43,11 +44,6 @@ export class PathTests {
     if (this.#tests.every((test) => test(path))) return recorded;
     return { ...recorded, call: { ...recorded.call, unrecorded: new Set([...unrecorded, 'request.path' as const]) } };
   }
-}
-
-/** The policies that select a destination. */
-export function policiesAbout(snapshot: Snapshot, destination: Destination): readonly CompiledPolicy[] {
-  return snapshot.viewFor(destination).policies;
 }
 
 /** Whether a rule says the same of every path that a template stands for. */

@@ -83,6 +83,31 @@ describe('lint', () => {
   });
 });
 
+describe('rules over what is not recorded', () => {
+  const header = { to: [{ headers: [{ name: 'x-tenant', exact: 'acme' }] }] };
+  const other = { to: [{ headers: [{ name: 'x-tenant', exact: 'b' }] }] };
+  const snapshot = snapshotOf(orders('a', { rules: [header, other, { from: [{ namespaces: ['billing'] }] }] }));
+  const lacking = recorded(['web', 'GET /', '']);
+  const call = { ...lacking.call, unrecorded: new Set(['request.headers' as const]) };
+  const policy = { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'a' } as const;
+  const unused = (each: RecordedCall) =>
+    lint(snapshot, { calls: [each] }).flatMap(({ code, rule }) => (code === 'unused' ? [rule] : []));
+
+  test('are not unused where they may have decided, nor where they did', () => {
+    expect(unused({ ...lacking, call })).toEqual([2]);
+    expect(unused({ ...lacking, call, decidedBy: [{ policy, rule: 0 }] })).toEqual([1, 2]);
+    expect(unused({ ...lacking, call, decidedBy: [{ policy: { ...policy, name: 'gone' }, rule: 0 }] })).toEqual([2]);
+  });
+
+  test('a rule that allows for certain is used, also where another one may deny', () => {
+    const deny = orders('deny', { action: 'DENY', rules: [header] });
+    const findings = lint(snapshotOf(orders('a', { rules: [{ to: [{ methods: ['GET'] }] }] }), deny), {
+      calls: [{ ...lacking, call }],
+    });
+    expect(findings.filter(({ code }) => code === 'unused')).toEqual([]);
+  });
+});
+
 describe('suggest', () => {
   const rows: readonly Row[] = [
     ['web', 'GET /orders/17', ''],

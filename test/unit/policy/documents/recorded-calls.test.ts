@@ -141,6 +141,26 @@ describe('consequences', () => {
     expect(outcome([orders('p', spec)], ...changes)).toEqual(expected);
   });
 
+  test.each<[string, object, object, unknown]>([
+    ['an ALLOW of others', { rules: [{ from: [{ serviceAccounts: ['batch'] }] }] }, {}, [0, 1, 0, false]],
+    ['an ALLOW of the caller', { rules: [{ from: [{ serviceAccounts: ['web'] }] }] }, {}, [0, 0, 0, true]],
+    ['a DENY', { action: 'DENY', rules: [{}] }, {}, [0, 1, 0, false]],
+    ['a DENY of others', { action: 'DENY', rules: [{ from: [{ serviceAccounts: ['batch'] }] }] }, {}, [0, 0, 0, true]],
+    [
+      'a DENY of an ambiguous request',
+      { action: 'DENY', rules: [] },
+      { method: undefined, path: undefined, host: undefined, refused: 'path_null' },
+      [0, 1, 0, false],
+    ],
+    ['an AUDIT', { action: 'AUDIT', rules: [{}] }, {}, [0, 0, 0, true]],
+    ['labels that are said to be none', { rules: [] }, { destination: { namespace: 'shop', selectors: [] } }, [0, 0, 0, true]],
+    ['another namespace', { rules: [] }, { destination: { namespace: 'billing' } }, [0, 0, 0, true]],
+  ])('a policy that selects pods, where the line does not say of which the call was: %s', (_title, spec, change, expected) => {
+    expect(outcome([orders('p', spec)], { destination: { namespace: 'shop', serviceAccount: 'orders' }, ...change })).toEqual(
+      expected,
+    );
+  });
+
   test('DryRun counts when asked for', () => {
     const after = compile([parsePolicy(orders('p', { mode: 'DryRun', rules: [] }))]);
     const calls = parseRecordedCalls(linesOf({}));
@@ -197,6 +217,10 @@ describe('a line that is written', () => {
     ['a request of which nothing is known', { isRequest: true }],
     ['a request of which only the host is known', { host: 'orders' }],
     ['an ambiguous request', { isRequest: true, refused: 'path_encoded_slash', verdict: 'deny' }],
+    ['calls that were decided one way and the other', { method: 'GET', isMixed: true }],
+    ['rules', { method: 'GET', decidedBy: [{ policy: { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'a' }, rule: 1 }] }],
+    ['no selectors', { destination: { namespace: 'shop', selectors: new Set() } }],
+    ['selectors that are not known', { destination: { namespace: 'shop', selectors: new Set() }, lacksSelectors: true }],
   ])('is read back: %s', (_title, own) => {
     const parts: RecordedParts = { ...shared, ...own };
     expect(parseRecordedCalls(recordedLine(parts))).toEqual([recordedCallOf(parts)]);
