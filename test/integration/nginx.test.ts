@@ -313,6 +313,52 @@ describe.skipIf(!canHaveNginx)('nginx auth_request (needs nginx, or apt-get)', (
     await agent.enforce(DESTINATIONS.orders, WEB_READS);
   });
 
+  test('users by a header that a RequestAuthentication names, and by no other', async () => {
+    const named = { ...people, headers: ['X-User-Token', 'X-Other-Token'] };
+    for (const edit of [undefined, (text: string) => text.replace('/authorize?', '/authenticate?')]) {
+      await agent.enforce(DESTINATIONS.orders, { policies: [orders('all', { rules: [{}] })], authentications: [named] });
+      await using asking = await start(edit);
+      const as = async (...headers: readonly (readonly [string, string])[]) =>
+        outcomeOf({ target: '/orders/7', headers }, web, asking);
+      const token = tokenOf();
+      for (const value of [token, `Bearer ${token}`, `bearer  ${token} `]) {
+        expect(await as(['x-user-token', value])).toMatchObject({ status: 200, reached: true });
+        expect(asking.served.at(-1)?.headers).toMatchObject({ 'x-countersign-user': 'alice' });
+      }
+      const refused: (readonly (readonly [string, string])[])[] = [
+        [['Authorization', `Bearer ${token}`]],
+        [['X_User_Token', token]],
+        [
+          ['X-User-Token', token],
+          ['X-User-Token', token],
+        ],
+        [
+          ['X-User-Token', token],
+          ['X-Other-Token', token],
+        ],
+        [['X-User-Token', `Bearer\t${token}`]],
+        [['X-User-Token', `Bearer:${token}`]],
+      ];
+      for (const headers of refused) {
+        const answer = await as(...headers);
+        expect(answer).toMatchObject({ status: 401, reached: false });
+        expect(answer.headers.get('www-authenticate')).toMatch(/^Bearer/);
+      }
+    }
+    await agent.enforce(DESTINATIONS.orders, WEB_READS);
+  });
+
+  test('a caller without certificate, and one without user, has no name', async () => {
+    await agent.enforce(DESTINATIONS.orders, { policies: [orders('all', { rules: [{}] })] });
+    await using optional = await start((text) => text.replace('ssl_verify_client on', 'ssl_verify_client optional'));
+    const before = optional.served.length;
+    const forged = ['Source', 'User', 'User-Issuer'].map((name) => [`X-Countersign-${name}`, 'root'] as const);
+    expect(await optional.ask({ target: '/orders/7', headers: forged })).toMatchObject({ status: 200 });
+    const names = optional.served.slice(before).flatMap(({ rawHeaders }) => rawHeaders);
+    expect(names.filter((each) => /countersign|root/i.test(each))).toEqual([]);
+    await agent.enforce(DESTINATIONS.orders, WEB_READS);
+  });
+
   test('/authenticate says who the user is, and nothing of what the user may do', async () => {
     await agent.enforce(DESTINATIONS.orders, { policies: [], authentications: [people] });
     await using asking = await start((configuration) => configuration.replace('/authorize?', '/authenticate?'));
