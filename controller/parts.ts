@@ -39,6 +39,8 @@ export interface PartsOptions {
   readonly isCountersign: boolean;
   readonly source: ResourceSource;
   readonly sink: StatusSink;
+  /** Whether objects come from where no webhook is asked about them. */
+  readonly isUnreviewed: boolean;
   readonly owned: OwnedRelationships;
   /** Tells whoever looks at an object what is wrong with it. */
   readonly tell: (about: ReturnType<typeof subjectOf>, problem: Problem) => void;

@@ -119,6 +119,7 @@ export function planText(plan: Plan): string {
     ...federation.delete.map((name) => `- federation with ${name}`),
     ...policies.set.map((name) => `~ ${name}`),
     ...policies.delete.map((name) => `- ${name}`),
+    ...policies.refused.map((text) => `! ${text}`),
     ...policies.foreign.map((name) => `! not ours, stays as it is: ${name}`),
     ...foreign.map((each) => entry('! not ours, stays as it is:', each)),
     ...problems.map((problem) => `! ${problem}`),

@@ -11,7 +11,7 @@ import { DirectorySource } from './sources/directory.ts';
 import { apiServerSink, printingSink } from './status/sinks.ts';
 
 /** Where resources come from, and where it is told what became of them. */
-export interface Surroundings extends Pick<PartsOptions, 'source' | 'sink' | 'owned' | 'tell'> {
+export interface Surroundings extends Pick<PartsOptions, 'source' | 'sink' | 'owned' | 'tell' | 'isUnreviewed'> {
   /** Undefined when resources come from a folder. */
   readonly cluster: Cluster | undefined;
 }
@@ -30,6 +30,7 @@ export function openFolder(directory: string, { clock, log, write }: ControllerO
   };
   return {
     cluster: undefined,
+    isUnreviewed: true,
     source: new DirectorySource({ directory, clock, complain }),
     sink: printingSink(write),
     owned: recordInMemory(),
@@ -58,6 +59,7 @@ export async function openCluster(
   const { namespace, name } = config.leaderElection;
   return {
     cluster: { client, events },
+    isUnreviewed: false,
     source: new ApiServerSource({ ...common, client }),
     sink: apiServerSink(client),
     owned: recordInConfigMap(client, { namespace, name: `${name}-federation` }),

@@ -6,6 +6,7 @@ import type { ProposedChange } from '../policies/policy-client.ts';
 import type { PolicyIndex } from '../policies/policy-index.ts';
 import { readPolicyObject, type PolicyObject } from '../policies/policy-object.ts';
 import type { PolicyOverlaps } from '../policies/policy-overlaps.ts';
+import { annotationFaults, annotationRemarks, mayRefuse, REFUSE_FIELD, TOKENS_UNKNOWN } from '../policies/refuse-annotation.ts';
 import type { Turns } from '../turns.ts';
 import { consequencesIn } from './consequences.ts';
 import { faultsOf, type Findings } from './findings.ts';
@@ -24,9 +25,6 @@ export interface PolicyReviewContext {
 }
 
 const KINDS = ['AuthorizationPolicy', 'ClusterAuthorizationPolicy', 'RequestAuthentication'] as const;
-
-/** With the value `true`: a change that would deny recorded calls, or may, is refused. */
-export const REFUSE_ANNOTATION = 'countersign.dev/refuse-if-denies';
 
 /**
  * Who judges objects of authorization before they are stored, and policies before they are deleted: they must be readable and must
@@ -63,11 +61,17 @@ async function readFindings(object: { readonly kind: string }, context: PolicyRe
   await context.turns.next();
   try {
     const read = readPolicyObject(object);
-    if (read.policy === undefined) return { faults: [], warnings: [], read };
+    const annotated = annotationFaults(read.meta).map(({ path, message }) => ({ field: path, message }));
+    const told = annotationRemarks(read.meta);
+    if (read.policy === undefined) return { faults: annotated, warnings: told, read };
     await context.assessor.prepare(read.policy);
     const { problems = [], remarks = [] } = context.assessor.assess(read.policy) ?? {};
-    const faults = problems.map(({ path, message }) => ({ field: path, message }));
-    const warnings = [...remarks.filter((remark) => remark.includes('never matches')), ...meetings(read.policy, context)];
+    const faults = [...annotated, ...problems.map(({ path, message }) => ({ field: path, message }))];
+    const warnings = [
+      ...told,
+      ...remarks.filter((remark) => remark.includes('never matches')),
+      ...meetings(read.policy, context),
+    ];
     return { faults, warnings, read };
   } catch (error) {
     return { faults: faultsOf(error), warnings: [] };
@@ -139,15 +143,9 @@ async function judgeChange(
 /** Nobody recorded which calls had a token. */
 function tokensUnknown(read: PolicyObject): Review {
   if (read.policy !== undefined || read.authentication.tokens !== 'Required') return ACCEPTED;
-  const text = 'calls without a token will be denied, and recorded calls do not say which of them had one';
-  return mayRefuse(read) ? refused([text]) : { faults: [], warnings: [text] };
-}
-
-function mayRefuse({ meta, policy }: PolicyObject): boolean {
-  return meta.annotations[REFUSE_ANNOTATION] === 'true' && policy?.mode !== 'DryRun';
+  return mayRefuse(read) ? refused([TOKENS_UNKNOWN]) : { faults: [], warnings: [TOKENS_UNKNOWN] };
 }
 
 function refused(texts: readonly string[]): Review {
-  const field = `metadata.annotations[${REFUSE_ANNOTATION}]`;
-  return { faults: texts.map((message) => ({ field, message })), warnings: [] };
+  return { faults: texts.map((message) => ({ field: REFUSE_FIELD, message })), warnings: [] };
 }

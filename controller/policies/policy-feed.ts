@@ -1,7 +1,7 @@
 import { isIdentityError } from '../../core/errors.ts';
 import { POLICY_DEFINITIONS } from '../../crds/index.ts';
 import type { ResourceType } from '../../policy/schema/resource.ts';
-import { declaredKey, refOf, type DeclaredObjects } from '../declared-objects.ts';
+import { declaredKey, refOf, subjectOf, type DeclaredObjects } from '../declared-objects.ts';
 import { isSameSpec } from '../identity/declaration-store.ts';
 import type { Problem } from '../ports.ts';
 import type { KubeObject } from '../../runtime/kubernetes/object.ts';
@@ -9,6 +9,7 @@ import type { ObjectKind } from '../sources/object-kind.ts';
 import type { PolicyIndex } from './policy-index.ts';
 import { readPolicyObject, type PolicyObject } from './policy-object.ts';
 import type { PolicyOverlaps } from './policy-overlaps.ts';
+import { annotationRemarks, requireAnnotations } from './refuse-annotation.ts';
 
 /** What events of a source go into. */
 export interface PolicyTargets {
@@ -17,6 +18,8 @@ export interface PolicyTargets {
   readonly declared: DeclaredObjects;
   /** Told of each object that was read, before it is declared. */
   readonly onRead: (object: PolicyObject) => void;
+  /** Told what may surprise in an object that no webhook has looked at. */
+  readonly onRemark?: ((about: ReturnType<typeof subjectOf>, remark: Problem) => void) | undefined;
 }
 
 /** The kinds of authorization that the controller follows. */
@@ -32,6 +35,8 @@ function policyKind(type: ResourceType, targets: PolicyTargets): ObjectKind {
     read: (object) => () => {
       const ref = refOf(type, object);
       const key = declaredKey(type, ref.namespace === '' ? ref.name : `${ref.namespace}/${ref.name}`);
+      for (const message of annotationRemarks(object.metadata))
+        targets.onRemark?.(subjectOf({ type, ref }), { reason: 'UnknownAnnotation', message });
       const fault = take({ ...object, kind: type.kind }, key, targets);
       const generation = object.metadata.generation ?? 0;
       declared.put({ key, type, ref, generation, isOurs: true, status: object['status'], fault });
@@ -49,6 +54,7 @@ function policyKind(type: ResourceType, targets: PolicyTargets): ObjectKind {
 function take(object: KubeObject, key: string, { index, overlaps, onRead }: PolicyTargets): Problem | undefined {
   try {
     const read = readPolicyObject(object);
+    requireAnnotations(read.meta);
     const before = index.object(key);
     // Labels, annotations and our own status change without the specification.
     if (before !== undefined && isSameSpec(before.meta, read.meta)) return undefined;

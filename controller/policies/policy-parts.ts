@@ -10,6 +10,7 @@ import { runTogether } from '../run-together.ts';
 import type { ObjectKind } from '../sources/object-kind.ts';
 import { lastingOutage } from '../status/lasting-outage.ts';
 import { StatusWriter, type StatusSink } from '../status/status-writer.ts';
+import { AskedBefore } from './asked-before.ts';
 import { PolicyAssessor } from './policy-assessment.ts';
 import { PolicyClient } from './policy-client.ts';
 import { policyKinds } from './policy-feed.ts';
@@ -24,6 +25,8 @@ export interface PolicyPartsOptions {
   readonly config: Pick<ControllerConfig, 'entryIdPrefix' | 'driftCheck' | 'massDeletion'>;
   readonly connection: Pick<GrpcConnection, 'client'>;
   readonly sink: StatusSink;
+  /** Whether objects come from where no webhook is asked about them. */
+  readonly isUnreviewed: boolean;
   /** Tells whoever looks at an object what is wrong with it. */
   readonly tell: (about: ReturnType<typeof subjectOf>, problem: Problem) => void;
   /** RFC 3339. */
@@ -91,6 +94,7 @@ export function createPolicyParts(options: PolicyPartsOptions): PolicyParts {
     index,
     overlaps,
     declared,
+    onRemark: options.isUnreviewed ? options.tell : undefined,
     onRead: ({ policy, name }) => void (policy && assessor.prepare(policy).then(() => mark(declarationKey(name)))),
   });
   return {
@@ -122,12 +126,13 @@ interface ReconcilerTargets extends Pick<PolicyParts, 'declared' | 'index' | 'cl
 }
 
 function createReconciler(
-  { config, tell, clock, log }: PolicyPartsOptions,
+  { config, isUnreviewed, tell, clock, log }: PolicyPartsOptions,
   { declared, index, client, owner, onChanged }: ReconcilerTargets,
 ): PolicyReconciler {
   return new PolicyReconciler({
     desired: index,
     client,
+    asked: isUnreviewed ? new AskedBefore({ index, client }) : undefined,
     owner,
     clock,
     log,

@@ -8,11 +8,13 @@ export interface PolicyPlan {
   readonly delete: readonly string[];
   /** Those that would be refused, because somebody else put one of the same name there. */
   readonly foreign: readonly string[];
+  /** Those that would not be put in force because of what they do to recorded calls, each with why. */
+  readonly refused: readonly string[];
 }
 
 /** Compares what ought to be with what is at the CA. A server without policies, such as SPIRE's, has none. */
 export async function planPolicies(
-  reconciler: Pick<PolicyReconciler, 'load' | 'plan' | 'nameOf'>,
+  reconciler: Pick<PolicyReconciler, 'load' | 'plan' | 'nameOf' | 'refusalsOf'>,
   signal: AbortSignal,
 ): Promise<PolicyPlan> {
   try {
@@ -21,8 +23,13 @@ export async function planPolicies(
     if (!isIdentityError(error, 'unimplemented')) throw error;
   }
   const { set, remove, inTheWay } = reconciler.plan();
+  const refusals = await reconciler.refusalsOf(set, signal);
   return {
-    set: set.map(({ name }) => refText(name)),
+    refused: set.flatMap(({ key, name }) => {
+      const error = refusals.get(key);
+      return error === undefined ? [] : [`${refText(name)}: ${error.message}`];
+    }),
+    set: set.filter(({ key }) => !refusals.has(key)).map(({ name }) => refText(name)),
     delete: remove.map((key) => refText(reconciler.nameOf(key))),
     foreign: inTheWay.map(({ name }) => refText(name)),
   };

@@ -10,6 +10,7 @@ import { Patience } from '../entries/patience.ts';
 import type { Precedence } from '../identity/precedence.ts';
 import { refText, type Problem } from '../ports.ts';
 import { runTogether } from '../run-together.ts';
+import type { AskedBefore } from './asked-before.ts';
 import { KnownPolicies, type PolicyDrift } from './known-policies.ts';
 import { batchesOf, policyChanges, type PolicyChanges, type PolicyWrite } from './policy-changes.ts';
 import type { PolicyClient, StoredName } from './policy-client.ts';
@@ -29,6 +30,8 @@ export interface PolicyReconcilerOptions {
   readonly massDeletion: MassDeletion;
   /** Told of each resource of which it is known anew whether it is at the CA. */
   readonly onChanged: (key: string) => void;
+  /** Which writes are not to be made, by key, and why; nobody is asked where it is not given. */
+  readonly asked?: Pick<AskedBefore, 'refusals'> | undefined;
   /** Told of each resource that the CA refuses, each time. */
   readonly onRefused?: (declarer: Precedence, problem: Problem) => void;
 }
@@ -144,6 +147,11 @@ export class PolicyReconciler {
     return policyChanges(keys, { desired: this.#options.desired, known: this.#known, held: NONE });
   }
 
+  /** Which of some writes would be refused before the CA is told, and why. */
+  async refusalsOf(set: readonly PolicyWrite[], signal: AbortSignal): Promise<ReadonlyMap<string, IdentityError>> {
+    return (await this.#options.asked?.refusals(set, signal)) ?? new Map();
+  }
+
   async #work(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.#wake(), { once: true });
     while (!signal.aborted) {
@@ -173,7 +181,13 @@ export class PolicyReconciler {
       for (const key of inLine) this.#inLine(key);
       for (const write of inTheWay) this.#refused(write, existsElsewhere(write));
       // What is renamed is there under its new name before it goes under its old one.
-      for (const batch of batchesOf(set, ({ document }) => document.length)) await this.#set(batch, signal);
+      const refusals = await this.refusalsOf(set, signal);
+      for (const write of set) {
+        const error = refusals.get(write.key);
+        if (error !== undefined) this.#refused(write, error);
+      }
+      const admitted = set.filter(({ key }) => !refusals.has(key));
+      for (const batch of batchesOf(admitted, ({ document }) => document.length)) await this.#set(batch, signal);
       for (const batch of batchesOf(remove, (key) => key.length)) await this.#delete(batch, signal);
     } catch (error) {
       this.#isUncertain = true;

@@ -36,6 +36,8 @@ export function policyObject({
 interface WorldOptions {
   readonly massDeletion?: MassDeletion;
   readonly driftCheckMs?: number;
+  /** As with a folder of files. */
+  readonly isUnreviewed?: boolean;
 }
 
 /** The parts of one controller and the CA that they talk to. */
@@ -44,29 +46,36 @@ export class PolicyWorld implements AsyncDisposable {
   readonly parts: PolicyParts;
   /** Every status that was written, the newest last, by key. */
   readonly statuses = new Map<string, JsonObject[]>();
+  /** What was told of objects beside their status. */
+  readonly told: string[] = [];
   #stop: AbortController | undefined;
   #running: Promise<void> = Promise.resolve();
 
-  private constructor(ca: StandInPolicies, massDeletion: MassDeletion, driftCheckMs: number) {
+  private constructor(
+    ca: StandInPolicies,
+    { massDeletion = 'refuse', driftCheckMs = 60_000, isUnreviewed = false }: WorldOptions,
+  ) {
     this.ca = ca;
     this.parts = createPolicyParts({
       config: { entryIdPrefix: 'main.', driftCheck: durationOfMs(driftCheckMs), massDeletion },
       connection: ca.connection,
       sink: { write: (object, status) => Promise.resolve(this.#take(object, status)) },
-      tell: () => {},
+      isUnreviewed,
+      tell: ({ kind, namespace = '', name }, { reason, message }) =>
+        void this.told.push(`${kind}/${namespace}/${name}: ${reason}: ${message}`),
       now: () => '2026-01-01T00:00:00Z',
       clock: systemClock,
       log: createLogger({ level: 'fatal', name: 'test' }),
     });
   }
 
-  static async create({ massDeletion = 'refuse', driftCheckMs = 60_000 }: WorldOptions = {}): Promise<PolicyWorld> {
-    return new PolicyWorld(await StandInPolicies.start(), massDeletion, driftCheckMs);
+  static async create(options: WorldOptions = {}): Promise<PolicyWorld> {
+    return new PolicyWorld(await StandInPolicies.start(), options);
   }
 
   /** Another controller, with nothing read yet, at the same CA. */
   next(massDeletion: MassDeletion = 'refuse'): PolicyWorld {
-    return new PolicyWorld(this.ca, massDeletion, 60_000);
+    return new PolicyWorld(this.ca, { massDeletion });
   }
 
   put(...policies: readonly TestPolicy[]): void {

@@ -173,6 +173,24 @@ describe('what a policy would do to recorded calls', () => {
     expect(warnings[1]).toContain('would be denied');
   });
 
+  test.each([
+    ['AuthorizationPolicy', {}],
+    ['RequestAuthentication', { issuers: [{ issuer: 'https://login.test', audiences: ['orders'] }] }],
+  ] as const)('%s: another value of the annotation is refused, a name that means nothing is told', async (kind, spec) => {
+    const annotated = (annotations: Readonly<Record<string, string>>): TestPolicy => ({
+      kind,
+      name: 'orders',
+      annotations,
+      spec,
+    });
+    const { faults } = await rig().ask(annotated({ 'countersign.dev/refuse-if-denies': 'yes' }));
+    const field = 'metadata.annotations[countersign.dev/refuse-if-denies]';
+    expect(faults).toEqual([{ field, message: 'must be "true" or "false", is "yes"' }]);
+    const review = await rig().ask(annotated({ 'countersign.dev/refuse-if-deny': 'true', 'team.example/x': 'y' }));
+    expect(review.faults).toEqual([]);
+    expect(review.warnings).toEqual([expect.stringContaining('the annotation countersign.dev/refuse-if-deny means nothing')]);
+  });
+
   test('an annotated policy is refused, for what is unknown as well', async () => {
     const { faults } = await rig(CUTS_OFF).ask({ ...WEB, ...REFUSES });
     const field = 'metadata.annotations[countersign.dev/refuse-if-denies]';
