@@ -138,7 +138,7 @@ export const PROXY_PROTOCOL = {
   ],
 };
 
-/** The connection manager of docs/envoy.md: what the agent decides about is what goes on. */
+/** What docs/envoy.md says of paths, but that Envoy leaves two slashes as they are: what the agent decides about is what goes on. */
 export const RAW_PATHS = {
   normalize_path: false,
   merge_slashes: false,
