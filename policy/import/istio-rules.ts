@@ -38,7 +38,12 @@ const KNOWN: Readonly<Record<string, Pick<FieldName, 'side' | 'ours' | 'translat
   principals: {
     side: 'from',
     ours: 'spiffeIDs',
-    translate: each((text, { trustDomain }) => values.principal(text, trustDomain)),
+    translate: each((text, { trustDomain }, isWide) => values.principal(text, trustDomain, isWide)),
+  },
+  trustDomains: {
+    side: 'from',
+    ours: 'trustDomains',
+    translate: each((text, { trustDomain }) => values.trustDomain(text, trustDomain)),
   },
   namespaces: { side: 'from', ours: 'namespaces', translate: each(values.namePattern) },
   serviceAccounts: {
@@ -47,10 +52,14 @@ const KNOWN: Readonly<Record<string, Pick<FieldName, 'side' | 'ours' | 'translat
     translate: each((text, { namespace }) => values.serviceAccount(text, namespace)),
   },
   ipBlocks: { side: 'from', ours: 'ipBlocks', translate: each(values.namePattern) },
-  requestPrincipals: { side: 'from', ours: 'users', translate: each(values.requestPrincipal) },
+  requestPrincipals: {
+    side: 'from',
+    ours: 'users',
+    translate: each((text, _context, isWide) => values.requestPrincipal(text, isWide)),
+  },
   hosts: { side: 'to', ours: 'hosts', translate: each(values.host) },
-  ports: { side: 'to', ours: 'ports', translate: each(values.namePattern) },
-  methods: { side: 'to', ours: 'methods', translate: each(values.method) },
+  ports: { side: 'to', ours: 'ports', translate: each(values.port) },
+  methods: { side: 'to', ours: 'methods', translate: each((text, _context, isWide) => values.method(text, isWide)) },
   paths: { side: 'to', ours: 'paths', translate: each((text, _context, isWide) => values.path(text, isWide)) },
 };
 
@@ -59,6 +68,7 @@ const CONDITIONS: Readonly<Record<string, string>> = {
   'source.ip': 'ipBlocks',
   'source.namespace': 'namespaces',
   'source.principal': 'principals',
+  'source.trustDomain': 'trustDomains',
   'source.serviceAccount': 'serviceAccounts',
   'request.auth.principal': 'requestPrincipals',
   'destination.port': 'ports',
@@ -94,7 +104,25 @@ export function ruleOf({ from, to, when }: IstioRule, path: string, context: Rul
   }
   // A list that lost all of its clauses matches nothing; that of a DENY never loses one.
   if (clauses.from?.length === 0 || clauses.to?.length === 0) return undefined;
-  return { ...listed('from', clauses.from), ...listed('to', clauses.to) };
+  const callers = context.isAllow ? clauses.from : clauses.from?.flatMap((clause) => alsoById(clause, `${path}.from`, context));
+  return { ...listed('from', callers), ...listed('to', clauses.to) };
+}
+
+/** Istio takes namespaces and service accounts from the SPIFFE ID, whatever its trust domain; ours are those of registered callers. */
+function alsoById(clause: Clause, place: string, { lose }: RuleContext): readonly Clause[] {
+  const { namespaces, serviceAccounts, ...rest } = clause;
+  const ids = [
+    ...textsOf(namespaces).map((name) => `spiffe://*/ns/${name}/**`),
+    ...textsOf(serviceAccounts).map((name) => `spiffe://*/ns/${name.replace('/', '/sa/')}`),
+  ];
+  if (ids.length === 0) return [clause];
+  const isOne = rest['spiffeIDs'] === undefined && (namespaces === undefined || serviceAccounts === undefined);
+  if (!isOne) lose(place, 'denies more', 'of callers of other trust domains, one of several conditions is kept');
+  return [clause, { ...rest, spiffeIDs: rest['spiffeIDs'] ?? ids }];
+}
+
+function textsOf(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.map(String) : [];
 }
 
 function conditionNamed(key: string, isNegated: boolean): FieldName | undefined {
@@ -105,6 +133,8 @@ function conditionNamed(key: string, isNegated: boolean): FieldName | undefined 
 }
 
 function clausesOf(list: IstioRule['from'], path: string, wrapper: string, context: RuleContext): Clause[] | undefined {
+  // No alternatives: everything, as if there was no list.
+  if (list?.length === 0) return undefined;
   return list?.flatMap((fields, index) => {
     const clause: Clause = {};
     const holds = Object.entries(fields).every(([name, texts]) => {
@@ -130,7 +160,7 @@ function add(clause: Clause, field: FieldName, texts: Texts, context: RuleContex
   if (field.ours === 'headers' && field.isNegated && target['headers'] !== undefined)
     return lost(place, 'a clause has this field once only', context);
   const found = field.translate(texts, context, !mayLose);
-  const patterns = found.flatMap((one) => one.patterns);
+  const patterns = distinct(found.flatMap((one) => one.patterns));
   const isExact = found.every((one) => one.isExact);
   if (patterns.length === 0 || (!isExact && !mayLose)) return lost(place, 'not all of its values can be said', context);
   if (!isExact) lose(place, isAllow ? 'allows less' : 'denies more', `carried over in part: ${JSON.stringify(patterns)}`);
@@ -138,6 +168,10 @@ function add(clause: Clause, field: FieldName, texts: Texts, context: RuleContex
   target[field.ours] = Array.isArray(known) ? [...known, ...patterns] : patterns;
   if (field.isNegated) clause.not = target;
   return true;
+}
+
+function distinct(patterns: readonly unknown[]): readonly unknown[] {
+  return [...new Map(patterns.map((each) => [JSON.stringify(each), each])).values()];
 }
 
 /** An ALLOW loses the clause, a DENY the field. */

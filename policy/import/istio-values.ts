@@ -9,8 +9,10 @@ import type { Translated } from './losses.ts';
 export const ANY_ID = ['spiffe://*', 'spiffe://*/**'] as const;
 
 /** `trust-domain/ns/NAMESPACE/sa/NAME`, with wildcards that cross segments. `cluster.local` is the mesh's own trust domain. */
-export function principal(value: string, trustDomain: string): Translated<string> {
+export function principal(value: string, trustDomain: string, isWide: boolean): Translated<string> {
   if (value === '*') return exactly(...ANY_ID);
+  // Istio writes the scheme before each: nobody has an ID with two.
+  if (value.startsWith('spiffe://') && !isWide) return LOST;
   if (value.startsWith('*')) return suffixOfId(value.slice(1));
   const named = value.replace(/^(spiffe:\/\/)?cluster\.local(?=\/|$)/, trustDomain).replace(/^spiffe:\/\//, '');
   if (!named.includes('*')) return exactly(`spiffe://${named}`);
@@ -26,12 +28,24 @@ function suffixOfId(suffix: string): Translated<string> {
   return partly(`spiffe://${Array.from({ length: 6 - parts }, () => '*').join('/')}${suffix}`);
 }
 
-/** A service account; without a namespace, one of the policy's own. */
+/** A service account, without wildcards; without a namespace, one of the policy's own. */
 export function serviceAccount(value: string, namespace: string): Translated<string> {
+  if (value.includes('*')) return LOST;
   return exactly(value.includes('/') ? value : `${namespace}/${value}`);
 }
 
-/** Names of namespaces, ports and addresses, which are written alike. */
+/** A port; Istio has no ranges. */
+export function port(value: string): Translated<string> {
+  return value.includes('-') ? LOST : exactly(value);
+}
+
+/** A trust domain. */
+export function trustDomain(value: string, own: string): Translated<string> {
+  if (value.includes('*')) return LOST;
+  return exactly(value === 'cluster.local' ? own : value);
+}
+
+/** Names of namespaces and addresses, which are written alike. */
 export function namePattern(value: string): Translated<string> {
   return exactly(value);
 }
@@ -84,35 +98,43 @@ export function host(value: string): Translated<string> {
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'];
 
-/** A method; wildcards only as far as methods are known. */
-export function method(value: string): Translated<string> {
-  if (!value.includes('*')) return exactly(value);
-  const found = METHODS.filter((each) => wildcard(value).test(each));
+/** A method; wildcards only as far as methods are known. Known ones in other letters are in no request that is let through. */
+export function method(value: string, isWide: boolean): Translated<string> {
+  if (!isWide && METHODS.includes(value.toUpperCase()) && !METHODS.includes(value)) return LOST;
+  if (!isWildcard(value)) return exactly(value);
+  const matches = new RegExp(`^(?:${wildcard(value)})$`);
+  const found = METHODS.filter((each) => matches.test(each));
   return found.length === 0 ? LOST : partly(...found);
 }
 
-/** `issuer/subject`, in every way in which it can be taken apart. */
-export function requestPrincipal(value: string): Translated<Partial<UserClause>> {
+/** `issuer/subject`, taken apart at the last slash; `isWide`, in every way in which it can be. */
+export function requestPrincipal(value: string, isWide: boolean): Translated<Partial<UserClause>> {
   if (value === '*') return exactly({ subjects: ['*'] });
   if (!/^https?:\/\/[^/*]+\/[^*]*\*?$/.test(value)) return LOST;
   const slashes = [...value.matchAll(/\//g)].map(({ index }) => index).slice(2);
   const ways = slashes.map((at) => ({ issuer: value.slice(0, at), subjects: [value.slice(at + 1)] }));
-  const usable = ways.filter(({ subjects }) => subjects[0] !== '').slice(-16);
+  const usable = ways.filter(({ subjects }) => subjects[0] !== '').slice(isWide ? -16 : -1);
   return value.endsWith('*') ? partly(...usable) : exactly(...usable);
 }
 
 /** A condition on a header, for any of several values. */
 export function header(name: string, values: readonly string[]): Translated<object> {
-  const [only = ''] = values;
-  // Istio's `*` is about a value that is not empty.
-  if (values.includes('*')) return exactly({ name, regex: '.+' });
-  if (values.length === 1 && !only.includes('*')) return exactly({ name, exact: only });
-  const regex = values.map((value) => wildcard(value).source.slice(1, -1)).join('|');
+  const [only = '', other] = values;
+  // Of a header, `*` asks for its presence; it may be empty.
+  if (values.includes('*')) return exactly({ name, present: true });
+  if (other === undefined && !isWildcard(only)) return exactly({ name, exact: only });
+  const regex = values.map(wildcard).join('|');
   return regex.length > 512 ? LOST : exactly({ name, regex });
 }
 
-function wildcard(value: string): RegExp {
-  return new RegExp(`^${value.split('*').map(escaped).join('.*')}$`);
+/** Istio's wildcard is one `*` at the beginning, or else at the end; any other one stands for itself. */
+function isWildcard(value: string): boolean {
+  return value.startsWith('*') || value.endsWith('*');
+}
+
+function wildcard(value: string): string {
+  if (value.startsWith('*')) return `.*${escaped(value.slice(1))}`;
+  return value.endsWith('*') ? `${escaped(value.slice(0, -1))}.*` : escaped(value);
 }
 
 /** Text as a regular expression that matches it. */

@@ -124,11 +124,12 @@ function authorizationPolicy(spec: Decoded<typeof policySpec>, context: Context)
   const isTargeted = spec.targetRef !== undefined || spec.targetRefs.length > 0;
   if (spec.action === 'CUSTOM')
     lose('spec.action', 'denies more', 'what an external authorizer decides is denied until you write it down');
+  const place = context.isRoot ? 'mesh' : 'namespace';
   if (isTargeted)
     lose(
       'spec.targetRefs',
       isAllow ? 'rule dropped' : 'denies more',
-      'gateways and services are no targets of ours: it is about the whole namespace',
+      `gateways and services are no targets of ours: ${isAllow ? 'it lets nobody in to' : 'it holds for'} any workload of the ${place}`,
     );
   const rules = isTargeted && isAllow ? [] : spec.rules;
   const translated = rules.map((rule, index) => ruleOf(rule, `spec.rules[${index}]`, { ...context, isAllow }));
@@ -159,12 +160,25 @@ function peerAuthentication(
   { selector: selected, mtls, portLevelMtls }: Decoded<typeof peerSpec>,
   context: Context,
 ): readonly Draft[] {
-  const ports = Object.entries(portLevelMtls);
+  const isOfWorkloads = Object.keys(selected?.matchLabels ?? {}).length > 0;
+  if (isOfWorkloads && context.isRoot) {
+    context.lose('spec.selector', 'not carried over', 'in the root namespace Istio passes it over');
+    return [];
+  }
+  if (!isOfWorkloads && Object.keys(portLevelMtls).length > 0)
+    context.lose('spec.portLevelMtls', 'not carried over', 'without a selector Istio passes ports over');
+  const ports = Object.entries(isOfWorkloads ? portLevelMtls : {});
   const isStrict = mtls.mode === 'STRICT';
   const others = ports.filter(([, each]) => (each.mode === 'STRICT') !== isStrict && each.mode !== 'UNSET').map(([port]) => port);
   if (!isStrict && mtls.mode !== 'UNSET') {
     context.lose('spec.mtls.mode', 'denies more', 'a STRICT of the namespace or the mesh still holds here');
   }
+  for (const [port, each] of ports.filter(([, { mode: own }]) => own === 'DISABLE' || own === 'PERMISSIVE'))
+    context.lose(
+      `spec.portLevelMtls.${port}`,
+      'denies more',
+      `${each.mode}: a STRICT of the namespace or the mesh still holds here`,
+    );
   const from = [{ not: { spiffeIDs: ANY_ID } }];
   const strictPorts = { from, to: [{ ports: others }] };
   const allButPorts = { from, ...(others.length === 0 ? {} : { to: [{ not: { ports: others } }] }) };

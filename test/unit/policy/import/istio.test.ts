@@ -109,6 +109,49 @@ const CASES: readonly (readonly [string, string, string, readonly string[]])[] =
     'web GET /: deny\nbatch GET /: deny',
     ['spec.rules[0].when[0].values: rule dropped'],
   ],
+  [
+    'a header that must not be there',
+    'rules: [{ when: [{ key: "request.headers[x-a]", notValues: ["*"] }] }]',
+    'web GET /: allow',
+    [],
+  ],
+  [
+    'methods, each once',
+    'rules: [{ to: [{ operation: { methods: ["*", GET, "P*"] } }] }]',
+    'web GET /: allow',
+    ['spec.rules[0].to[0].operation.methods: allows less'],
+  ],
+  [
+    'methods in other letters are others',
+    'rules: [{ to: [{ operation: { methods: [get] } }] }]',
+    'web GET /: deny',
+    ['spec.rules[0].to[0].operation.methods: rule dropped'],
+  ],
+  [
+    'no range of ports',
+    'rules: [{ to: [{ operation: { ports: ["8000-8999"] } }] }]',
+    'web GET /: deny',
+    ['spec.rules[0].to[0].operation.ports: rule dropped'],
+  ],
+  [
+    'no wildcard among service accounts',
+    'rules: [{ from: [{ source: { serviceAccounts: ["shop/*"] } }] }]',
+    'web GET /: deny',
+    ['spec.rules[0].from[0].source.serviceAccounts: rule dropped'],
+  ],
+  [
+    'no scheme before a principal',
+    'rules: [{ from: [{ source: { principals: ["spiffe://example.org/ns/shop/sa/web"] } }] }]',
+    'web GET /: deny',
+    ['spec.rules[0].from[0].source.principals: rule dropped'],
+  ],
+  [
+    'trust domains',
+    'rules: [{ from: [{ source: { trustDomains: [cluster.local] } }] }]',
+    'web GET /: allow\npartner GET /: deny\nnobody GET /: deny',
+    [],
+  ],
+  ['lists that are empty', 'rules: [{ from: [], to: [], when: [] }]', 'web GET /: allow', []],
   ['a gateway', 'targetRefs: [{ kind: Gateway, name: g }]\nrules: [{}]', 'web GET /: deny', ['spec.targetRefs: rule dropped']],
 ];
 
@@ -120,6 +163,7 @@ test.each(CASES)('ALLOW: %s', (_title, spec, expected, lost) => {
 
 const DENIALS: typeof CASES = [
   ['no rules', '{}', 'web GET /: allow', []],
+  ['lists that are empty', 'rules: [{ from: [], to: [], when: [] }]', 'web GET /: deny', []],
   [
     'a path and what is below',
     'rules: [{ to: [{ operation: { paths: [/admin/*] } }] }]',
@@ -184,7 +228,12 @@ test.each(DENIALS)('DENY: %s', (_title, spec, expected, lost) => {
 
 test.each([
   ['*', '1', 'allow'],
-  ['*', '', 'deny'],
+  ['*', '', 'allow'],
+  ['*bad*', 'xbad*', 'allow'],
+  ['*bad*', 'xbady', 'deny'],
+  ['*bad', 'xbad', 'allow'],
+  ['b*d', 'bad', 'deny'],
+  ['b*d', 'b*d', 'allow'],
   ['2*', '27', 'allow'],
   ['2*', '12', 'deny'],
   ['2.', '2x', 'deny'],
@@ -211,6 +260,50 @@ describe('what policies are about', () => {
         spec: { mode: 'DryRun', action: 'AUDIT', rules: [] },
       },
     ]);
+  });
+
+  test.each([
+    ['shop', 'DENY', 'it holds for any workload of the namespace'],
+    ['istio-system', 'DENY', 'it holds for any workload of the mesh'],
+    ['istio-system', 'ALLOW', 'it lets nobody in to any workload of the mesh'],
+  ])('a target in %s, of a policy to %s, is said to be about as much as it is', (namespace, action, why) => {
+    const spec = { action, targetRefs: [{ kind: 'Gateway', name: 'g' }], rules: [{ from: [{ source: { namespaces: ['a'] } }] }] };
+    const document = {
+      apiVersion: 'security.istio.io/v1',
+      kind: 'AuthorizationPolicy',
+      metadata: { name: 'p', namespace },
+      spec,
+    };
+    expect(importIstio([document], { trustDomain: 'a' }).losses).toMatchObject([{ why: expect.stringContaining(why) }]);
+  });
+
+  test.each([
+    [{ namespaces: ['billing'] }, { spiffeIDs: ['spiffe://*/ns/billing/**'] }, []],
+    [{ serviceAccounts: ['web'] }, { spiffeIDs: ['spiffe://*/ns/shop/sa/web'] }, []],
+    [
+      { namespaces: ['billing'], principals: ['partner.example/ns/billing/sa/x'] },
+      { spiffeIDs: ['spiffe://partner.example/ns/billing/sa/x'] },
+      ['spec.rules[0].from: denies more'],
+    ],
+  ])('a DENY of %j is about callers of other trust domains, too', (source, clause, lost) => {
+    const { resources, losses } = imported('AuthorizationPolicy', { action: 'DENY', rules: [{ from: [{ source }] }] });
+    expect(resources).toMatchObject([{ spec: { rules: [{ from: [{}, clause] }] } }]);
+    expect(losses).toEqual(lost);
+  });
+
+  test('methods stand there once each, and none that no request has', () => {
+    const { resources } = imported('AuthorizationPolicy', {
+      rules: [{ to: [{ operation: { methods: ['P*', 'POST', 'get'] } }] }],
+    });
+    expect(resources).toMatchObject([{ spec: { rules: [{ to: [{ methods: ['POST', 'PUT', 'PATCH'] }] }] } }]);
+  });
+
+  test.each([
+    [[{ requestPrincipals: ['https://a.example/b/c'] }], [{ issuer: 'https://a.example/b', subjects: ['c'] }]],
+    [[{ requestPrincipals: ['https://a.example/b/c*'] }], [{ issuer: 'https://a.example/b', subjects: ['c*'] }]],
+  ])('a user is taken apart at the last slash: %j', ([source], users) => {
+    const { resources } = imported('AuthorizationPolicy', { rules: [{ from: [{ source }] }] });
+    expect(resources).toMatchObject([{ spec: { rules: [{ from: [{ users }] }] } }]);
   });
 
   test('what an external authorizer decides is denied', () => {
@@ -246,8 +339,28 @@ describe('PeerAuthentication', () => {
     [{ portLevelMtls: { 8443: { mode: 'STRICT' } } }, 'deny'],
     [{ portLevelMtls: { 80: { mode: 'STRICT' } } }, 'allow'],
   ])('ports: %j', (spec, expected) => {
-    const { resources } = imported('PeerAuthentication', spec);
+    const { resources } = imported('PeerAuthentication', { selector: { matchLabels: { app: 'orders' } }, ...spec });
     expect(verdictsOf(resources, [['nobody', 'GET /', '']], 'allow')).toBe(`nobody GET /: ${expected}`);
+  });
+
+  test('ports that are let off say what they do not undo', () => {
+    const spec = {
+      selector: { matchLabels: { app: 'orders' } },
+      portLevelMtls: { 8080: { mode: 'DISABLE' }, 80: { mode: 'UNSET' } },
+    };
+    expect(imported('PeerAuthentication', spec)).toEqual({ resources: [], losses: ['spec.portLevelMtls.8080: denies more'] });
+  });
+
+  test('Istio passes over ports without a selector, and a selector in the root namespace', () => {
+    const ports = { mtls: { mode: 'STRICT' }, portLevelMtls: { 8443: { mode: 'PERMISSIVE' } } };
+    const { resources, losses } = imported('PeerAuthentication', ports);
+    expect(verdictsOf(resources, callers, 'allow')).toBe(callers);
+    expect(losses).toEqual(['spec.portLevelMtls: not carried over']);
+    const root = { ...ports, selector: { matchLabels: { app: 'orders' } } };
+    expect(imported('PeerAuthentication', root, { namespace: 'istio-system' })).toEqual({
+      resources: [],
+      losses: ['spec.selector: not carried over'],
+    });
   });
 
   test('PERMISSIVE is nothing, and says what it does not undo', () => {
