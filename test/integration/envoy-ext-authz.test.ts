@@ -200,6 +200,24 @@ describe.skipIf(!isInstalled('python3'))('ext_authz with a real Envoy (needs pyt
       expect([status, headers.get('www-authenticate')]).toEqual([400, expect.stringContaining('error="invalid_request"')]);
     });
 
+    test('with what is no token by the letter get 400, and are not let in as nobody', async () => {
+      await policies.enforce([DESTINATIONS.orders], {
+        policies: [anything],
+        authentications: [{ ...people, spec: { ...people.spec, tokens: 'Optional' } }],
+      });
+      const [, token = ''] = tokenFor().split('Bearer ');
+      const basic = 'Authorization: Basic dXNlcjpwYXNz';
+      for (const lines of [[`Authorization: Bearer\t${token}`], [`Authorization: Bearer:${token}`], [basic, tokenFor()]]) {
+        const { status, headers } = await get('/orders', lines);
+        expect([status, headers.get('www-authenticate')]).toEqual([400, expect.stringContaining('error="invalid_request"')]);
+      }
+      expect(echo.arrived).toEqual([]);
+      expect((await get('/orders', [`Authorization: ${token}`])).status).toBe(200);
+      expect(arrivedHeader('x-countersign-user')).toBe('alice');
+      expect((await get('/orders', [basic])).status).toBe(200);
+      expect(arrivedHeader('x-countersign-user')).toBeUndefined();
+    });
+
     test('without the role get 403', async () => {
       expect((await get('/orders', [tokenFor({ roles: [] })])).status).toBe(403);
     });
