@@ -137,7 +137,10 @@ test('list shows what there is, delete takes it back', async () => {
     'AuthorizationPolicy/shop/orders-callers deleted\nRequestAuthentication/shop/customers deleted\n',
   );
   expect(await output('policy list')).toBe('');
-  expect(await run('policy delete orders')).toMatchObject({ code: 1, stderr: expect.stringContaining('KIND/NAMESPACE/NAME') });
+  expect(await run('policy delete orders')).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('must be written AuthorizationPolicy/NAMESPACE/NAME'),
+  });
   expect(await run('policy delete')).toMatchObject({ code: 1, stderr: expect.stringContaining('name at least one') });
 });
 

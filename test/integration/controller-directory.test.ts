@@ -269,6 +269,7 @@ test('a plan says which policies it would set and delete', async () => {
   write('core.yaml', CORE);
   const plan = await ControllerRig.plan(options);
   expect(plan.policies).toEqual({
+    refused: [],
     set: ['ClusterAuthorizationPolicy core'],
     delete: ['AuthorizationPolicy shop/old'],
     foreign: [],
