@@ -77,6 +77,12 @@ function verdictBefore({ simulated }: Judgement, { observed, isMixed = false }: 
   return cutsOff ? 'unknown' : 'deny';
 }
 
+/** What a snapshot says of a recorded call, or else what was decided then. */
+export function verdictThen(snapshot: Snapshot, recorded: RecordedCall): Simulated {
+  const judgement = judge(snapshot, recorded);
+  return { ...judgement.simulated, verdict: verdictBefore(judgement, recorded, true) };
+}
+
 /** The verdict of a recorded call; of a call that lacks nothing, it is that of `decide`. */
 export function verdictOf(snapshot: Snapshot, call: Call, countsDryRun = false): Simulated {
   return judge(snapshot, { call }, countsDryRun).simulated;

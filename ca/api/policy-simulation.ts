@@ -2,8 +2,8 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampMs, type Timestamp } from '@bufbuild/protobuf/wkt';
 import { IdentityError } from '../../core/errors.ts';
 import type { PolicyName } from '../../policy/model.ts';
-import type { Policy } from '../../policy/policy.ts';
 import type { Simulated } from '../../policy/simulate.ts';
+import { decodeRequestAuthentication } from '../../policy/wire-policy.ts';
 import type {
   ListCallsRequest,
   ListCallsResponseSchema,
@@ -17,7 +17,7 @@ import type {
 import type { ServiceHandlers } from '../../runtime/grpc/service.ts';
 import type { Peer } from '../../runtime/peer.ts';
 import { callToProto } from '../calls/call-conversion.ts';
-import type { SimulatedChange } from '../calls/call-simulation.ts';
+import type { SimulatedChange, SimulationRequest } from '../calls/call-simulation.ts';
 import type { CallRecording } from '../calls/recording.ts';
 import { policyKeyFromProto, readPolicyResource } from './policy-documents.ts';
 
@@ -42,8 +42,7 @@ async function simulate(
   if (set.length > MAX_RESOURCES) throw tooMany('set');
   if (deleted.length > MAX_RESOURCES) throw tooMany('deleted');
   const { calls, kinds, denied, allowed, unknown, isHarmless, changes } = await simulation.simulate({
-    set: set.flatMap((resource, index) => policyOf(resource, `set[${index}]`)),
-    deleted: deleted.flatMap((name, index) => nameOf(name, `deleted[${index}]`)),
+    ...changeOf(set, deleted),
     countsDryRun,
     sinceMs: sinceMs(since),
     limit: limit === 0 ? DEFAULT_LIMIT : Math.min(limit, MAX_LIMIT),
@@ -52,15 +51,20 @@ async function simulate(
   return { ...totals, changes: changes.map(changeToProto) };
 }
 
-/** Who users are is not recorded: a RequestAuthentication changes no verdict that is known. */
-function policyOf(resource: Resource, field: string): readonly Policy[] {
-  const { policy } = readPolicyResource(resource, field);
-  return policy === undefined ? [] : [policy];
-}
+type Change = Pick<SimulationRequest, 'set' | 'deleted' | 'authentications'>;
 
-function nameOf(name: ResourceName, field: string): readonly PolicyName[] {
-  const { kind, ...rest } = policyKeyFromProto(name, field);
-  return kind === 'RequestAuthentication' ? [] : [{ kind, ...rest }];
+function changeOf(set: readonly Resource[], deleted: readonly ResourceName[]): Change {
+  const read = set.map((resource, index) => readPolicyResource(resource, `set[${index}]`));
+  const names = deleted.map((name, index) => policyKeyFromProto(name, `deleted[${index}]`));
+  const edit = {
+    set: read.flatMap(({ policy, resource }) => (policy === undefined ? [decodeRequestAuthentication(resource.document)] : [])),
+    deleted: names.filter(({ kind }) => kind === 'RequestAuthentication'),
+  };
+  return {
+    set: read.flatMap(({ policy }) => policy ?? []),
+    deleted: names.flatMap(({ kind, ...rest }): PolicyName[] => (kind === 'RequestAuthentication' ? [] : [{ kind, ...rest }])),
+    ...(edit.set.length + edit.deleted.length === 0 ? {} : { authentications: edit }),
+  };
 }
 
 function sinceMs(since: Timestamp | undefined): number {

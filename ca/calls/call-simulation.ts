@@ -5,6 +5,8 @@ import type { Destination, PolicyName } from '../../policy/model.ts';
 import { policyKey } from '../../policy/policy.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Change, Simulated } from '../../policy/simulate.ts';
+import { withAuthentications } from '../../policy/token-demands.ts';
+import type { AuthenticationEdit } from '../../policy/token-demands.ts';
 import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
 import type { CountedKind } from './call-kind.ts';
 import type { CallFilter, CallStore } from './call-store.ts';
@@ -25,6 +27,8 @@ export interface CallSimulationOptions {
 export interface SimulationRequest {
   readonly set: readonly Policy[];
   readonly deleted: readonly PolicyName[];
+  /** RequestAuthentications that change too. */
+  readonly authentications?: AuthenticationEdit;
   readonly countsDryRun: boolean;
   /** Only calls seen since, milliseconds since 1970. */
   readonly sinceMs: number;
@@ -77,19 +81,23 @@ export class CallSimulation {
    *
    * @throws IdentityError `unavailable` when the store cannot be read
    */
-  async simulate({ set, deleted, countsDryRun, sinceMs, limit }: SimulationRequest): Promise<SimulationResult> {
+  async simulate({ authentications, ...request }: SimulationRequest): Promise<SimulationResult> {
+    const { set, deleted, countsDryRun, sinceMs, limit } = request;
     const { policies, clock } = this.#options;
     const before = await policies.current();
     const after = await policies.changed(before, { set, deleted });
-    const all = await this.#recall({ sinceMs, ...namespaceOf([...set.map(({ name }) => name), ...deleted], countsDryRun) });
+    const tokens = authentications && withAuthentications(policies.authentications(), authentications);
+    const names = [...set.map(({ name }) => name), ...deleted, ...namesOf(authentications)];
+    const all = await this.#recall({ sinceMs, ...namespaceOf(names, countsDryRun) });
     const isConcerned = concern({ before, after, keys: [...set.map(({ name }) => name), ...deleted].map(policyKey) });
-    const comparison = new Comparison({ before, after, countsDryRun });
+    const comparison = new Comparison({ before, after, countsDryRun, ...(tokens && { authentications: tokens }) });
+    const isForAll = countsDryRun || tokens !== undefined;
     const tally = new Tally();
     const turns = new Turns(clock);
     for (const counted of all.values()) {
       tally.look(counted);
       const destination = this.#destinations.of(counted.kind.destination);
-      if (countsDryRun || isConcerned(destination)) tally.note(counted, comparison.changeOf(recalled(counted, destination)));
+      if (isForAll || isConcerned(destination)) tally.note(counted, comparison.changeOf(recalled(counted, destination)));
       if (turns.isOver) await turns.next();
     }
     return tally.result(limit);
@@ -102,8 +110,15 @@ export class CallSimulation {
   }
 }
 
+function namesOf(edit: AuthenticationEdit | undefined): readonly { readonly namespace: string }[] {
+  return edit === undefined ? [] : [...edit.set.map(({ meta }) => meta), ...edit.deleted];
+}
+
 /** The one namespace that a change is about: policies of the cluster may be about any. */
-function namespaceOf(names: readonly PolicyName[], countsDryRun: boolean): { readonly destinationNamespace?: string } {
+function namespaceOf(
+  names: readonly { readonly namespace: string }[],
+  countsDryRun: boolean,
+): { readonly destinationNamespace?: string } {
   const namespaces = new Set(names.map(({ namespace }) => namespace));
   const [only = ''] = namespaces;
   return countsDryRun || namespaces.size !== 1 || only === '' ? {} : { destinationNamespace: only };

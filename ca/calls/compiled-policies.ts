@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.ts';
+import { isIdentityError } from '../../core/errors.ts';
 import { Snapshot } from '../../policy/compile/snapshot.ts';
 import type { SnapshotDraft } from '../../policy/compile/snapshot.ts';
 import { hasExpression, loadAllExpressions, NO_EXPRESSIONS } from '../../policy/expressions/load.ts';
@@ -7,7 +8,8 @@ import type { DefaultAction, PolicyName } from '../../policy/model.ts';
 import { parsePolicy } from '../../policy/parse-policy.ts';
 import { policyKey } from '../../policy/policy.ts';
 import type { Policy } from '../../policy/policy.ts';
-import { decodePolicy } from '../../policy/wire-policy.ts';
+import type { RequestAuthentication } from '../../policy/resources/request-authentication.ts';
+import { decodePolicy, decodeRequestAuthentication } from '../../policy/wire-policy.ts';
 import type { Logger } from '../../runtime/log.ts';
 import { Turns } from './turns.ts';
 
@@ -68,6 +70,19 @@ export class CompiledPolicies {
   ): Promise<Snapshot> {
     await this.#loadFor(change.set);
     return snapshot.with(change, this.#expressions);
+  }
+
+  /** The RequestAuthentications that there are. One that cannot be read says nothing that could be compared. */
+  authentications(): readonly RequestAuthentication[] {
+    const all = [...this.#options.documents.list()].filter(({ kind }) => kind === 'RequestAuthentication');
+    return all.flatMap(({ document }) => {
+      try {
+        return [decodeRequestAuthentication(document)];
+      } catch (error) {
+        if (isIdentityError(error)) return [];
+        throw error;
+      }
+    });
   }
 
   async #update(): Promise<Snapshot> {

@@ -2,16 +2,18 @@ import type { Snapshot } from '../../policy/compile/snapshot.ts';
 import { loadExpressions } from '../../policy/expressions/load.ts';
 import type { DefaultAction } from '../../policy/model.ts';
 import type { Policy } from '../../policy/policy.ts';
-import { decodePolicy } from '../../policy/wire-policy.ts';
+import type { RequestAuthentication } from '../../policy/resources/request-authentication.ts';
+import { decodePolicy, decodeRequestAuthentication } from '../../policy/wire-policy.ts';
 import { Policies, type Resource } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import type { GrpcConnection } from '../../runtime/grpc-client.ts';
 import { connectCa } from '../ca-connection.ts';
 import type { Invocation } from '../command.ts';
-import { defaultOf, readPolicies, snapshotOf } from './policy-files.ts';
+import { defaultOf, readResources, snapshotOf } from './policy-files.ts';
 
 /** Policies, and what holds where no ALLOW policy selects the destination. */
 export interface PolicySet {
   readonly policies: readonly Policy[];
+  readonly authentications: readonly RequestAuthentication[];
   readonly defaultAction: DefaultAction;
 }
 
@@ -19,16 +21,22 @@ export interface PolicySet {
 export async function policiesOfOptions(invocation: Invocation): Promise<PolicySet> {
   const files = invocation.texts('policies');
   const said = defaultOf(invocation);
-  if (files.length > 0) return { policies: await readPolicies(invocation, files), defaultAction: said ?? 'audit' };
+  if (files.length > 0) {
+    const { policies, authentications } = await readResources(invocation, files);
+    return { policies, authentications, defaultAction: said ?? 'audit' };
+  }
   using connection = await connectCa(invocation);
   const policies: Policy[] = [];
+  const authentications: RequestAuthentication[] = [];
   let ofCa: DefaultAction | undefined;
-  const kinds = ['AuthorizationPolicy', 'ClusterAuthorizationPolicy'];
-  for await (const { resources, defaultAction } of connection.client(Policies).listResources({ kinds })) {
+  for await (const { resources, defaultAction } of connection.client(Policies).listResources({})) {
     ofCa ??= actionOf(defaultAction);
-    policies.push(...resources.map(({ document }) => decodePolicy(document)));
+    for (const { name, document } of resources) {
+      if (name?.kind === 'RequestAuthentication') authentications.push(decodeRequestAuthentication(document));
+      else policies.push(decodePolicy(document));
+    }
   }
-  return { policies, defaultAction: said ?? ofCa ?? 'audit' };
+  return { policies, authentications, defaultAction: said ?? ofCa ?? 'audit' };
 }
 
 function actionOf(text: string): DefaultAction | undefined {

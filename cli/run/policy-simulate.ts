@@ -6,8 +6,10 @@ import { recordedCallOf } from '../../policy/documents/recorded-calls.ts';
 import { loadExpressions } from '../../policy/expressions/load.ts';
 import type { PolicyName } from '../../policy/model.ts';
 import { policyKey } from '../../policy/policy.ts';
+import type { RequestAuthentication } from '../../policy/resources/request-authentication.ts';
 import type { Change, Simulated } from '../../policy/simulate.ts';
-import { encodePolicy } from '../../policy/wire-policy.ts';
+import { withAuthentications } from '../../policy/token-demands.ts';
+import { encodePolicy, encodeRequestAuthentication } from '../../policy/wire-policy.ts';
 import { Policies, type SimulateResponse, type Verdict } from '../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import type { GrpcConnection } from '../../runtime/grpc-client.ts';
 import { connectCa } from '../ca-connection.ts';
@@ -15,8 +17,8 @@ import { usage, type CommandRun, type Invocation } from '../command.ts';
 import { countedOf, RECORDED, recordedCallsOf, sinceOf } from '../policy/ca-calls.ts';
 import { policiesOfOptions, resourcesOf } from '../policy/ca-policies.ts';
 import { consequencesJson, consequencesText, type ChangedCalls } from '../policy/consequences-text.ts';
-import { readPolicies, snapshotOf, warn } from '../policy/policy-files.ts';
-import { parsePolicyName } from '../policy/policy-names.ts';
+import { readResources, snapshotOf, warn } from '../policy/policy-files.ts';
+import { parsePolicyName, type ResourceName } from '../policy/policy-names.ts';
 
 /** `countersign policy simulate`: 1 when something that was allowed would be denied, or may be. */
 export const simulatePolicies: CommandRun = async (invocation) => {
@@ -38,23 +40,30 @@ interface Outcome {
 
 async function simulatedHere(invocation: Invocation): Promise<Outcome> {
   const calls = await recordedCallsOf(invocation, invocation.text('against') ?? RECORDED);
-  const { policies, defaultAction } = await policiesOfOptions(invocation);
-  const { set, deleted } = await changeOf(invocation);
+  const { policies, authentications, defaultAction } = await policiesOfOptions(invocation);
+  const { set, deleted, required } = await changeOf(invocation);
   const expressions = await loadExpressions([...policies, ...set]);
   const before = snapshotOf(invocation, policies, { defaultAction, expressions });
   requirePresent(deleted, new Set(before.policies.keys()));
   const after = before.with({ set, deleted });
   warn(invocation, after);
-  const consequences = consequencesOf({ before, after, calls, countsDryRun: invocation.flag('count-dry-run') });
+  const tokens = required.length === 0 ? undefined : withAuthentications(authentications, { set: required, deleted: [] });
+  const options = { before, after, calls, countsDryRun: invocation.flag('count-dry-run') };
+  const consequences = consequencesOf({ ...options, ...(tokens && { authentications: tokens }) });
   return { changed: consequences, isHarmless: consequences.isHarmless };
 }
 
-async function changeOf(invocation: Invocation): Promise<Required<PolicyChange>> {
-  const set = await readPolicies(invocation, invocation.texts('file'));
+interface DeclaredChange extends Required<PolicyChange> {
+  /** RequestAuthentications: they say who needs a token. */
+  readonly required: readonly RequestAuthentication[];
+}
+
+async function changeOf(invocation: Invocation): Promise<DeclaredChange> {
+  const { policies: set, authentications: required } = await readResources(invocation, invocation.texts('file'));
   const deleted = invocation.texts('delete').map(parsePolicyName);
   const both = set.find(({ name }) => deleted.some((each) => policyKey(each) === policyKey(name)));
   if (both !== undefined) throw usage(invocation.command, `${policyKey(both.name)} cannot be both changed and deleted`);
-  return { set, deleted };
+  return { set, deleted, required };
 }
 
 /** A name that is mistyped would change nothing, and look harmless. */
@@ -77,20 +86,25 @@ async function simulatedByCa(invocation: Invocation): Promise<Outcome> {
   if (invocation.text('default') !== undefined) {
     throw usage(invocation.command, '--default goes with --policies or a file of calls; the CA has its own');
   }
-  const { set, deleted } = await changeOf(invocation);
+  const { set, deleted, required } = await changeOf(invocation);
   // Says what cannot be compiled, which the CA does not.
   snapshotOf(invocation, set, { expressions: await loadExpressions(set) });
   const since = sinceOf(invocation);
   using connection = await connectCa(invocation);
   if (deleted.length > 0) requirePresent(deleted, await keysAt(connection));
   const response = await connection.client(Policies).simulate({
-    set: set.map((policy) => ({ name: policy.name, document: encodePolicy(policy) })),
+    set: [...set.map((policy) => ({ name: policy.name, document: encodePolicy(policy) })), ...required.map(resourceOf)],
     deleted: [...deleted],
     countsDryRun: invocation.flag('count-dry-run'),
     limit: LIMIT,
     ...(since === undefined ? {} : { since }),
   });
   return { changed: changedOf(response), isHarmless: response.harmless };
+}
+
+function resourceOf(authentication: RequestAuthentication): { name: ResourceName; document: string } {
+  const { namespace, name } = authentication.meta;
+  return { name: { kind: 'RequestAuthentication', namespace, name }, document: encodeRequestAuthentication(authentication) };
 }
 
 function changedOf({ changes, denied, allowed, unknown }: SimulateResponse): ChangedCalls {

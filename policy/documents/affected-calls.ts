@@ -1,8 +1,10 @@
 import type { Snapshot } from '../compile/snapshot.ts';
 import { policiesAbout } from '../judgement.ts';
 import type { Destination } from '../model.ts';
-import { changeOf } from '../simulate.ts';
+import { changeOf, verdictThen } from '../simulate.ts';
 import type { Change, RecordedCall } from '../simulate.ts';
+import { TokenDemands } from '../token-demands.ts';
+import type { AuthenticationChange } from '../token-demands.ts';
 import { PathTests } from './recorded-path.ts';
 
 /** What would become of recorded calls. */
@@ -24,6 +26,8 @@ export interface ConsequencesOptions {
   readonly calls: Iterable<RecordedCall>;
   /** Counts policies of mode DryRun as enforced on the side of `after`. */
   readonly countsDryRun?: boolean;
+  /** RequestAuthentications before and after, where they change. */
+  readonly authentications?: AuthenticationChange;
 }
 
 /**
@@ -48,17 +52,27 @@ export function isHarmlessChange({ before, after }: Change): boolean {
 /** Compares two snapshots call by call; what both say of a destination is worked out once. */
 export class Comparison {
   readonly #options: Omit<ConsequencesOptions, 'calls'>;
+  readonly #demands: TokenDemands | undefined;
   /** Undefined: both have the same policies about the destination. */
   readonly #paths = new Map<Destination, PathTests | undefined>();
 
   constructor(options: Omit<ConsequencesOptions, 'calls'>) {
     this.#options = options;
+    this.#demands = options.authentications && new TokenDemands(options.authentications);
   }
 
   /** What becomes of a call; undefined: it is decided as before. */
   changeOf(recorded: RecordedCall): Change | undefined {
     const paths = this.#pathsOf(recorded);
-    return paths && changeOf(paths.mark(recorded), this.#options);
+    const change = paths && changeOf(paths.mark(recorded), this.#options);
+    return this.#demands?.mayRefuse(recorded) === true ? this.#refused(recorded, change) : change;
+  }
+
+  /** Where policies do not deny, the user's token decides, which was not recorded. */
+  #refused(recorded: RecordedCall, change: Change | undefined): Change | undefined {
+    if (change?.after.verdict === 'deny') return change;
+    const before = change?.before ?? verdictThen(this.#options.before, recorded);
+    return before.verdict === 'deny' ? change : { recorded, before, after: { verdict: 'unknown', reason: 'token_required' } };
   }
 
   #pathsOf({ call: { destination }, lacksSelectors = false }: RecordedCall): PathTests | undefined {

@@ -206,6 +206,21 @@ describe('policy simulate', () => {
     await expect(run(line)).rejects.toThrow(why);
   });
 
+  test('a RequestAuthentication that requires tokens may cut off whoever has none', async () => {
+    const spec = { issuers: [{ issuer: 'https://login.example.org', audiences: ['orders'] }], tokens: 'Required' };
+    const people = {
+      apiVersion: 'countersign.dev/v1alpha1',
+      kind: 'RequestAuthentication',
+      metadata: { name: 'people', namespace: 'shop' },
+      spec,
+    };
+    write('people.yaml', JSON.stringify(people));
+    const { code, out } = await run('policy simulate -f people.yaml --policies policy.yaml --against calls.jsonl');
+    expect([code, out]).toEqual([1, expect.stringContaining('allow -> unknown: token_required')]);
+    write('all.yaml', `${POLICY}---\n${JSON.stringify(people)}\n`);
+    expect((await run('policy simulate -f people.yaml --policies all.yaml --against calls.jsonl')).code).toBe(0);
+  });
+
   test('is content when nothing changes', async () => {
     write('new.yaml', POLICY.replace('[GET]', '[GET, POST]'));
     expect(await run('policy simulate -f new.yaml --policies policy.yaml --against calls.jsonl')).toEqual({

@@ -1,5 +1,7 @@
 import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseRequestAuthentication } from '../../../../policy/resources/request-authentication.ts';
+import { encodeRequestAuthentication } from '../../../../policy/wire-policy.ts';
 import { Recording } from '../../../../proto/gen/countersign/policy/v1/policy_pb.ts';
 import { Entry } from '../../../../proto/gen/spire/api/server/entry/v1/entry_pb.ts';
 import { account, CallsRig, wireCall, wirePolicy } from '../../../support/calls-rig.ts';
@@ -176,6 +178,22 @@ describe('Simulate', () => {
   test('what depends on a header or a claim is unknown', async () => {
     const result = await rig.policies.simulate({ set: [rules('h', [{ to: [{ headers: [{ name: 'x', exact: 'y' }] }] }])] });
     expect(result).toMatchObject({ denied: 1, unknown: 2, harmless: false });
+  });
+
+  test('a RequestAuthentication that requires tokens makes requests unknown', async () => {
+    const spec = { issuers: [{ issuer: 'https://login.example.org', audiences: ['orders'] }], tokens: 'Required' };
+    const read = parseRequestAuthentication({
+      kind: 'RequestAuthentication',
+      metadata: { namespace: 'shop', name: 'people' },
+      spec,
+    });
+    const name = { kind: 'RequestAuthentication', namespace: 'shop', name: 'people' };
+    const people = { name, document: encodeRequestAuthentication(read) };
+    const result = await rig.policies.simulate({ set: [people] });
+    expect(result.unknown).toBeGreaterThan(0);
+    expect(result).toMatchObject({ denied: 0, allowed: 0, harmless: false });
+    expect(new Set(result.changes.map(({ after }) => after?.reason))).toEqual(new Set(['token_required']));
+    expect(await rig.policies.simulate({ deleted: [name] })).toMatchObject({ unknown: 0, harmless: true });
   });
 
   test('a recorded template leaves unknown which of its paths was called', async () => {

@@ -9,6 +9,9 @@ import { holdsForAllOrNone } from '../../../../policy/documents/recorded-path.ts
 import { loadAllExpressions } from '../../../../policy/expressions/load.ts';
 import { normalizePath } from '../../../../policy/normalize/path.ts';
 import { parsePolicy } from '../../../../policy/parse-policy.ts';
+import { parseRequestAuthentication } from '../../../../policy/resources/request-authentication.ts';
+import type { RequestAuthentication } from '../../../../policy/resources/request-authentication.ts';
+import { withAuthentications } from '../../../../policy/token-demands.ts';
 import { suggest } from '../../../../policy/suggest.ts';
 import { parseSpiffeId } from '../../../../spiffe/spiffe-id.ts';
 import { orders } from '../../../support/policy/policy-objects.ts';
@@ -166,6 +169,57 @@ describe('consequences', () => {
     const calls = parseRecordedCalls(linesOf({}));
     expect(consequencesOf({ before: after, after, calls }).denied).toHaveLength(0);
     expect(consequencesOf({ before: after, after, calls, countsDryRun: true }).denied).toHaveLength(1);
+  });
+});
+
+describe('a RequestAuthentication', () => {
+  const people = (spec: object = {}, name = 'people') =>
+    parseRequestAuthentication({
+      kind: 'RequestAuthentication',
+      metadata: { namespace: 'shop', name },
+      spec: { issuers: [{ issuer: 'https://login.example.org', audiences: ['orders', 'carts'] }], ...spec },
+    });
+  const outcome = (before: readonly RequestAuthentication[], after: readonly RequestAuthentication[], change: object = {}) => {
+    const snapshot = compile([], { expressions });
+    const { denied, unknown, allowed, isHarmless } = consequencesOf({
+      before: snapshot,
+      after: snapshot,
+      calls: parseRecordedCalls(linesOf(change)),
+      authentications: { before, after },
+    });
+    return [denied.length, unknown.map(({ after }) => after.reason), allowed.length, isHarmless];
+  };
+  const HARMLESS = [0, [], 0, true];
+  const TOLD = [0, ['token_required'], 0, false];
+  const required = { tokens: 'Required' };
+  const ofOrders = { selector: { matchLabels: { app: 'orders' } } };
+  const ofCarts = { selector: { matchLabels: { app: 'carts' } } };
+  const narrow = { issuers: [{ issuer: 'https://login.example.org', audiences: ['orders'] }] };
+
+  test.each<[string, readonly object[], readonly object[], object, unknown]>([
+    ['that requires tokens', [], [required], {}, TOLD],
+    ['that required them before', [required], [required], {}, HARMLESS],
+    ['that does not', [], [{}], {}, HARMLESS],
+    ['that is gone', [required], [], {}, HARMLESS],
+    ['of these pods', [], [{ ...required, ...ofOrders }], {}, TOLD],
+    ['of other pods', [], [{ ...required, ...ofCarts }], {}, HARMLESS],
+    ['of pods that the line does not tell', [], [{ ...required, ...ofCarts }], { destination: { namespace: 'shop' } }, TOLD],
+    ['of another namespace', [], [required], { destination: { namespace: 'billing' } }, HARMLESS],
+    ['for fewer audiences', [{}], [narrow], {}, TOLD],
+    ['for more audiences', [narrow], [{}], {}, HARMLESS],
+    ['and a connection', [], [required], { method: undefined, path: undefined, host: undefined }, HARMLESS],
+  ])('%s', (_title, before, after, change, expected) => {
+    const read = (specs: readonly object[]) => specs.map((spec) => people(spec));
+    expect(outcome(read(before), read(after), change)).toEqual(expected);
+  });
+
+  test('is replaced by its name', () => {
+    const edit = { set: [people(required)], deleted: [{ namespace: 'shop', name: 'gone' }] };
+    const { after } = withAuthentications([people(), people({}, 'other'), people({}, 'gone')], edit);
+    expect(after.map(({ meta, tokens }) => [meta.name, tokens])).toEqual([
+      ['other', 'Optional'],
+      ['people', 'Required'],
+    ]);
   });
 });
 
