@@ -75,7 +75,7 @@ function anyPath(clauses: readonly PathClause[], expressions: Expressions): Matc
 }
 
 /** Paths are compared without the slash at their end, for normalised ones have none. */
-function withoutSlash(path: string): string {
+export function withoutSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
 }
 

@@ -1,4 +1,5 @@
 // A recorded path with variables stands for many paths.
+import { withoutSlash } from '../compile/operation-literals.ts';
 import type { CompiledPolicy } from '../compile/policy.ts';
 import type { Snapshot } from '../compile/snapshot.ts';
 import { policiesAbout } from '../judgement.ts';
@@ -110,7 +111,8 @@ function clauseUniformity({ exact, prefix, suffix, template }: PathClause): Unif
     return fixedUniformity(template, isOpen ? (count, own) => count >= own : (count, own) => count === own);
   }
   if (suffix === undefined) return () => false;
-  return ({ tail }) => tail.length >= suffix.length || !suffix.endsWith(tail);
+  const end = withoutSlash(suffix);
+  return ({ tail }) => tail.length >= end.length || !end.endsWith(tail);
 }
 
 /** `fits`: whether a path with so many segments may be meant by one that is written with so many. */
