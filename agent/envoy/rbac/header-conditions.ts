@@ -17,15 +17,19 @@ export function isPlain(name: string): Condition {
 
 /**
  * Whether a value may be another one to the service than to Envoy: there are blanks around it, which are no part of it (RFC 9110
- * §5.5) and which Envoy does not leave out, or bytes of an unknown encoding.
+ * §5.5) and which Envoy does not leave out, bytes of an unknown encoding, or what looks like several
+ * values that Envoy has joined: it does so to `accept`, `referer` and others, and before 1.38 to all.
  */
 function isOdd(name: string): Condition {
-  return all(header(name), any(not(isPlain(name)), header(name, { regex: '(?s)[\\t ].*|.*[\\t ]|.*[^\\t -~].*' })));
+  return all(
+    header(name),
+    any(not(isPlain(name)), header(name, { regex: '(?s)[\\t ].*|.*[\\t ]|.*[^\\t -~].*|.*,(?:[^ ].*)?' })),
+  );
 }
 
 /**
- * One condition on a header. We join repeated headers with a comma; Envoy looks at each of them by itself (since 1.38; earlier ones
- * join them without a blank) and is content when one matches. So a header matches for certain only where no other value
+ * One condition on a header. We look at repeated headers one by one and joined with a comma, and what they do not agree upon cannot be
+ * told; Envoy looks at each by itself, or joins them without a blank, and is content when one matches. So a header matches for certain only where no other value
  * is there, and what spans several cannot be told.
  */
 export function headerCondition(clause: HeaderClause, { limits, bias }: Pick<RuleContext, 'limits' | 'bias'>): Matched {

@@ -109,14 +109,15 @@ function compareCall(sample: Sample, call: SampleCall, { snapshot, compiled }: C
 }
 
 /**
- * What cannot be seen of repeated headers: that the same value came twice, and that several together match an expression of a
- * DENY rule.
+ * What cannot be seen of repeated headers: that the same value came twice, that several together match an expression of a
+ * DENY rule, and where Envoy joins them that a line began with a blank.
  */
-function isRepeatedOnly({ given }: Sample, { request }: SampleCall): boolean {
+function isRepeatedOnly({ given }: Sample, { request, areJoined }: SampleCall): boolean {
   const values = Map.groupBy(request?.headers ?? [], ([name]) => name.toLowerCase());
   const repeated = [...values.values()].filter((each) => each.length > 1);
   const isSame = repeated.every((each) => new Set(each.map(([, value]) => value)).size === 1);
-  return repeated.length > 0 && (isSame || hasHeaderRegex(given));
+  const isHidden = areJoined && repeated.some((each) => each.slice(1).some(([, value]) => value.startsWith(' ')));
+  return repeated.length > 0 && (isSame || isHidden || hasHeaderRegex(given));
 }
 
 function hasHeaderText(given: readonly Policy[]): boolean {

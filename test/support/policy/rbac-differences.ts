@@ -16,7 +16,10 @@ const AUDIT = 'Nothing declared, default audit';
 const ALLOW = 'Nothing declared, default allow';
 const DENY = 'Nothing declared, default deny';
 
-/** All of them. */
+/**
+ * All of them. No call of the table is about what is too long where a rule would let it in: Envoy's filters do not refuse it as such, as
+ * docs/envoy.md says, so that it is judged by the rules.
+ */
 export const RBAC_DIFFERENCES: readonly Difference[] = [
   {
     reason: 'what is no HTTP, or none that Envoy takes, is refused by Envoy itself: all of these are denied in the table too',
@@ -115,7 +118,8 @@ export const RBAC_DIFFERENCES: readonly Difference[] = [
     calls: [['Bytes of headers beyond ASCII', 'GET / | x-tenant: acme | x-role: guest', 'deny shop/d#0']],
   },
   {
-    reason: 'that the same value came twice cannot be told; whoever reads the header reads that value',
+    reason:
+      'that the same value came twice cannot be told: Envoy compares each value by itself; whoever reads the header reads that value',
     calls: [['Headers', 'GET / | x-tenant: acme | x-tenant: acme', 'allow']],
   },
   {
