@@ -203,6 +203,7 @@ describe.skipIf(!isInstalled('python3'))('native access control of Envoy (needs 
       const denied = [
         { paths: [{ regex: '^/admin$' }, { regex: '(?i)/root(/.*)?$' }] },
         { headers: [{ name: 'x-tenant', exact: 'evil' }] },
+        { headers: [{ name: 'accept', exact: 'evil' }] },
         { grpc: [{ service: 'shop.v1.Orders', method: 'Delete' }] },
       ];
       const deny = orders('deny', { action: 'DENY', rules: [{ to: denied }] });
@@ -215,6 +216,9 @@ describe.skipIf(!isInstalled('python3'))('native access control of Envoy (needs 
         expect([value, await ask('/', ['x-tenant', value])]).toEqual([value, 403]);
         expect([value, await ask('/', ['x-tenant', 'good'], ['x-tenant', value])]).toEqual([value, 403]);
       }
+      // Envoy joins the lines of this one.
+      expect(await ask('/', ['accept', 'good'], ['accept', 'evil'])).toBe(403);
+      expect(await ask('/', ['accept', 'text/html, good'])).toBe(200);
       for (const type of ['application/grpcx', 'application/grpc ;a', 'application/grpc-web', 'text/html']) {
         expect([type, await ask('/shop.v1.Orders/Delete', ['content-type', type])]).toEqual([type, 403]);
       }
