@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts';
 import type { Snapshot } from '../../policy/compile/snapshot.ts';
-import { Comparison, isHarmlessChange } from '../../policy/documents/affected-calls.ts';
+import { changeKey, Comparison, isHarmlessChange } from '../../policy/documents/affected-calls.ts';
 import type { Destination, PolicyName } from '../../policy/model.ts';
 import { policyKey } from '../../policy/policy.ts';
 import type { Policy } from '../../policy/policy.ts';
@@ -11,7 +11,7 @@ import type { WorkloadMetadata } from '../../policy/workload-metadata.ts';
 import type { CountedKind } from './call-kind.ts';
 import type { CallFilter, CallStore } from './call-store.ts';
 import type { CompiledPolicies } from './compiled-policies.ts';
-import { Destinations, recalled, RecalledCalls } from './recorded-calls.ts';
+import { Destinations, recalled, RecalledCalls, together } from './recorded-calls.ts';
 import { Turns } from './turns.ts';
 
 /** What a {@link CallSimulation} needs. */
@@ -147,7 +147,8 @@ class Tally {
   #kinds = 0;
   #isHarmless = true;
   readonly #counts = { deny: 0, allow: 0, unknown: 0 };
-  readonly #changes: SimulatedChange[] = [];
+  /** By what they read like. */
+  readonly #changes = new Map<string, SimulatedChange>();
 
   look({ count }: CountedKind): void {
     this.#calls += count;
@@ -159,13 +160,15 @@ class Tally {
     if (change === undefined) return;
     const { before, after } = change;
     this.#isHarmless &&= isHarmlessChange(change);
-    this.#counts[after.verdict] += 1;
-    this.#changes.push({ counted, before, after });
+    const key = changeKey(change);
+    const known = this.#changes.get(key);
+    if (known === undefined) this.#counts[after.verdict] += 1;
+    this.#changes.set(key, { counted: known === undefined ? counted : together(known.counted, counted), before, after });
   }
 
   result(limit: number): SimulationResult {
     const { deny, allow, unknown } = this.#counts;
-    const changes = this.#changes.sort((one, other) => other.counted.count - one.counted.count).slice(0, limit);
+    const changes = [...this.#changes.values()].sort((one, other) => other.counted.count - one.counted.count).slice(0, limit);
     const totals = { calls: this.#calls, kinds: this.#kinds, denied: deny, allowed: allow, unknown };
     return { ...totals, isHarmless: this.#isHarmless, changes };
   }

@@ -109,7 +109,8 @@ export class RecalledCalls {
   }
 }
 
-function together(one: CountedKind, other: CountedKind): CountedKind {
+/** Two kinds as one, with what was decided last. */
+export function together(one: CountedKind, other: CountedKind): CountedKind {
   const latest = one.lastSeenAtMs >= other.lastSeenAtMs ? one : other;
   const isMixed = one.kind.verdict !== other.kind.verdict || one.isMixed === true || other.isMixed === true;
   const rules = [one, other].flatMap(rulesOf);

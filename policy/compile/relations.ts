@@ -57,7 +57,8 @@ function nameOf(segment: TemplateSegment): readonly string[] {
 }
 
 function judge(call: Call, queries: readonly RelationQuery[] | undefined, bias: Bias): Tri {
-  if (queries === undefined) return bias;
+  // What a recording lacks may have been what a placeholder asks for.
+  if (queries === undefined) return call.unrecorded === undefined ? bias : UNKNOWN;
   const answers = queries.map((query) => call.relations?.get(relationKey(query)));
   if (answers.includes(false)) return NO;
   if (!answers.includes(undefined)) return YES;

@@ -1,5 +1,6 @@
 import type { Snapshot } from '../compile/snapshot.ts';
 import { policiesAbout } from '../judgement.ts';
+import { formatIpAddress } from '../match/ip.ts';
 import type { Destination } from '../model.ts';
 import { changeOf, verdictThen } from '../simulate.ts';
 import type { Change, RecordedCall } from '../simulate.ts';
@@ -38,10 +39,34 @@ export interface ConsequencesOptions {
  */
 export function consequencesOf({ calls, ...options }: ConsequencesOptions): Consequences {
   const comparison = new Comparison(options);
-  const changes = [...calls].flatMap((recorded) => comparison.changeOf(recorded) ?? []);
+  const changes = together([...calls].flatMap((recorded) => comparison.changeOf(recorded) ?? []));
   changes.sort((one, other) => other.recorded.count - one.recorded.count);
   const of = (verdict: string): readonly Change[] => changes.filter((change) => change.after.verdict === verdict);
   return { denied: of('deny'), allowed: of('allow'), unknown: of('unknown'), isHarmless: changes.every(isHarmlessChange) };
+}
+
+/** Changes that read the same, as one: their destinations differ in selectors only, such as those of two releases. */
+function together(changes: readonly Change[]): Change[] {
+  const groups = Map.groupBy(changes, changeKey);
+  return [...groups.values()].flatMap(([first, ...rest]) => {
+    if (first === undefined || rest.length === 0) return first ?? [];
+    const all = [first, ...rest].map(({ recorded }) => recorded);
+    const count = all.reduce((sum, each) => sum + each.count, 0);
+    const lastSeenAtMs = Math.max(...all.map((each) => each.lastSeenAtMs));
+    return { ...first, recorded: { ...first.recorded, count, lastSeenAtMs } };
+  });
+}
+
+/** Equal for changes that read the same: of the same call but for the selectors of the workload that is called, and with the same outcome. */
+export function changeKey({ recorded: { call }, before, after }: Change): string {
+  const { source, destination, request, refused } = call;
+  const { spiffeId, namespace, serviceAccount, port } = destination;
+  return JSON.stringify([
+    [source.spiffeId?.toString(), source.namespace, source.serviceAccount, source.address && formatIpAddress(source.address)],
+    [spiffeId?.toString(), namespace, serviceAccount, port],
+    [request?.method, request?.host, request?.path, request?.grpc, refused, call.unrecorded?.has('request.path')],
+    [before.verdict, after.verdict, after.reason, after.policy, after.rule],
+  ]);
 }
 
 /** Whether a change cuts nobody off: what was allowed is neither denied nor unknown afterwards. */

@@ -113,6 +113,11 @@ describe('a verdict that hangs on a header before and after', () => {
   };
   const tenants = (spec: object) => orders('tenants', spec);
 
+  test('a relation to a user who was not recorded is not known', () => {
+    const relations = [{ user: 'user:{user.subject}', relation: 'viewer', object: 'shop:orders' }];
+    expect(outcome([orders('tenants', { rules: [{ relations }] })], [recorded('allow')])).toEqual([0, 1, 0, false]);
+  });
+
   test.each<[string, object, RecordedCall, unknown]>([
     ['an AUDIT policy', orders('audit', { action: 'AUDIT', rules: [{}] }), recorded('allow'), [0, 0, 0, true]],
     ['one more ALLOW rule', tenants({ rules: [header, { to: [{ methods: ['PUT'] }] }] }), recorded('allow'), [0, 0, 0, true]],

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { SeenCalls } from '../../../../ca/calls/call-kind.ts';
+import { RecalledCalls } from '../../../../ca/calls/recorded-calls.ts';
 import { CallRecording } from '../../../../ca/calls/recording.ts';
 import { openStore } from '../../../../ca/store/open.ts';
 import type { Store } from '../../../../ca/store/store.ts';
@@ -98,6 +99,32 @@ describe('many recorded calls and policies', () => {
     expect(registrations).toBeGreaterThan(5);
     expect((await Array.fromAsync(store.calls.list({ sinceMs: 0 }))).flat()).toHaveLength(KINDS);
   });
+});
+
+test('equal calls of which some were allowed and the last denied are one, and say so, with the rules that decided', () => {
+  const rule = (index: number) => ({
+    policy: { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'a' } as const,
+    rule: index,
+  });
+  const all = new RecalledCalls();
+  all.add(seen(callKind({ reason: 'allowed_by_rule', rule: rule(0) }), 1, 1_000));
+  all.add(seen(callKind({ reason: 'allowed_by_rule', rule: rule(1) }), 1, 2_000));
+  expect([...all.values()].map(({ isMixed }) => isMixed)).toEqual([false]);
+  all.add(seen(callKind({ verdict: 'deny', reason: 'no_rule_matches' }), 1, 3_000));
+  const decidedBy = [rule(0), rule(1)];
+  expect([...all.values()]).toMatchObject([{ count: 3, kind: { verdict: 'deny' }, isMixed: true, decidedBy }]);
+});
+
+test('calls of two releases are told once', async () => {
+  const { destination } = callKind({ to: 'app-1' });
+  const calls = ['1', '2'].map((tag) => {
+    const selectors = [...destination.selectors, `k8s:pod-label:release:${tag}`];
+    return seen(callKind({ destination: { ...destination, selectors } }), 2, Date.now());
+  });
+  await store.calls.add([{ agentId: 'a', batchId: 'b', calls }], Date.now());
+  const shut = parsePolicy(cluster('shut', { action: 'DENY', rules: [{ from: [{ serviceAccounts: ['shop/web'] }] }] }));
+  const result = await recording.simulation.simulate({ set: [shut], deleted: [], countsDryRun: false, sinceMs: 0, limit: 10 });
+  expect(result).toMatchObject({ kinds: 2, denied: 1, isHarmless: false, changes: [{ counted: { count: 4 } }] });
 });
 
 test('a store that is away is said so, and the same batch counts once afterwards', async () => {

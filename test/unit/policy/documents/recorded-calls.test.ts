@@ -164,6 +164,20 @@ describe('consequences', () => {
     );
   });
 
+  test('calls to workloads that differ in selectors only are told once', () => {
+    const of = (tag: string) => ({ destination: { ...toOrders, labels: { app: 'orders', version: tag } } });
+    const before = compile([]);
+    const after = before.with({ set: [parsePolicy(orders('p', { rules: [] }))] });
+    const calls = parseRecordedCalls(
+      linesOf(of('1'), { ...of('2'), count: 4, lastSeen: '2026-02-01T12:00:00Z' }, { path: '/x' }),
+    );
+    const { denied } = consequencesOf({ before, after, calls });
+    expect(denied.map(({ recorded }) => [recorded.call.request?.path, recorded.count, recorded.lastSeenAtMs])).toEqual([
+      ['/orders/{id}', 7, Date.UTC(2026, 1, 1, 12)],
+      ['/x', 3, Date.UTC(2026, 0, 31, 12)],
+    ]);
+  });
+
   test('DryRun counts when asked for', () => {
     const after = compile([parsePolicy(orders('p', { mode: 'DryRun', rules: [] }))]);
     const calls = parseRecordedCalls(linesOf({}));
