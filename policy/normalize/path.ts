@@ -16,8 +16,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /**
  * Normalises the target of a request in origin form (RFC 9112 §3.2.1), its query left out.
  *
- * - `//` becomes `/`; a trailing slash is dropped; `%XX` is decoded once (RFC 3986 §6.2.2).
- * - Refused, because servers read them differently: dot segments (`/./`, `/a/../b`, `%2e` too: clients resolve them before they send
+ * - `//` becomes `/`, but not at the beginning; a trailing slash is dropped; `%XX` is decoded once (RFC 3986 §6.2.2).
+ * - Refused, because servers read them differently: `//` at the beginning (what follows is a host to who resolves it, RFC 3986 §4.2), dot segments (`/./`, `/a/../b`, `%2e` too: clients resolve them before they send
  *   a path, and who passes it on as it came may hand it to a router that does not), `%2f`, `\` and `%5c`, `%00` and other control characters, what is still
  *   encoded after decoding, broken encodings, bytes that are no UTF-8, matrix parameters (`;`), a segment that ends
  *   with a dot or a space, a fragment, raw bytes outside visible ASCII, more than {@link MAX_PATH_BYTES}.
@@ -40,6 +40,7 @@ export function normalizePath(target: string): NormalizedPath {
 function checkRaw(raw: string, query: string): void {
   if (raw.includes('#') || query.includes('#')) refuse('path_fragment');
   if (!raw.startsWith('/')) refuse('path_not_absolute');
+  if (raw.startsWith('//')) refuse('path_leading_slashes');
   if (raw.includes('\\')) refuse('path_backslash');
   if (raw.includes(';')) refuse('path_matrix_parameters');
   if (raw.includes('\0')) refuse('path_null');

@@ -14,6 +14,7 @@ export const REFUSALS = [
   'path_bad_character',
   'path_fragment',
   'path_not_absolute',
+  'path_leading_slashes',
   'path_too_long',
   'host_invalid',
   'host_mismatch',

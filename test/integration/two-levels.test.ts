@@ -21,7 +21,7 @@ const WAIT = { timeout: 10_000, interval: 50 };
 const REFUSED = [
   ['DELETE', '/orders/7'],
   ['GET', '/internal'],
-  ['GET', '//internal'],
+  ['GET', '/internal//x'],
   ['POST', '/orders'],
 ] as const;
 

@@ -11,7 +11,7 @@ export const PATHS: readonly Scenario[] = [
     rows: [
       ['web', 'GET /orders', 'allow shop/p#0'],
       ['web', 'GET /orders//7', 'allow shop/p#0'],
-      ['web', 'GET //orders', 'allow shop/p#0'],
+      ['web', 'GET //orders', 'deny path_leading_slashes'],
       ['web', 'GET /./orders', 'deny path_dot_segment'],
       ['web', 'GET /orders/.', 'deny path_dot_segment'],
       ['web', 'GET /orders/./7', 'deny path_dot_segment'],
@@ -89,7 +89,7 @@ export const PATHS: readonly Scenario[] = [
       ['web', 'GET /admin', 'deny shop/no-admin#0'],
       ['web', 'GET /admin/', 'deny shop/no-admin#0'],
       ['web', 'GET /admin/x', 'deny shop/no-admin#0'],
-      ['web', 'GET //admin', 'deny shop/no-admin#0'],
+      ['web', 'GET //admin', 'deny path_leading_slashes'],
       ['web', 'GET /./admin', 'deny path_dot_segment'],
       ['web', 'GET /x/../admin', 'deny path_dot_segment'],
       ['web', 'GET /%61dmin', 'deny shop/no-admin#0'],
