@@ -99,11 +99,11 @@ test('suggest writes policies that cut nothing off, set puts them in force', asy
   expect(await output('policy set -f suggested.yaml')).toBe('AuthorizationPolicy/shop/orders-callers set\n');
   expect(await output('policy lint --against recorded')).toBe('');
   const explained = await output(
-    `policy explain --from ${account('shop', 'web')} --to ${account('shop', 'orders')} --path /orders/7`,
+    `policy explain --from ${account('shop', 'web')} --to ${account('shop', 'orders')} --path /orders/7 --host orders --port 8443`,
   );
   expect(explained).toMatch(/^allow allowed_by_rule \(rule \d of shop\/orders-callers\)\n/);
   const refused = await output(
-    `policy explain --from ${account('shop', 'web')} --to ${account('shop', 'orders')} --path /export`,
+    `policy explain --from ${account('shop', 'web')} --to ${account('shop', 'orders')} --path /export --host orders --port 8443`,
   );
   expect(refused).toMatch(/^deny no_rule_matches\n/);
   // What the CA has is the side before.
