@@ -1,48 +1,42 @@
 // Where a call of the conformance table comes to another answer through Envoy and ext_authz than from the engine alone, and why
 // that is right.
+import { AGREE, HOSTS, METHODS, PATHS, REPEATED, TRICKS } from './difference.ts';
+import type { Difference } from './difference.ts';
 import type { Row } from './table-types.ts';
 
-/** Calls that differ for one reason. */
-export interface Difference {
-  readonly reason: string;
-  /** Title of the scenario, the call as the table has it, and the answer through Envoy. */
-  readonly calls: readonly (readonly [title: string, call: string, answer: string])[];
-}
-
 const REFUSED = 'not asked, 400';
-const METHODS = 'Methods';
-const HOSTS = 'Hosts';
-const AGREE = 'Host and :authority must agree';
-const REPEATED = 'Headers that must not be repeated';
-const PATHS = 'Paths are normalised once, before matching';
-const TRICKS = 'Tricks around a DENY';
+
+/** What Envoy answers by itself, whatever its filters are. `answer`: how the point's run words that. */
+export function refusedByEnvoy(answer: string): Difference {
+  return {
+    reason: 'what is no HTTP, or none that Envoy takes, is refused by Envoy itself: all of these are denied in the table too',
+    calls: [
+      [METHODS, 'get /orders', answer],
+      [METHODS, 'Get /orders', answer],
+      [METHODS, 'purge /orders', answer],
+      [METHODS, 'GE\u0001T /orders', answer],
+      [HOSTS, 'GET / | host=orders shop', answer],
+      [HOSTS, 'GET / | host=b\u00fccher.example.org', answer],
+      [REPEATED, 'GET / | content-length: 1 | content-length: 2', answer],
+      [REPEATED, 'GET / | bad name: a', answer],
+      [REPEATED, 'GET / | x: a\r\nb', answer],
+      [REPEATED, 'GET / | x: a\u0000b', answer],
+      [PATHS, 'GET /orders#a', answer],
+      [PATHS, 'GET orders', answer],
+      [PATHS, 'GET ', answer],
+      [PATHS, 'GET *', answer],
+      [PATHS, 'GET /orders/\u00e9', answer],
+      [PATHS, 'GET /orders/\u0000', answer],
+      [PATHS, 'GET /orders/a b', answer],
+      [TRICKS, 'GET /admin#', answer],
+      [TRICKS, 'GET \\admin', answer],
+    ],
+  };
+}
 
 /** All of them. */
 export const ENVOY_DIFFERENCES: readonly Difference[] = [
-  {
-    reason: 'what is no HTTP, or none that Envoy takes, is refused by Envoy itself: all of these are denied in the table too',
-    calls: [
-      [METHODS, 'get /orders', REFUSED],
-      [METHODS, 'Get /orders', REFUSED],
-      [METHODS, 'purge /orders', REFUSED],
-      [METHODS, 'GE\u0001T /orders', REFUSED],
-      [HOSTS, 'GET / | host=orders shop', REFUSED],
-      [HOSTS, 'GET / | host=b\u00fccher.example.org', REFUSED],
-      [REPEATED, 'GET / | content-length: 1 | content-length: 2', REFUSED],
-      [REPEATED, 'GET / | bad name: a', REFUSED],
-      [REPEATED, 'GET / | x: a\r\nb', REFUSED],
-      [REPEATED, 'GET / | x: a\u0000b', REFUSED],
-      [PATHS, 'GET /orders#a', REFUSED],
-      [PATHS, 'GET orders', REFUSED],
-      [PATHS, 'GET ', REFUSED],
-      [PATHS, 'GET *', REFUSED],
-      [PATHS, 'GET /orders/\u00e9', REFUSED],
-      [PATHS, 'GET /orders/\u0000', REFUSED],
-      [PATHS, 'GET /orders/a b', REFUSED],
-      [TRICKS, 'GET /admin#', REFUSED],
-      [TRICKS, 'GET \\admin', REFUSED],
-    ],
-  },
+  refusedByEnvoy(REFUSED),
   {
     reason: 'no route of Envoy matches a target that is no path, so the request goes nowhere',
     calls: [[PATHS, 'OPTIONS *', 'not asked, 404']],

@@ -1,15 +1,10 @@
 // Where a call of the conformance table comes to another answer through nginx, or through the middleware on Node's own server, than from
 // the engine alone, and why that is right.
-import type { Difference } from './envoy-differences.ts';
+import { AGREE, HOSTS, METHODS, PATHS, REPEATED, TRICKS } from './difference.ts';
+import type { Difference } from './difference.ts';
 import type { Row } from './table-types.ts';
 
 const REFUSED = 'not asked, 400';
-const METHODS = 'Methods';
-const HOSTS = 'Hosts';
-const AGREE = 'Host and :authority must agree';
-const REPEATED = 'Headers that must not be repeated';
-const PATHS = 'Paths are normalised once, before matching';
-const TRICKS = 'Tricks around a DENY';
 
 const ONE_HOST: Difference = {
   reason: 'HTTP/1.1 has no :authority that a Host could differ from',

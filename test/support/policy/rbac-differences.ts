@@ -1,15 +1,11 @@
 // Where a call of the conformance table comes to another answer by Envoy's own filters than from the engine, given what these cannot
 // see, and why that is right.
-import type { Difference } from './envoy-differences.ts';
+import { AGREE, HOSTS, PATHS, TRICKS } from './difference.ts';
+import type { Difference } from './difference.ts';
+import { refusedByEnvoy } from './envoy-differences.ts';
 import type { Row } from './table-types.ts';
 
 const REFUSED = 'not judged, 400';
-const METHODS = 'Methods';
-const HOSTS = 'Hosts';
-const AGREE = 'Host and :authority must agree';
-const REPEATED = 'Headers that must not be repeated';
-const PATHS = 'Paths are normalised once, before matching';
-const TRICKS = 'Tricks around a DENY';
 const PREFIXES = 'Prefixes end at a segment';
 const DOTS = 'Dot segments';
 const AUDIT = 'Nothing declared, default audit';
@@ -21,30 +17,7 @@ const DENY = 'Nothing declared, default deny';
  * docs/envoy.md says, so that it is judged by the rules.
  */
 export const RBAC_DIFFERENCES: readonly Difference[] = [
-  {
-    reason: 'what is no HTTP, or none that Envoy takes, is refused by Envoy itself: all of these are denied in the table too',
-    calls: [
-      [METHODS, 'get /orders', REFUSED],
-      [METHODS, 'Get /orders', REFUSED],
-      [METHODS, 'purge /orders', REFUSED],
-      [METHODS, 'GE\u0001T /orders', REFUSED],
-      [HOSTS, 'GET / | host=orders shop', REFUSED],
-      [HOSTS, 'GET / | host=b\u00fccher.example.org', REFUSED],
-      [REPEATED, 'GET / | content-length: 1 | content-length: 2', REFUSED],
-      [REPEATED, 'GET / | bad name: a', REFUSED],
-      [REPEATED, 'GET / | x: a\r\nb', REFUSED],
-      [REPEATED, 'GET / | x: a\u0000b', REFUSED],
-      [PATHS, 'GET /orders#a', REFUSED],
-      [PATHS, 'GET orders', REFUSED],
-      [PATHS, 'GET ', REFUSED],
-      [PATHS, 'GET *', REFUSED],
-      [PATHS, 'GET /orders/\u00e9', REFUSED],
-      [PATHS, 'GET /orders/\u0000', REFUSED],
-      [PATHS, 'GET /orders/a b', REFUSED],
-      [TRICKS, 'GET /admin#', REFUSED],
-      [TRICKS, 'GET \\admin', REFUSED],
-    ],
-  },
+  refusedByEnvoy(REFUSED),
   {
     reason: 'Envoy refuses encoded slashes and zeros where it normalises paths, also where nothing is declared',
     calls: [
